@@ -1,0 +1,121 @@
+"""Floor 0, the hot kernels: the compiled one where it is built, else its readable NumPy twin from `reference.py`.
+
+`COMPILED` says which. `MINIRL_REFERENCE=1` in the environment runs everything on the twins. Adding a kernel: the twin first, then the
+`.pyx` function of the same name, arguments and result, a line here, a parity test and a bench row that shows the gain.
+"""
+
+import os
+
+from minirl._core import reference
+
+REFERENCE = os.environ.get("MINIRL_REFERENCE", "") not in ("", "0")
+
+
+def _compiled() -> bool:
+    """True when the extension modules are built. Only their absence is forgiven: one that is there and broken raises."""
+    if REFERENCE:
+        return False
+    try:
+        import minirl._core.returns  # noqa: F401
+    except ModuleNotFoundError as missing:
+        if missing.name != "minirl._core.returns":
+            raise
+        return False
+    return True
+
+
+COMPILED = _compiled()
+
+if COMPILED:
+    from minirl._core.categorical import (
+        categorical_dentropy,
+        categorical_dkl,
+        categorical_dlog_prob,
+        categorical_entropy,
+        categorical_fisher_vec,
+        categorical_kl,
+        categorical_log_prob,
+        categorical_sample,
+    )
+    from minirl._core.gaussian import (
+        gaussian_dentropy,
+        gaussian_dkl,
+        gaussian_dlog_prob,
+        gaussian_entropy,
+        gaussian_fisher_vec,
+        gaussian_kl,
+        gaussian_log_prob,
+        gaussian_sample,
+    )
+    from minirl._core.mlp import mlp_forward, mlp_infer, mlp_jvp, mlp_vjp
+    from minirl._core.optim import adam, all_finite, cg_step, global_norm, standardize
+    from minirl._core.returns import discounted_returns, gae, running_return
+else:
+    from minirl._core.reference import (  # type: ignore[assignment]
+        adam,
+        all_finite,
+        categorical_dentropy,
+        categorical_dkl,
+        categorical_dlog_prob,
+        categorical_entropy,
+        categorical_fisher_vec,
+        categorical_kl,
+        categorical_log_prob,
+        categorical_sample,
+        cg_step,
+        discounted_returns,
+        gae,
+        gaussian_dentropy,
+        gaussian_dkl,
+        gaussian_dlog_prob,
+        gaussian_entropy,
+        gaussian_fisher_vec,
+        gaussian_kl,
+        gaussian_log_prob,
+        gaussian_sample,
+        global_norm,
+        mlp_forward,
+        mlp_infer,
+        mlp_jvp,
+        mlp_vjp,
+        running_return,
+        standardize,
+    )
+
+mlp_layers = reference.mlp_layers
+
+__all__ = [
+    "COMPILED",
+    "REFERENCE",
+    "mlp_layers",
+    "adam",
+    "all_finite",
+    "categorical_dentropy",
+    "categorical_dkl",
+    "categorical_dlog_prob",
+    "categorical_entropy",
+    "categorical_fisher_vec",
+    "categorical_kl",
+    "categorical_log_prob",
+    "categorical_sample",
+    "cg_step",
+    "discounted_returns",
+    "gae",
+    "gaussian_dentropy",
+    "gaussian_dkl",
+    "gaussian_dlog_prob",
+    "gaussian_entropy",
+    "gaussian_fisher_vec",
+    "gaussian_kl",
+    "gaussian_log_prob",
+    "gaussian_sample",
+    "global_norm",
+    "mlp_forward",
+    "mlp_infer",
+    "mlp_jvp",
+    "mlp_vjp",
+    "running_return",
+    "standardize",
+]
+
+KERNELS = __all__[3:]  # the functions that have a compiled version and a twin

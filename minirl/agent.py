@@ -1,0 +1,41 @@
+"""A trained policy that acts: raw observation in, action for the environment out. NumPy alone; nothing in it changes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minirl.normalize import ObsNormalizer
+from minirl.policy import Policy
+from minirl.spaces import ActionCodec, ObsCodec
+
+
+@dataclass(frozen=True)
+class Agent:
+    """π_θ with what it needs to act on the outside: observation encoder and statistics, action decoder."""
+
+    obs_codec: ObsCodec
+    action_codec: ActionCodec
+    theta: np.ndarray
+    hidden: tuple[int, ...]
+    activation: str
+    normalizer: ObsNormalizer | None = None
+    policy: Policy = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policy", Policy(self.action_codec.family(), self.obs_codec.dim, self.hidden, self.activation))
+
+    def act(self, obs: Any, rng: np.random.Generator | None = None) -> Any:
+        """The action for one observation, as the environment takes it: the likeliest one, or a sample when a generator is given."""
+        return self.act_batch(np.asarray(obs)[None], rng)[0]
+
+    def act_batch(self, obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Actions (N, …) for N observations (N, …)."""
+        phi = self.phi(obs)
+        dist = self.policy.dist
+        return self.action_codec.decode(dist.mode(phi) if rng is None else dist.sample(phi, rng))
+
+    def phi(self, obs: Any) -> np.ndarray:
+        """The distribution's parameters (N, P) for N raw observations."""
+        x = self.obs_codec.encode(obs, self.theta.dtype)
+        return self.policy.infer(self.theta, self.normalizer(x) if self.normalizer else x)

@@ -1,0 +1,37 @@
+"""The algorithms in the order in which they were found: a file is one idea more than the one before. Adding one: a file and a row here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from minirl.algorithms import npg, ppo, trpo
+from minirl.config import Config
+from minirl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """`init(nets, cfg, rng) -> state`; `update(nets, state, batch, cfg, rng, comm) -> (state, info)`."""
+
+    name: str
+    config: type[Config]
+    init: Callable[..., dict[str, Any]]
+    update: Callable[..., tuple[dict[str, Any], dict[str, Any]]]
+    summary: str
+
+
+ALGORITHMS = {
+    a.name: a
+    for a in (
+        Algorithm("npg", npg.NPGConfig, npg.init, npg.update, "the natural gradient: a step of fixed KL length, taken blindly"),
+        Algorithm("trpo", trpo.TRPOConfig, trpo.init, trpo.update, "the natural step, and a line search that keeps mean KL ≤ δ"),
+        Algorithm("ppo", ppo.PPOConfig, ppo.init, ppo.update, "clipped ratios, minibatches, Adam: a trust region at first order"),
+    )
+}
+
+
+def find(name: str) -> Algorithm:
+    """The algorithm of that name; ConfigError lists those there are."""
+    if name not in ALGORITHMS:
+        raise ConfigError(f"algorithm {name!r}: takes one of {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name]

@@ -1,0 +1,150 @@
+"""Stepping a gymnasium vector environment with a policy: all three autoreset modes give the same transitions."""
+
+from typing import Any
+
+import numpy as np
+
+from minirl import _core, streams
+from minirl.environments import AutoresetMode, autoreset_mode, reset
+from minirl.errors import EnvError, NonFiniteError
+from minirl.policy import Policy
+from minirl.rollout import Rollout
+from minirl.spaces import ActionCodec, ObsCodec
+
+
+class ActionNoise:
+    """The random numbers behind the actions: a stream per environment, used up one by one by its real steps alone.
+
+    A reset step draws nothing, so what an environment sees does not depend on the autoreset mode or on its neighbours.
+    """
+
+    def __init__(self, dist: Any, seed: np.random.SeedSequence, num_envs: int, num_steps: int):
+        self.dist = dist
+        self.rngs = [streams.generator(child) for child in seed.spawn(num_envs)]
+        self.ahead = np.stack([dist.noise(rng, num_steps) for rng in self.rngs], axis=1)  # (T, B, …) drawn, not yet used
+        self.used = np.zeros(num_envs, dtype=np.intp)
+        self.columns = np.arange(num_envs)
+
+    def refill(self) -> None:
+        """Draw what the last rollout used, behind what it left."""
+        for b, rng in enumerate(self.rngs):
+            n = int(self.used[b])
+            if n:
+                self.ahead[:, b] = np.concatenate([self.ahead[n:, b], self.dist.noise(rng, n)])
+        self.used[:] = 0
+
+    def next(self, real: np.ndarray | None) -> np.ndarray:
+        """One number (or vector) per environment (B, …); only `real` environments (all of them when None) use theirs up."""
+        noise = self.ahead[self.used, self.columns]
+        if real is None:
+            self.used += 1
+        else:
+            self.used += real
+        return noise
+
+
+class Collector:
+    """Steps `envs` with π_θ and keeps what has to live between rollouts: the current observation, episode sums, noise streams."""
+
+    def __init__(
+        self,
+        envs: Any,
+        policy: Policy,
+        codecs: tuple[ObsCodec, ActionCodec],
+        seeds: dict[str, np.random.SeedSequence],
+        num_steps: int,
+        dtype: str,
+    ):
+        self.envs, self.policy, self.num_steps, self.dtype = envs, policy, num_steps, np.dtype(dtype)
+        self.obs_codec, self.action_codec = codecs
+        self.mode = autoreset_mode(envs)
+        self.num_envs = envs.num_envs
+        self.noise = ActionNoise(policy.dist, seeds["actions"], self.num_envs, num_steps)
+        self.episode_return = np.zeros(self.num_envs)  # of the unfinished episodes
+        self.episode_length = np.zeros(self.num_envs)
+        self.due = np.zeros(self.num_envs, dtype=bool)  # NEXT_STEP: the next step of these only resets
+        self.steps_taken = 0  # of the vector, for messages
+        self.obs = self._encode(reset(envs, seeds["envs"]))
+
+    def _encode(self, obs: Any, rows: np.ndarray | None = None) -> np.ndarray:
+        """Observations -> (B, D) checked for NaN and infinity; `rows` names the environments when not all are there."""
+        x = self.obs_codec.encode(obs, self.dtype)
+        if not _core.all_finite(x):
+            bad = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+            index = int(np.flatnonzero(~np.isfinite(x[bad]))[0])
+            env = bad if rows is None else int(rows[bad])
+            remedy = f"entry {index} is {np.asarray(obs)[bad].reshape(-1)[index]}; mend the environment, or train with dtype float64"
+            raise NonFiniteError("obs", remedy, env=env, step=self.steps_taken)
+        return x
+
+    def collect(self, theta: np.ndarray, normalizer: Any) -> Rollout:
+        """`num_steps` rows (T, B) under π_θ, θ and the normaliser as they are."""
+        T, B, D = self.num_steps, self.num_envs, self.obs.shape[1]
+        dist = self.policy.dist
+        action_type = self.dtype if dist.action_shape else np.int64
+        rollout = Rollout(
+            obs=np.empty((T, B, D), self.dtype),
+            action=np.empty((T, B, *dist.action_shape), action_type),
+            reward=np.empty((T, B)),
+            next_obs=np.empty((T, B, D), self.dtype),
+            terminated=np.empty((T, B), bool),
+            truncated=np.empty((T, B), bool),
+            valid=np.ones((T, B), bool),
+        )
+        self.noise.refill()
+        for t in range(T):
+            phi = self.policy.infer(theta, normalizer(self.obs))
+            resetting = bool(self.due.any())
+            if resetting:
+                rollout.valid[t] = ~self.due
+            action = dist.from_noise(phi, self.noise.next(rollout.valid[t] if resetting else None))
+            rollout.obs[t], rollout.action[t] = self.obs, action
+            self._step(rollout, t, resetting)
+        self._check_rewards(rollout)
+        return rollout
+
+    def _step(self, rollout: Rollout, t: int, resetting: bool) -> None:
+        """One step of the vector: fills row t and moves to the observation that the policy sees next."""
+        action = rollout.action[t]
+        if action.ndim > 1 and not _core.all_finite(action):
+            env = int(np.flatnonzero(~np.isfinite(action).all(axis=1))[0])
+            raise NonFiniteError("action", "the policy's σ or mean overflowed; lower the learning rate", env=env, step=self.steps_taken + 1)
+        returned, reward, terminated, truncated, info = self.envs.step(self.action_codec.decode(action))
+        self.steps_taken += 1
+        self.obs = rollout.next_obs[t] = self._encode(returned)
+        rollout.reward[t], rollout.terminated[t], rollout.truncated[t] = reward, terminated, truncated
+        if resetting:
+            rollout.reward[t, self.due] = 0.0
+            rollout.terminated[t, self.due] = rollout.truncated[t, self.due] = False
+        done = rollout.terminated[t] | rollout.truncated[t]
+        if resetting or done.any():
+            rollout.truncated[t] &= ~rollout.terminated[t]  # both set: terminated wins
+            self._after_episodes(rollout, t, done, info)
+
+    def _after_episodes(self, rollout: Rollout, t: int, done: np.ndarray, info: dict[str, Any]) -> None:
+        """Row t ended episodes (`done`), or was somebody's reset step: the three modes, each to the same transitions."""
+        rows = np.flatnonzero(done)
+        if self.mode is AutoresetMode.NEXT_STEP:  # the final observation was returned; the reset is the next step of these
+            self.due = done
+            if done.all():  # no one would do anything real in the next row: reset now, so that no row is empty
+                self.obs = self._encode(self.envs.step(self.action_codec.decode(rollout.action[t]))[0])
+                self.due = np.zeros(self.num_envs, dtype=bool)
+        elif self.mode is AutoresetMode.SAME_STEP:  # the reset observation was returned, the final one is in info
+            if "final_obs" not in info:
+                raise EnvError("the vector environment says SAME_STEP but its info has no final_obs at the end of an episode")
+            rollout.next_obs[t, rows] = self._encode(np.stack([np.asarray(info["final_obs"][b]) for b in rows]), rows)
+        elif len(rows):  # DISABLED: the final observation was returned, the reset is ours
+            self.obs = self._encode(self.envs.reset(options={"reset_mask": done})[0])
+
+    def _check_rewards(self, rollout: Rollout) -> None:
+        if not _core.all_finite(rollout.reward):
+            t, env = (int(i) for i in np.argwhere(~np.isfinite(rollout.reward))[0])
+            step = self.steps_taken - self.num_steps + t + 1
+            raise NonFiniteError("reward", f"the environment returned {rollout.reward[t, env]}; mend the environment", env=env, step=step)
+
+    def finished_episodes(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (undiscounted, unscaled) and lengths of the episodes that ended in this rollout, in the order of their ends."""
+        cut = rollout.cut
+        returns, self.episode_return = _core.running_return(rollout.reward, cut, self.episode_return, 1.0)
+        lengths, self.episode_length = _core.running_return(rollout.valid.astype(np.float64), cut, self.episode_length, 1.0)
+        return returns[cut], lengths[cut].astype(np.int64)

@@ -1,0 +1,100 @@
+"""What every algorithm shares of its configuration: a frozen dataclass, a comment per field, ranges in the type.
+
+The command line is made from these classes: a field is a flag, its comment the help, its range part of it.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from minirl.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Range:
+    """An interval that a number has to lie in; `text` is how messages and help name it."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open: bool = False  # the lower end itself is excluded
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.open else self.low <= value) and value <= self.high  # NaN compares false
+
+    @property
+    def text(self) -> str:
+        if self.high == math.inf:
+            return f"{'>' if self.open else '>='} {self.low:g}"
+        return f"in {'(' if self.open else '['}{self.low:g}, {self.high:g}]"
+
+
+Positive = Range(0, open=True)
+NonNegative = Range(0)
+AtLeastOne = Range(1)
+Unit = Range(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Fields that every algorithm has."""
+
+    env: str = "CartPole-v1"  # gymnasium id
+    seed: Annotated[int, NonNegative] = 0  # the one seed that every random stream is spawned from, >= 0
+    total_timesteps: Annotated[int, AtLeastOne] = 100_000  # real transitions to learn from, >= 1; the last update is finished
+    num_envs: Annotated[int, AtLeastOne] = 4  # environments stepped together (B), >= 1
+    num_steps: Annotated[int, AtLeastOne] = 256  # steps per environment and update (T), >= 1
+    gamma: Annotated[float, Unit] = 0.99  # discount γ, in [0, 1]
+    lam: Annotated[float, Unit] = 0.95  # λ of GAE, in [0, 1]: 0 is TD, 1 is Monte Carlo minus V
+    hidden: tuple[Annotated[int, AtLeastOne], ...] = (64, 64)  # widths of the hidden layers of policy and critic, each >= 1
+    activation: Literal["tanh", "relu"] = "tanh"  # of the hidden layers
+    log_std: Annotated[float, Range(-5, 2)] = 0.0  # initial log σ of Gaussian policies, in [-5, 2]
+    dtype: Literal["float32", "float64"] = "float32"  # of parameters and samples: float32 trains, float64 proves
+    normalize_adv: bool = True  # advantages to mean 0 and deviation 1 over the batch
+    normalize_obs: bool = True  # observations by their running mean and variance, cut at ±10
+    normalize_reward: bool = False  # rewards divided by the running deviation of the discounted return, cut at ±10
+    vectorization: Literal["sync", "async", "vector_entry_point"] = "sync"  # how gymnasium steps the environments together
+    check_env: bool = True  # try a few steps first and explain what breaks gymnasium's contract
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def replace(self, **changes: Any):
+        """A copy with other values, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+def check_ranges(config: Any) -> None:
+    """Hold every field against its type and range; ConfigError names the field, the value and what it takes."""
+    hints = get_type_hints(type(config), include_extras=True)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        _check(field.name, value, hints[field.name])
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        _check(name, value, args[0])
+        bounds = next((a for a in args[1:] if isinstance(a, Range)), None)
+        if bounds is not None and value not in bounds:
+            raise ConfigError(f"{name} = {value!r}: takes a number {bounds.text}")
+    elif origin is Literal:
+        if value not in args:
+            raise ConfigError(f"{name} = {value!r}: takes one of {', '.join(map(str, args))}")
+    elif origin is tuple:
+        if not isinstance(value, tuple | list):
+            raise ConfigError(f"{name} = {value!r}: takes a sequence of numbers")
+        for item in value:
+            _check(name, item, args[0])
+    elif type(None) in args:
+        if value is not None:
+            _check(name, value, next(a for a in args if a is not type(None)))
+    elif isinstance(hint, type):
+        _check_type(name, value, hint)
+
+
+def _check_type(name: str, value: Any, kind: type) -> None:
+    accepted = {float: (float, int), int: (int,), bool: (bool,), str: (str,)}.get(kind, (kind,))
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{name} = {value!r}: takes a value of type {kind.__name__}, not {type(value).__name__}")

@@ -1,0 +1,117 @@
+"""gymnasium's environments: making vectors of them, seeding them, and saying clearly what is wrong with one."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from minirl import streams
+from minirl.errors import EnvError
+
+__all__ = ["AutoresetMode", "autoreset_mode", "check_env", "make_envs", "reset"]
+
+
+def make_envs(env_id: str, num_envs: int, vectorization: str = "sync", **kwargs: Any) -> Any:
+    """`num_envs` copies of a registered environment as a gymnasium VectorEnv, SAME_STEP where we have the choice."""
+    import gymnasium
+
+    find(env_id)
+    vector_kwargs = {} if vectorization == "vector_entry_point" else {"autoreset_mode": AutoresetMode.SAME_STEP}
+    try:
+        return gymnasium.make_vec(env_id, num_envs, vectorization_mode=vectorization, vector_kwargs=vector_kwargs, **kwargs)
+    except Exception as why:
+        raise EnvError(f"env = {env_id!r} cannot be made ({vectorization}): {one_line(why)}") from why
+
+
+def find(env_id: str) -> Any:
+    """gymnasium's spec of an id; EnvError with its suggestion when there is none."""
+    import gymnasium
+
+    try:
+        return gymnasium.spec(env_id)
+    except Exception as why:
+        raise EnvError(f"env = {env_id!r} is not known to gymnasium: {one_line(why)}; `minirl list --envs` shows those that are") from why
+
+
+def make_env(env_id: str, **kwargs: Any) -> Any:
+    """One environment by its id."""
+    import gymnasium
+
+    find(env_id)
+    try:
+        return gymnasium.make(env_id, **kwargs)
+    except Exception as why:
+        raise EnvError(f"env = {env_id!r} cannot be made: {one_line(why)}") from why
+
+
+def one_line(why: BaseException) -> str:
+    """An exception's message on one line."""
+    return " ".join(str(why).split()) or type(why).__name__
+
+
+def autoreset_mode(envs: Any) -> AutoresetMode:
+    """What the vector does at the end of an episode, from its metadata; EnvError where it does not say."""
+    mode = (getattr(envs, "metadata", None) or {}).get("autoreset_mode")
+    try:
+        return mode if isinstance(mode, AutoresetMode) else AutoresetMode(mode)
+    except ValueError:
+        names = ", ".join(m.value for m in AutoresetMode)
+        raise EnvError(f"metadata['autoreset_mode'] = {mode!r}: a vector environment has to say one of {names}") from None
+
+
+def reset(envs: Any, seed: np.random.SeedSequence) -> Any:
+    """First observations (B, …). gymnasium's sync and async vectors take a seed per environment; others take one for all."""
+    from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+    seeds = streams.integer_seeds(seed, envs.num_envs)
+    envs.action_space.seed(seeds[0])
+    one_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+    return envs.reset(seed=seeds if one_each else seeds[0])[0]
+
+
+def check_env(env_id: str, seed: int = 0, steps: int = 3) -> None:
+    """Reset a copy of the environment and take a few random steps; EnvError names what breaks gymnasium's contract."""
+    env = make_env(env_id)
+    try:
+        env.action_space.seed(seed)
+        obs, _ = _call(env_id, "reset() has to return (obs, info)", lambda: env.reset(seed=seed), 2)
+        _check_obs(env_id, env.observation_space, obs)
+        for _ in range(steps):
+            result = _call(
+                env_id,
+                "step() has to return (obs, reward, terminated, truncated, info)",
+                lambda: env.step(env.action_space.sample()),
+                5,
+            )
+            obs, reward, terminated, truncated, _ = result
+            _check_obs(env_id, env.observation_space, obs)
+            _check_scalar(env_id, "reward", reward, "a number")
+            _check_scalar(env_id, "terminated", terminated, "True or False")
+            _check_scalar(env_id, "truncated", truncated, "True or False")
+            if terminated or truncated:
+                env.reset()
+    finally:
+        env.close()
+
+
+def _call(env_id: str, contract: str, call: Any, length: int) -> Any:
+    try:
+        result = call()
+    except Exception as why:
+        raise EnvError(f"env = {env_id!r}: {contract}; it raised {type(why).__name__}: {one_line(why)}") from why
+    if not isinstance(result, tuple) or len(result) != length:
+        raise EnvError(f"env = {env_id!r}: {contract}, not {type(result).__name__}")
+    return result
+
+
+def _check_obs(env_id: str, space: Any, obs: Any) -> None:
+    shape = getattr(space, "shape", None)
+    if shape is not None and np.shape(obs) != shape:
+        raise EnvError(f"env = {env_id!r}: obs has shape {np.shape(obs)}, its observation_space says {shape}")
+
+
+def _check_scalar(env_id: str, name: str, value: Any, wanted: str) -> None:
+    kinds = bool | np.bool_ if wanted == "True or False" else bool | int | float | np.bool_ | np.integer | np.floating
+    if isinstance(value, kinds) or (isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "fiub" and value.ndim == 0):
+        return
+    raise EnvError(f"env = {env_id!r}: {name} has to be {wanted}, it is {value!r} ({type(value).__name__})")

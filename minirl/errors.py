@@ -1,0 +1,44 @@
+"""What can go wrong, by whose mistake: one sentence that names the field, the value and the remedy. The command line prints it."""
+
+
+class MinirlError(Exception):
+    """Base of every error that minirl raises on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class UserError(MinirlError, ValueError):
+    """The user's mistake: the command line prints the sentence and exits with 2."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A configuration field has a value that makes no sense."""
+
+
+class EnvError(UserError):
+    """An environment that does not exist, or that does not keep gymnasium's contract."""
+
+
+class SpaceError(UserError):
+    """An observation or action space that minirl has no code for."""
+
+
+class FileError(UserError):
+    """A file or run directory that is missing, unwritable, or not what it should be."""
+
+
+class RunInUseError(MinirlError):
+    """Another process is writing to this run directory."""
+
+    exit_code = 3
+
+
+class NonFiniteError(MinirlError, FloatingPointError):
+    """NaN or infinity met in training: raised before it can reach the parameters, which keep their last finite values."""
+
+    def __init__(self, what: str, remedy: str, env: int | None = None, step: int | None = None):
+        where = "".join(f", {name}={value}" for name, value in (("env", env), ("step", step)) if value is not None)
+        super().__init__(f"{what} is not finite{where}: {remedy}")
+        self.what, self.env, self.step = what, env, step

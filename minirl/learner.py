@@ -1,0 +1,116 @@
+"""The loop: collect, estimate, update, report. Nothing here belongs to one algorithm or to one environment."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minirl import algorithms, streams
+from minirl.agent import Agent
+from minirl.collect import Collector
+from minirl.config import Config
+from minirl.critic import Critic
+from minirl.networks import Networks
+from minirl.normalize import ObsNormalizer, RewardScaler, RunningMoments
+from minirl.policy import Policy
+from minirl.reduce import SERIAL
+from minirl.rollout import make_batch
+from minirl.spaces import action_codec, obs_codec
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one update did."""
+
+    number: int  # from 1
+    global_step: int  # real transitions learned from so far
+    metrics: dict[str, Any]  # by the tags of the metrics files
+    returns: np.ndarray  # of the episodes that ended in it
+    lengths: np.ndarray
+
+
+class Learner:
+    """An iterator over updates: stop when you like and go on later, it continues where it was.
+
+    envs: a gymnasium VectorEnv in any autoreset mode. `state` holds everything that learning changes but what lives in the
+    environments and the collector: a tree of arrays and scalars.
+    """
+
+    def __init__(self, algorithm: str, envs: Any, config: Config, comm: Any = SERIAL):
+        self.algorithm, self.config, self.comm = algorithms.find(algorithm), config, comm
+        codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space)
+        dim = codecs[0].dim
+        self.nets = Networks(
+            Policy(codecs[1].family(), dim, config.hidden, config.activation), Critic(dim, config.hidden, config.activation)
+        )
+        seeds = streams.stream_seeds(config.seed)
+        self.state = self.algorithm.init(self.nets, config, streams.generator(seeds["init"]))
+        self.rng = streams.generator(seeds["updates"])
+        self.normalizer = ObsNormalizer(RunningMoments.zeros(dim))
+        self.scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(envs.num_envs))
+        self.collector = Collector(envs, self.nets.policy, codecs, seeds, config.num_steps, config.dtype)
+        self.updates = self.global_step = 0
+
+    def __iter__(self) -> Iterator[Update]:
+        return self
+
+    def __next__(self) -> Update:
+        if self.global_step >= self.config.total_timesteps:
+            raise StopIteration
+        return self.step()
+
+    def step(self) -> Update:
+        """One update: a rollout under π_θ, advantages, the algorithm's step, then the statistics of the next rollout."""
+        start, cfg = time.perf_counter(), self.config
+        normalizer = self.normalizer if cfg.normalize_obs else _identity
+        rollout = self.collector.collect(self.state["policy"], normalizer)
+        weight = rollout.valid.astype(np.float64)
+        if cfg.normalize_reward:
+            self.scaler = self.scaler.update(rollout.reward, rollout.cut, weight, cfg.gamma, self.comm)
+        reward = self.scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
+        batch = make_batch(rollout, reward, self._value, normalizer, cfg, self.comm)
+        collected = time.perf_counter()
+
+        progress = self.global_step / cfg.total_timesteps
+        self.state, info = self.algorithm.update(self.nets, self.state, batch, cfg, self.rng, progress, self.comm)
+        if cfg.normalize_obs:
+            flat = rollout.obs.reshape(-1, rollout.obs.shape[2])
+            self.normalizer = self.normalizer.update(flat, weight.reshape(-1), self.comm)
+
+        returns, lengths = self.collector.finished_episodes(rollout)
+        self.updates += 1
+        self.global_step += int(self.comm.sum(len(batch)))
+        now = time.perf_counter()
+        timing = {"charts/SPS": len(batch) / (now - start), "time/rollout": collected - start, "time/update": now - collected}
+        return Update(self.updates, self.global_step, _episodes(returns, lengths) | info | timing, returns, lengths)
+
+    def _value(self, obs: np.ndarray) -> np.ndarray:
+        return self.nets.critic.value(self.state["critic"], obs)
+
+    @property
+    def policy(self) -> Agent:
+        """A copy of the policy as it is now: acts on raw observations, with the statistics that it was trained with."""
+        return Agent(
+            obs_codec=self.collector.obs_codec,
+            action_codec=self.collector.action_codec,
+            theta=self.state["policy"].copy(),
+            hidden=self.config.hidden,
+            activation=self.config.activation,
+            normalizer=self.normalizer if self.config.normalize_obs else None,
+        )
+
+
+def _identity(obs: np.ndarray) -> np.ndarray:
+    return obs
+
+
+def _episodes(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    """Means over the episodes that ended in this update; NaN when none did."""
+    some = len(returns) > 0
+    return {
+        "charts/episodic_return": float(returns.mean()) if some else np.nan,
+        "charts/episodic_length": float(lengths.mean()) if some else np.nan,
+        "charts/episodes": float(len(returns)),
+    }

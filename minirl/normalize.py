@@ -1,0 +1,82 @@
+"""Running moments: observations to mean 0 and variance 1, rewards by the deviation of the discounted return.
+
+State is a tree of arrays; nothing changes while a rollout is collected or a policy evaluated, only `update` moves it.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from minirl import _core
+from minirl.reduce import SERIAL, moments
+
+EPS = 1e-8
+LIMIT = 10.0
+
+
+@dataclass(frozen=True)
+class RunningMoments:
+    """Count, mean and sum of squared deviations of D columns in float64, from count 0; merging is Chan et al.'s (1983)."""
+
+    mean: np.ndarray
+    m2: np.ndarray
+    count: float = 0.0
+
+    @classmethod
+    def zeros(cls, dim: int) -> "RunningMoments":
+        return cls(np.zeros(dim), np.zeros(dim))
+
+    @property
+    def var(self) -> np.ndarray:
+        """m2 / count (D,), never negative; 1 before the first sample, so that nothing is scaled then."""
+        return self.m2 / self.count if self.count > 0 else np.ones_like(self.m2)
+
+    def merge(self, n: float, mean: np.ndarray, m2: np.ndarray) -> "RunningMoments":
+        """The moments of both sets of samples together."""
+        if n == 0:
+            return self
+        total = self.count + n
+        shift = mean - self.mean
+        return RunningMoments(
+            mean=self.mean + shift * (n / total),
+            m2=self.m2 + m2 + shift * shift * (self.count * (n / total)),
+            count=total,
+        )
+
+    def update(self, x: np.ndarray, weight: np.ndarray, comm=SERIAL) -> "RunningMoments":
+        """Take in x (N, D), each row with its weight, over all ranks."""
+        return self.merge(*moments(weight, x, comm))
+
+
+@dataclass(frozen=True)
+class ObsNormalizer:
+    """x -> (x − μ)/√(σ² + ε), cut at ±10. Counted: each observation that the policy acted on, once; not the final ones of episodes."""
+
+    moments: RunningMoments
+    inv_std: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inv_std", 1 / np.sqrt(self.moments.var + EPS))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(N, D) -> (N, D) in x's type, with the statistics as they are."""
+        return _core.standardize(x, self.moments.mean, self.inv_std, LIMIT)
+
+    def update(self, x: np.ndarray, weight: np.ndarray, comm=SERIAL) -> "ObsNormalizer":
+        return ObsNormalizer(self.moments.update(x, weight, comm))
+
+
+@dataclass(frozen=True)
+class RewardScaler:
+    """r -> r/√(Var(R) + ε), cut at ±10, where R_t = r_t + γ R_{t−1} starts again after termination and truncation. The mean stays."""
+
+    moments: RunningMoments
+    carry: np.ndarray  # R of each environment (B,)
+
+    def update(self, reward: np.ndarray, cut: np.ndarray, weight: np.ndarray, gamma: float, comm=SERIAL) -> "RewardScaler":
+        """Take in a rollout: reward, cut, weight (T, B)."""
+        sums, carry = _core.running_return(reward, cut, self.carry, gamma)
+        return replace(self, moments=self.moments.update(sums.reshape(-1, 1), weight.reshape(-1), comm), carry=carry)
+
+    def __call__(self, reward: np.ndarray) -> np.ndarray:
+        return np.clip(reward / np.sqrt(self.moments.var[0] + EPS), -LIMIT, LIMIT)

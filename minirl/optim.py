@@ -1,0 +1,26 @@
+"""Adam on one flat vector, and clipping by the global norm."""
+
+from typing import Any
+
+import numpy as np
+
+from minirl import _core
+
+ADAM_EPS = 1e-5  # as in the PPO implementations that published their curves; Kingma & Ba's default is 1e-8
+
+
+def adam_init(num_params: int, dtype: Any) -> dict[str, Any]:
+    """Moments m, v (n,) at zero, no steps taken: a tree of arrays and a counter."""
+    return {"m": np.zeros(num_params, dtype), "v": np.zeros(num_params, dtype), "t": 0}
+
+
+def adam_step(theta, grad, state, lr, scale=1.0, beta1=0.9, beta2=0.999, eps=ADAM_EPS):
+    """θ ← θ − lr m̂/(√v̂ + ε), the gradient first multiplied by `scale`. In place on θ and on the moments in `state`."""
+    state["t"] += 1
+    _core.adam(theta, grad, state["m"], state["v"], state["t"], lr, beta1, beta2, eps, scale)
+
+
+def clip_by_global_norm(grad, max_norm: float) -> tuple[float, float]:
+    """‖g‖ over the whole vector, and the factor min(1, max_norm/‖g‖) that brings it to at most max_norm."""
+    norm = _core.global_norm(grad)
+    return norm, min(1.0, max_norm / norm) if norm > 0 else 1.0

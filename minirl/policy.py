@@ -1,0 +1,65 @@
+"""The policy: φ(s) from θ, and the two products of its Jacobian. Adds the state-independent log σ to the network's output."""
+
+from typing import Any
+
+import numpy as np
+
+from minirl.distributions import Family
+from minirl.mlp import MLP
+
+HEAD_GAIN = 0.01  # a small last layer: the first policy is near uniform (or near mean 0) in every state
+
+
+class Policy:
+    """π_θ(a|s) = family(φ), φ (N, P) = [MLP(s), free parameters]; θ (n,) = [θ of the MLP, free parameters].
+
+    Holds shapes only. `forward`, `vjp` and `jvp` are the whole contact between an algorithm and the network.
+    """
+
+    def __init__(self, dist: Family, obs_dim: int, hidden: tuple[int, ...], activation: str):
+        self.dist = dist
+        self.mlp = MLP((obs_dim, *hidden, dist.num_params - dist.num_free), activation)
+        self.num_params = self.mlp.num_params + dist.num_free
+
+    def init(self, rng: np.random.Generator, log_std: float, dtype: Any = np.float32) -> np.ndarray:
+        """Orthogonal weights with a 0.01 head; every free parameter at `log_std` -> θ (n,)."""
+        return np.concatenate([self.mlp.init(rng, HEAD_GAIN, dtype), np.full(self.dist.num_free, log_std, dtype)])
+
+    def _split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return theta[: self.mlp.num_params], theta[self.mlp.num_params :]
+
+    def _phi(self, y: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """φ = [y, free parameters repeated in each row]."""
+        if not len(free):
+            return y
+        phi = np.empty((len(y), self.dist.num_params), y.dtype)
+        phi[:, : y.shape[1]] = y
+        phi[:, y.shape[1] :] = free
+        return phi
+
+    def forward(self, theta: np.ndarray, obs: np.ndarray) -> tuple[np.ndarray, Any]:
+        """obs (N, D) -> φ (N, P) and the cache that vjp and jvp take."""
+        weights, free = self._split(theta)
+        y, cache = self.mlp.forward(weights, obs)
+        return self._phi(y, free), cache
+
+    def infer(self, theta: np.ndarray, obs: np.ndarray) -> np.ndarray:
+        """φ (N, P) alone, for acting."""
+        weights, free = self._split(theta)
+        return self._phi(self.mlp.infer(weights, obs), free)
+
+    def vjp(self, theta: np.ndarray, cache: Any, dphi: np.ndarray) -> np.ndarray:
+        """Jᵀ dφ: (N, P) -> (n,), summed over the samples; a free parameter collects its column."""
+        weights, free = self._split(theta)
+        if not len(free):
+            return self.mlp.vjp(weights, cache, dphi)
+        outputs = dphi.shape[1] - len(free)
+        dy = np.ascontiguousarray(dphi[:, :outputs])
+        dfree = dphi[:, outputs:].sum(axis=0, dtype=np.float64).astype(theta.dtype)
+        return np.concatenate([self.mlp.vjp(weights, cache, dy), dfree])
+
+    def jvp(self, theta: np.ndarray, cache: Any, theta_dot: np.ndarray) -> np.ndarray:
+        """J θ̇: (n,) -> φ̇ (N, P)."""
+        weights, _ = self._split(theta)
+        weights_dot, free_dot = self._split(theta_dot)
+        return self._phi(self.mlp.jvp(weights, cache, weights_dot), free_dot)

@@ -1,0 +1,95 @@
+"""From stepped environments to samples: the rollout (T, B), its advantages, and the flat batch (N) that an update sees."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minirl import _core
+from minirl.reduce import SERIAL, standardize_adv
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """T steps of B environments. A row that is not `valid` (the reset step of NEXT_STEP) is no transition and is never learned from."""
+
+    obs: np.ndarray  # (T, B, D) encoded, before normalisation
+    action: np.ndarray  # (T, B) or (T, B, d), as sampled: neither shifted nor cut
+    reward: np.ndarray  # (T, B) float64, as the environment gave it
+    next_obs: np.ndarray  # (T, B, D) what the action led to: the final observation where an episode ends
+    terminated: np.ndarray  # (T, B) bool: the episode is over, nothing follows
+    truncated: np.ndarray  # (T, B) bool: it was cut short, its value goes on; never set together with terminated
+    valid: np.ndarray  # (T, B) bool
+
+    @property
+    def cut(self) -> np.ndarray:
+        """Where the next row belongs to another episode."""
+        return self.terminated | self.truncated
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N samples: all that an update knows of the environments."""
+
+    obs: np.ndarray  # (N, D) normalised
+    action: np.ndarray  # (N,) or (N, d)
+    adv: np.ndarray  # (N,) float64
+    returns: np.ndarray  # (N,) float64, targets of the critic
+    value: np.ndarray  # (N,) float64, V(s) of the critic that made the advantages
+    weight: np.ndarray  # (N,) float64, how much each sample counts
+
+    def __len__(self) -> int:
+        return len(self.obs)
+
+
+def evaluate_states(rollout: Rollout, value_of: Any, normalizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normalised observations (T·B, D), V(s_t) and V(s'_t) (T, B).
+
+    V(s'_t) is V of the next row, but where the next row is another episode's, or there is none, the critic is asked for the
+    final observation itself. After termination it is 0.
+    """
+    T, B, D = rollout.obs.shape
+    obs = normalizer(rollout.obs.reshape(T * B, D))
+    value = value_of(obs).reshape(T, B)
+    next_value = np.zeros((T, B))
+    next_value[:-1] = value[1:]
+    ask = rollout.cut.copy()
+    ask[-1:] = True
+    ask &= ~rollout.terminated
+    next_value[rollout.terminated] = 0.0
+    if ask.any():
+        next_value[ask] = value_of(normalizer(rollout.next_obs[ask]))
+    return obs, value, next_value
+
+
+def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, normalizer: Any, cfg: Any, comm: Any = SERIAL) -> Batch:
+    """Advantages by GAE, returns A + V, rows that are no transitions left out; `reward` (T, B) is the scaled one.
+
+    value_of: obs (N, D) -> V (N,);  normalizer: obs (N, D) -> (N, D).
+    """
+    obs, value, next_value = evaluate_states(rollout, value_of, normalizer)
+    adv = _core.gae(reward, value, next_value, rollout.terminated, rollout.cut, cfg.gamma, cfg.lam)
+    returns = adv + value
+    keep = np.flatnonzero(rollout.valid)
+    action = rollout.action.reshape(obs.shape[0], *rollout.action.shape[2:])
+    weight = np.ones(len(keep))
+    flat = adv.reshape(-1)[keep]
+    return Batch(
+        obs=obs[keep],
+        action=action[keep],
+        adv=standardize_adv(flat, weight, comm) if cfg.normalize_adv else flat,
+        returns=returns.reshape(-1)[keep],
+        value=value.reshape(-1)[keep],
+        weight=weight,
+    )
+
+
+def minibatches(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """The numbers 0..n−1 in a random order, in ⌈n/size⌉ parts that differ by at most one in length.
+
+    Each sample is used once per pass, and no part is a small remainder whose few samples would weigh more than the others.
+    """
+    order = rng.permutation(n)
+    return iter(np.array_split(order, max(1, math.ceil(n / size))))

@@ -1,0 +1,49 @@
+"""Conjugate gradient: solves A x = b from products A v alone. Knows nothing of policies."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from minirl import _core
+
+
+class Solution(NamedTuple):
+    """What came out: x (n,) float64, the residual b − A x, products used, and why it stopped."""
+
+    x: np.ndarray
+    residual: np.ndarray
+    iters: int
+    status: str  # converged, max_iters, zero_rhs, singular, negative_curvature, non_finite
+
+
+def conjugate_gradient(
+    matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, iters: int, rtol: float = 1e-10, flat: float = 1e-14
+) -> Solution:
+    """A x = b for symmetric positive A (Hestenes & Stiefel, 1952), from x = 0, vectors in float64.                  [TR-8]
+
+    Stops at ‖r‖ ≤ rtol ‖b‖, after `iters` products, or when the curvature pᵀAp/pᵀp is not positive beyond `flat` times the
+    largest one met (A singular or indefinite along p): x is then the last good iterate. b = 0 gives x = 0.
+    """
+    residual = b.astype(np.float64)  # a copy: r = b − A·0
+    x = np.zeros_like(residual)
+    rr = float(residual @ residual)
+    if rr == 0.0:
+        return Solution(x, residual, 0, "zero_rhs")
+    if not np.isfinite(rr):
+        return Solution(x, residual, 0, "non_finite")
+
+    direction, goal, steepest = residual.copy(), rtol * rtol * rr, 0.0
+    for i in range(iters):
+        image = np.asarray(matvec(direction), dtype=np.float64)  # A p
+        curvature = float(direction @ image)  # pᵀAp
+        if not np.isfinite(curvature):
+            return Solution(x, residual, i, "non_finite")
+        bend = curvature / float(direction @ direction)
+        if bend <= flat * steepest:
+            return Solution(x, residual, i, "negative_curvature" if bend < -flat * steepest else "singular")
+        steepest = max(steepest, bend)
+        rr = _core.cg_step(x, residual, direction, image, rr, curvature)  # [TR-8]
+        if rr <= goal:
+            return Solution(x, residual, i + 1, "converged")
+    return Solution(x, residual, iters, "max_iters")
