@@ -24,7 +24,7 @@ from minirl.rollout import minibatches
 class PPOConfig(Config):
     """Configuration of PPO."""
 
-    lr: Annotated[float, Positive] = 3e-4  # Adam step size α, > 0
+    lr: Annotated[float, Positive] = 1e-3  # Adam step size α, > 0
     anneal_lr: bool = True  # α falls linearly with the transitions left to learn from; the first update uses all of it
     epochs: Annotated[int, AtLeastOne] = 10  # passes over the batch, K, >= 1
     minibatch_size: Annotated[int, AtLeastOne] = 64  # largest minibatch, >= 1
