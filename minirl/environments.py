@@ -1,7 +1,9 @@
 """gymnasium's environments: making vectors of them, seeding them, and saying clearly what is wrong with one."""
 
+import copy
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
@@ -11,22 +13,32 @@ from minirl.errors import EnvError
 __all__ = ["AutoresetMode", "autoreset_mode", "check_env", "make_envs", "reset"]
 
 
+class OwnFinalObs(gymnasium.Wrapper):
+    """Copies an episode's last observation: SAME_STEP hands it over after the reset, which may write into the array it is in."""
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            obs = copy.deepcopy(obs)
+        return obs, reward, terminated, truncated, info
+
+
 def make_envs(env_id: str, num_envs: int, vectorization: str = "sync", **kwargs: Any) -> Any:
     """`num_envs` copies of a registered environment as a gymnasium VectorEnv, SAME_STEP where we have the choice."""
-    import gymnasium
-
     find(env_id)
-    vector_kwargs = {} if vectorization == "vector_entry_point" else {"autoreset_mode": AutoresetMode.SAME_STEP}
+    ours = {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}, "wrappers": (OwnFinalObs,)}
+    options = kwargs if vectorization == "vector_entry_point" else kwargs | ours
     try:
-        return gymnasium.make_vec(env_id, num_envs, vectorization_mode=vectorization, vector_kwargs=vector_kwargs, **kwargs)
+        return gymnasium.make_vec(env_id, num_envs, vectorization_mode=vectorization, **options)
+    except (EOFError, ConnectionError) as why:  # a worker of async died, its traceback is on stderr
+        remedy = "it has to be importable there, not only registered or defined in this one; or set vectorization = sync"
+        raise EnvError(f"env = {env_id!r}: a worker process ended while making it, see its traceback above; {remedy}") from why
     except Exception as why:
         raise EnvError(f"env = {env_id!r} cannot be made ({vectorization}): {one_line(why)}") from why
 
 
 def find(env_id: str) -> Any:
     """gymnasium's spec of an id; EnvError with its suggestion when there is none."""
-    import gymnasium
-
     try:
         return gymnasium.spec(env_id)
     except Exception as why:
@@ -35,8 +47,6 @@ def find(env_id: str) -> Any:
 
 def make_env(env_id: str, **kwargs: Any) -> Any:
     """One environment by its id."""
-    import gymnasium
-
     find(env_id)
     try:
         return gymnasium.make(env_id, **kwargs)

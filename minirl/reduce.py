@@ -39,7 +39,9 @@ def share(weight, comm=SERIAL):
 
 
 def mean(w, x, comm=SERIAL) -> float:
-    """Σ_n w_n x_n over all ranks: w (N,) from `share`, x (N,) -> float."""
+    """Σ_n w_n x_n over all ranks: w (N,) from `share`, x (N,) -> float; ValueError for x of another shape, which would broadcast."""
+    if x.shape != w.shape:
+        raise ValueError(f"mean of an array of shape {x.shape} with weights of shape {w.shape}")
     return float(comm.sum(float(np.dot(w, x))))
 
 

@@ -29,7 +29,10 @@ class ObsCodec:
         if x.shape[1:] != self.shape:
             raise SpaceError(f"observation of shape {x.shape[1:]}: this policy takes {self.shape}; pass one batch axis in front")
         if self.kind == "discrete":
-            return np.eye(self.size, dtype=dtype)[x - self.start]
+            index = x - self.start
+            if ((index < 0) | (index >= self.size)).any():
+                raise SpaceError(f"observation {x}: this policy takes {self.start} to {self.start + self.size - 1}")
+            return np.eye(self.size, dtype=dtype)[index]
         with np.errstate(over="ignore"):
             return np.array(x.reshape(len(x), -1), dtype=dtype, order="C")
 

@@ -1,0 +1,152 @@
+"""Small environments whose transitions are known, and environments that break the rules: real gymnasium ones, registered by `register()`.
+
+    Counting   step t of episode e is observed as 10 e + t: every observation names its place
+    Drift      a noisy walk that listens to its actions and ends at random, in both ways
+    Wrong      returns one thing of a wrong type or shape
+
+`vector` steps a row of them together, `learner` trains on them with networks small enough for a test.
+"""
+
+import itertools
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from minirl import algorithms
+from minirl.learner import Learner
+
+MODES = tuple(AutoresetMode)
+
+
+class Counting(gymnasium.Env):
+    """Episode e = 1, 2, … observes 10 e, 10 e + 1, …; nothing in it is random.
+
+    lengths, ends, rewards: taken in turn, the first two by episode, rewards by step over all episodes; no lengths: it never ends.
+    alias: the observation is one array, changed in place.  fault = (what, step, value): `what` ("reward" or "obs") is `value` in that
+    step, counted from 1 over all episodes (0: the first reset).
+    """
+
+    def __init__(self, lengths=(3,), ends=("terminated",), rewards=(1.0,), alias=False, fault=None, dim=1, actions=2):
+        self.observation_space = spaces.Box(-np.inf, np.inf, (dim,), np.float64)
+        self.action_space = spaces.Discrete(actions) if isinstance(actions, int) else actions
+        self.lengths, self.ends, self.rewards = lengths, ends, rewards
+        self.alias, self.fault = alias, fault
+        self.state = np.zeros(dim)
+        self.episode = self.steps = self.t = 0
+
+    def _observe(self):
+        self.state[:] = 10 * self.episode + self.t
+        if self.fault and self.fault[:2] == ("obs", self.steps):
+            self.state[-1] = self.fault[2]
+        return self.state if self.alias else self.state.copy()
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.t = self.episode + 1, 0
+        return self._observe(), {}
+
+    def step(self, action):
+        reward = self.rewards[self.steps % len(self.rewards)]
+        self.steps, self.t = self.steps + 1, self.t + 1
+        if self.fault and self.fault[:2] == ("reward", self.steps):
+            reward = self.fault[2]
+        over = bool(self.lengths) and self.t == self.lengths[(self.episode - 1) % len(self.lengths)]
+        end = self.ends[(self.episode - 1) % len(self.ends)] if over else ""
+        return self._observe(), reward, end in ("terminated", "both"), end in ("truncated", "both"), {}
+
+
+class Drift(gymnasium.Env):
+    """s' = 0.8 s + 0.1 a + noise in 3 dimensions, from a random start; each step ends the episode with probability `p`, in either way.
+
+    mutate: writes into the action it was given.  alias: writes into the observation it returned.  `received`: the actions, as they came.
+    """
+
+    def __init__(self, actions=3, p=0.2, mutate=False, alias=False, dtype=np.float32):
+        self.observation_space = spaces.Box(-np.inf, np.inf, (3,), dtype)
+        self.action_space = spaces.Discrete(actions) if isinstance(actions, int) else actions
+        self.p, self.mutate, self.alias = p, mutate, alias
+        self.state, self.received = np.zeros(3, dtype), []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.state[:] = self.np_random.standard_normal(3)
+        return (self.state if self.alias else self.state.copy()), {}
+
+    def step(self, action):
+        self.received.append(np.array(action))
+        self.state *= 0.8
+        self.state += 0.1 * np.mean(action) + 0.3 * self.np_random.standard_normal(3)
+        terminated, truncated = self.np_random.random(2) < self.p / 2
+        if self.mutate:
+            action *= 0
+        return (self.state if self.alias else self.state.copy()), float(self.state.sum()), bool(terminated), bool(truncated), {}
+
+
+class Wrong(Counting):
+    """A Counting environment whose step returns `value` for `what`: obs, reward, terminated, truncated, info, or the whole tuple."""
+
+    PLACES = ("obs", "reward", "terminated", "truncated", "info")
+
+    def __init__(self, what, value, **kwargs):
+        super().__init__(**kwargs)
+        self.what, self.value = what, value
+
+    def step(self, action):
+        result = list(super().step(action))
+        if self.what == "tuple":
+            return tuple(result[: self.value])
+        result[self.PLACES.index(self.what)] = self.value
+        return tuple(result)
+
+
+def register():
+    """Make the ids below known to gymnasium (again, if a test took them away)."""
+    symmetric = spaces.Box(-0.1, 0.1, (2,), np.float64)
+    for name, entry_point, limit, kwargs in (
+        ("Counting", Counting, None, {}),
+        ("Limited", Counting, 5, {"lengths": ()}),  # nothing but gymnasium's TimeLimit ends it
+        ("LimitedTogether", Counting, 3, {"lengths": (3,)}),  # the limit and the natural end coincide
+        ("Endless", Counting, None, {"lengths": ()}),
+        ("Drift", Drift, None, {}),
+        ("DriftBox", Drift, None, {"actions": symmetric}),
+        ("Wrong", Wrong, None, {}),
+    ):
+        if f"minirl-test/{name}-v0" not in gymnasium.registry:
+            gymnasium.register(
+                f"minirl-test/{name}-v0", entry_point, max_episode_steps=limit, kwargs=kwargs, disable_env_checker=True
+            )
+
+
+def vector(cls, *kwargs, mode=AutoresetMode.SAME_STEP):
+    """A SyncVectorEnv of one `cls` per dict of keyword arguments; `.envs[i]` are the environments themselves."""
+    return SyncVectorEnv([lambda k=k: cls(**k) for k in kwargs], autoreset_mode=mode)
+
+
+def config(algorithm, envs, **changes):
+    """A configuration that fits `envs` and takes milliseconds: 7 steps, one hidden layer of 5, float64."""
+    kind = algorithms.find(algorithm).config
+    small = {"num_envs": envs.num_envs, "num_steps": 7, "hidden": (5,), "dtype": "float64", "minibatch_size": 5, "check_env": False}
+    passes = {"epochs": 2} if algorithm == "ppo" else {"critic_epochs": 2, "cg_iters": 4}
+    return kind(**(small | passes | {"total_timesteps": 10**9} | changes))
+
+
+def learner(algorithm, envs, **changes):
+    """A Learner on `envs` with `config`; it does not end by itself unless `total_timesteps` is given."""
+    return Learner(algorithm, envs, config(algorithm, envs, **changes))
+
+
+def run(algorithm, envs, updates, **changes):
+    """Train for some updates, close: -> the learner and its updates."""
+    trained = learner(algorithm, envs, **changes)
+    done = list(itertools.islice(trained, updates))
+    envs.close()
+    return trained, done
+
+
+def leaves(tree, name=""):
+    """The arrays and scalars of a nested dict by their paths, arrays as bytes: two equal results are bit-identical."""
+    if not isinstance(tree, dict):
+        return {name: tree.tobytes() if isinstance(tree, np.ndarray) else tree}
+    return {k: v for key, branch in tree.items() for k, v in leaves(branch, f"{name}/{key}").items()}
