@@ -33,6 +33,15 @@ class ActionNoise:
                 self.ahead[:, b] = np.concatenate([self.ahead[n:, b], self.dist.noise(rng, n)])
         self.used[:] = 0
 
+    def tree(self) -> dict[str, Any]:
+        """The state as arrays and JSON scalars, copied."""
+        return {"rngs": [streams.get_state(rng) for rng in self.rngs], "ahead": self.ahead.copy(), "used": self.used.copy()}
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Go on where `tree` was taken."""
+        self.rngs = [streams.from_state(state) for state in tree["rngs"]]
+        self.ahead, self.used = tree["ahead"].copy(), tree["used"].copy()
+
     def next(self, real: np.ndarray | None) -> np.ndarray:
         """One number (or vector) per environment (B, …); only `real` environments (all of them when None) use theirs up."""
         noise = self.ahead[self.used, self.columns]

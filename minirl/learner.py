@@ -1,5 +1,6 @@
 """The loop: collect, estimate, update, report. Nothing here belongs to one algorithm or to one environment."""
 
+import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,6 +86,27 @@ class Learner:
         now = time.perf_counter()
         timing = {"charts/SPS": len(batch) / (now - start), "time/rollout": collected - start, "time/update": now - collected}
         return Update(self.updates, self.global_step, _episodes(returns, lengths) | info | timing, returns, lengths)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that learning changes, as a tree of arrays and JSON scalars, copied. What lives in the environments is not in it."""
+        return {
+            "algorithm": copy.deepcopy(self.state),
+            "normalizer": self.normalizer.moments.tree(),
+            "scaler": self.scaler.moments.tree() | {"carry": self.scaler.carry.copy()},
+            "updates_stream": streams.get_state(self.rng),
+            "noise": self.collector.noise.tree(),
+            "counters": {"updates": self.updates, "global_step": self.global_step},
+        }
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Back to a snapshot: a copy, so that the tree can be used again. The environments stay where they are."""
+        self.state = copy.deepcopy(tree["algorithm"])
+        self.normalizer = ObsNormalizer(RunningMoments(**copy.deepcopy(tree["normalizer"])))
+        scaler = copy.deepcopy(tree["scaler"])
+        self.scaler = RewardScaler(carry=scaler.pop("carry"), moments=RunningMoments(**scaler))
+        self.rng = streams.from_state(tree["updates_stream"])
+        self.collector.noise.restore(tree["noise"])
+        self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
 
     def _value(self, obs: np.ndarray) -> np.ndarray:
         return self.nets.critic.value(self.state["critic"], obs)

@@ -4,6 +4,7 @@ State is a tree of arrays; nothing changes while a rollout is collected or a pol
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,10 @@ class RunningMoments:
     def var(self) -> np.ndarray:
         """m2 / count (D,), never negative; 1 before the first sample, so that nothing is scaled then."""
         return self.m2 / self.count if self.count > 0 else np.ones_like(self.m2)
+
+    def tree(self) -> dict[str, Any]:
+        """The state as arrays and scalars, copied; `RunningMoments(**tree)` is its inverse."""
+        return {"mean": self.mean.copy(), "m2": self.m2.copy(), "count": self.count}
 
     def merge(self, n: float, mean: np.ndarray, m2: np.ndarray) -> "RunningMoments":
         """The moments of both sets of samples together."""
