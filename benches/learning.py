@@ -33,7 +33,7 @@ def train(job: tuple[str, str, int, int]) -> dict[str, object]:
 
     algorithm, env, seed, steps = job
     result = minirl.train(algorithm, env, seed=seed, total_timesteps=steps)
-    episodes = [(row["global_step"], row["charts/episodic_return"]) for row in result.history]
+    episodes = [(update.global_step, update.metrics["charts/episodic_return"]) for update in result.history]
     first = [r for step, r in episodes if step <= steps / 10 and np.isfinite(r)]
     last = [r for step, r in episodes if step > 0.9 * steps and np.isfinite(r)]
     greedy = minirl.evaluate(result.policy, env, episodes=20, seed=seed)

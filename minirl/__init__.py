@@ -1,1 +1,35 @@
-"""Policy optimisation."""
+"""Policy optimisation in NumPy with a small compiled core: trust regions and their relatives, every equation in sight.
+
+    result = minirl.train("trpo", "CartPole-v1", seed=0, total_timesteps=100_000)
+    for update in minirl.learn("ppo", envs, config): ...
+    policy = minirl.load(run);  action = policy.act(obs)
+
+Names are looked up when they are first used, so that `minirl.deploy` needs NumPy alone.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minirl import deploy
+    from minirl.api import Result, evaluate, learn, load, train
+
+__version__ = "0.1.0"
+
+__all__ = ["Result", "__version__", "deploy", "evaluate", "learn", "load", "train"]
+
+_HOMES = {"Result": "minirl.api", "evaluate": "minirl.api", "learn": "minirl.api", "load": "minirl.deploy", "train": "minirl.api"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for (PEP 562) and keep it."""
+    if name == "deploy":
+        return import_module("minirl.deploy")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'minirl' has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

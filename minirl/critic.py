@@ -56,7 +56,7 @@ def fit_critic(critic: Critic, theta, adam, batch: Batch, cfg, rng, comm=SERIAL)
             value, cache = critic.forward(theta, batch.obs[rows])
             loss, dvalue = value_loss(w, value, batch.returns[rows], comm)
             adam_step(theta, comm.sum(critic.vjp(theta, cache, dvalue)), adam, cfg.critic_lr)
-    if not np.isfinite(loss) or not np.isfinite(theta).all():
+    if not all(np.isfinite(x).all() for x in (loss, theta, adam["v"])):  # a second moment of infinity would stop it for ever
         raise NonFiniteError("the value loss", "check the scale of the rewards, or set normalize_reward")
     variance = explained_variance(before, batch.returns, batch.weight, comm)
     return theta, adam, {"losses/value_loss": loss, "losses/explained_variance": variance}

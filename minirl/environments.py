@@ -1,6 +1,7 @@
 """gymnasium's environments: making vectors of them, seeding them, and saying clearly what is wrong with one."""
 
 import copy
+import importlib
 from typing import Any
 
 import gymnasium
@@ -38,9 +39,12 @@ def make_envs(env_id: str, num_envs: int, vectorization: str = "sync", **kwargs:
 
 
 def find(env_id: str) -> Any:
-    """gymnasium's spec of an id; EnvError with its suggestion when there is none."""
+    """gymnasium's spec of an id; EnvError with its suggestion when there is none. `module:ID` imports the module that registers it."""
+    module, _, name = env_id.rpartition(":")
     try:
-        return gymnasium.spec(env_id)
+        if module:
+            importlib.import_module(module)
+        return gymnasium.spec(name)
     except Exception as why:
         raise EnvError(f"env = {env_id!r} is not known to gymnasium: {one_line(why)}; `minirl list --envs` shows those that are") from why
 
@@ -115,9 +119,16 @@ def _call(env_id: str, contract: str, call: Any, length: int) -> Any:
 
 
 def _check_obs(env_id: str, space: Any, obs: Any) -> None:
-    shape = getattr(space, "shape", None)
-    if shape is not None and np.shape(obs) != shape:
-        raise EnvError(f"env = {env_id!r}: obs has shape {np.shape(obs)}, its observation_space says {shape}")
+    if not isinstance(space, gymnasium.spaces.Box | gymnasium.spaces.Discrete):
+        return  # minirl has no encoder for it and says so elsewhere
+    try:
+        shape = np.asarray(obs, dtype=np.float64).shape
+    except (TypeError, ValueError) as why:
+        raise EnvError(f"env = {env_id!r}: obs has to be numbers, it is {obs!r} ({type(obs).__name__})") from why
+    if shape != space.shape:
+        raise EnvError(f"env = {env_id!r}: obs has shape {shape}, its observation_space says {space.shape}")
+    if isinstance(space, gymnasium.spaces.Discrete) and not space.contains(obs):
+        raise EnvError(f"env = {env_id!r}: obs {obs!r} is not in its observation_space {space}")
 
 
 def _check_scalar(env_id: str, name: str, value: Any, wanted: str) -> None:

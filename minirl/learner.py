@@ -68,17 +68,18 @@ class Learner:
         normalizer = self.normalizer if cfg.normalize_obs else _identity
         rollout = self.collector.collect(self.state["policy"], normalizer)
         weight = rollout.valid.astype(np.float64)
+        scaler, moved = self.scaler, self.normalizer  # kept only if the whole update succeeds
         if cfg.normalize_reward:
-            self.scaler = self.scaler.update(rollout.reward, rollout.cut, weight, cfg.gamma, self.comm)
-        reward = self.scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
+            scaler = scaler.update(rollout.reward, rollout.cut, weight, cfg.gamma, self.comm)
+        if cfg.normalize_obs:
+            moved = moved.update(rollout.obs.reshape(-1, rollout.obs.shape[2]), weight.reshape(-1), self.comm)
+        reward = scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
         batch = make_batch(rollout, reward, self._value, normalizer, cfg, self.comm)
         collected = time.perf_counter()
 
-        progress = self.global_step / cfg.total_timesteps
+        progress = min(self.global_step / cfg.total_timesteps, 1.0)
         self.state, info = self.algorithm.update(self.nets, self.state, batch, cfg, self.rng, progress, self.comm)
-        if cfg.normalize_obs:
-            flat = rollout.obs.reshape(-1, rollout.obs.shape[2])
-            self.normalizer = self.normalizer.update(flat, weight.reshape(-1), self.comm)
+        self.scaler, self.normalizer = scaler, moved
 
         returns, lengths = self.collector.finished_episodes(rollout)
         self.updates += 1

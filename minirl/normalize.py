@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minirl import _core
+from minirl.errors import NonFiniteError
 from minirl.reduce import SERIAL, moments
 
 EPS = 1e-8
@@ -49,8 +50,13 @@ class RunningMoments:
         )
 
     def update(self, x: np.ndarray, weight: np.ndarray, comm=SERIAL) -> "RunningMoments":
-        """Take in x (N, D), each row with its weight, over all ranks."""
-        return self.merge(*moments(weight, x, comm))
+        """Take in x (N, D), each row with its weight, over all ranks; NonFiniteError where a square would overflow."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            merged = self.merge(*moments(weight, x, comm))
+        if not np.isfinite(merged.m2).all():
+            column = int(np.flatnonzero(~np.isfinite(merged.m2))[0])
+            raise NonFiniteError("the running variance", f"column {column} holds numbers too large to be squared; scale them")
+        return merged
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def moments(weight, x, comm=SERIAL):
     """
     x = x.astype(np.float64, copy=False)
     n = comm.sum(float(weight.sum(dtype=np.float64)))
-    centre = comm.sum(weight @ x) / max(n, 1.0)
+    centre = comm.sum(weight @ x) / (n if n > 0 else 1.0)
     deviation = x - centre
     return n, centre, comm.sum(weight @ (deviation * deviation))
 

@@ -17,6 +17,12 @@ class Solution(NamedTuple):
     status: str  # converged, max_iters, zero_rhs, singular, negative_curvature, non_finite
 
 
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """aᵀb; what is not finite is told by the status, not by a warning."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(a @ b)
+
+
 def conjugate_gradient(
     matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, iters: int, rtol: float = 1e-10, flat: float = 1e-14
 ) -> Solution:
@@ -27,7 +33,7 @@ def conjugate_gradient(
     """
     residual = b.astype(np.float64)  # a copy: r = b − A·0
     x = np.zeros_like(residual)
-    rr = float(residual @ residual)
+    rr = _dot(residual, residual)
     if rr == 0.0:
         return Solution(x, residual, 0, "zero_rhs")
     if not np.isfinite(rr):
@@ -35,11 +41,11 @@ def conjugate_gradient(
 
     direction, goal, steepest = residual.copy(), rtol * rtol * rr, 0.0
     for i in range(iters):
-        image = np.asarray(matvec(direction), dtype=np.float64)  # A p
-        curvature = float(direction @ image)  # pᵀAp
+        image = np.array(matvec(direction), dtype=np.float64)  # A p, a copy: matvec may return its argument
+        curvature = _dot(direction, image)  # pᵀAp
         if not np.isfinite(curvature):
             return Solution(x, residual, i, "non_finite")
-        bend = curvature / float(direction @ direction)
+        bend = curvature / _dot(direction, direction)
         if bend <= flat * steepest:
             return Solution(x, residual, i, "negative_curvature" if bend < -flat * steepest else "singular")
         steepest = max(steepest, bend)

@@ -20,13 +20,13 @@ from minirl.rollout import Batch
 
 
 def relative_error(actual, expected):
-    """max |actual − expected| / max |expected|; the absolute error where nothing is expected. Shapes must agree; NaN stays NaN."""
+    """max |actual − expected| / max |expected|; the absolute error where 0 is expected (up to the oracle's rounding). NaN stays NaN."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
     if actual.size == 0:
         return 0.0
     scale = np.abs(expected).max()
-    return float(np.abs(actual - expected).max() / (scale if scale > 0 else 1.0))
+    return float(np.abs(actual - expected).max() / (scale if not scale < 1e-14 else 1.0))
 
 
 def sigmas(samples, expected):
@@ -77,9 +77,10 @@ def hessian(f, x, h=3e-4):
     """∇²f of a scalar function of a vector (n,) by mixed central differences (n, n): error h² ≈ 10⁻⁷, rounding 10⁻¹⁶/h² ≈ 10⁻⁹."""
     n = len(x)
     out = np.empty((n, n))
-    for i, j in ((i, j) for i in range(n) for j in range(i + 1)):
-        corners = [s * t * _moved(f, x, [(i, s * h), (j, t * h)]) for s, t in product((1, -1), repeat=2)]
-        out[i, j] = out[j, i] = sum(corners) / (4 * h * h)
+    for i in range(n):
+        for j in range(i + 1):
+            corners = [s * t * _moved(f, x, [(i, s * h), (j, t * h)]) for s, t in product((1, -1), repeat=2)]
+            out[i, j] = out[j, i] = sum(corners) / (4 * h * h)
     return out
 
 
@@ -130,9 +131,11 @@ PLAIN = {
     "diag_gaussian": Plain(
         log_prob=lambda phi, a: -0.5 * anp.sum((a - _mean(phi)) ** 2 / _std(phi) ** 2 + anp.log(2 * np.pi * _std(phi) ** 2), axis=1),
         entropy=lambda phi: 0.5 * anp.sum(anp.log(2 * np.pi * np.e * _std(phi) ** 2), axis=1),
-        kl=lambda old, new: 0.5
-        * anp.sum(
-            anp.log(_std(new) ** 2 / _std(old) ** 2) + (_std(old) ** 2 + (_mean(old) - _mean(new)) ** 2) / _std(new) ** 2 - 1, axis=1
+        kl=lambda old, new: (
+            0.5
+            * anp.sum(
+                anp.log(_std(new) ** 2 / _std(old) ** 2) + (_std(old) ** 2 + (_mean(old) - _mean(new)) ** 2) / _std(new) ** 2 - 1, axis=1
+            )
         ),
         outcomes=_hermite,
     ),

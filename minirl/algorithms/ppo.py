@@ -13,11 +13,13 @@ import numpy as np
 from minirl.config import AtLeastOne, Config, NonNegative, Positive
 from minirl.critic import value_loss
 from minirl.diagnostics import kl_estimates
-from minirl.errors import NonFiniteError
+from minirl.errors import MinirlError, NonFiniteError
 from minirl.networks import Networks
 from minirl.optim import adam_init, adam_step, clip_by_global_norm
 from minirl.reduce import SERIAL, explained_variance, mean, share
 from minirl.rollout import minibatches
+
+VANISHING = 1e-9  # of a clipped gradient: far below Adam's ε, it moves nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ def policy_loss(dist, phi, action, logp_old, adv, w, cfg, comm=SERIAL):
         ratio = np.exp(dist.log_prob(phi, action) - logp_old)  # r_n                                                [IS-2]
         surrogate, dratio = clipped_surrogate(ratio, adv, cfg.clip)
         loss = -mean(w, surrogate, comm)
-        dphi = dist.dlog_prob(phi, action) * (-w * dratio * ratio).astype(phi.dtype)[:, None]  # ∇r = r ∇log π      [IS-5]
+        push = np.where(dratio == 0, 0, -w * dratio * ratio)  # 0, not 0·∞, where a clipped ratio overflowed
+        dphi = dist.dlog_prob(phi, action) * push.astype(phi.dtype)[:, None]  # ∇r = r ∇log π                       [IS-5]
     if cfg.ent_coef:
         loss -= cfg.ent_coef * mean(w, dist.entropy(phi), comm)  # [PPO-7]
         dphi -= dist.dentropy(phi) * (cfg.ent_coef * w).astype(phi.dtype)[:, None]
@@ -86,33 +89,49 @@ def minibatch_gradient(nets: Networks, theta, batch, rows, logp_old, cfg, comm=S
     return comm.sum(gradient), {"policy_loss": loss_pi, "value_loss": loss_v}, phi, ratio
 
 
+def check_gradient(gradient_pi, norm, scale):
+    """Raise instead of going on without a word when the policy would get NaN, or nothing because the value loss fills the norm."""
+    if not np.isfinite(norm):
+        raise NonFiniteError("the gradient of the loss", "check the scale of the rewards, set normalize_reward, or lower lr")
+    if scale < VANISHING and gradient_pi.any() and scale * np.abs(gradient_pi).max() < VANISHING:
+        raise MinirlError(
+            f"the gradient's norm is {norm:.1e}: clipped, it would not move the policy; set normalize_reward, or scale rewards"
+        )
+
+
 def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL):
     """K epochs of minibatch ascent from θ_old = [θ_π, θ_V] (n,): -> θ, Adam's state, info; the inputs stay.        [PPO-9]
 
-    With `target_kl`, the step that takes a minibatch's exact KL(old‖new) beyond 1.5 times it is undone and the update ends.
+    With `target_kl`, the step that takes the exact KL(old‖new) beyond 1.5 times it is undone and the update ends. It is measured
+    on the minibatch that follows the step, after the last one on the whole batch.
     """
-    policy = nets.policy
+    policy, n = nets.policy, nets.policy.num_params
     theta, adam = theta_old.copy(), {"m": adam["m"].copy(), "v": adam["v"].copy(), "t": adam["t"]}
-    phi_old = policy.infer(theta[: policy.num_params], batch.obs)
+    phi_old = policy.infer(theta[:n], batch.obs)
     logp_old = policy.dist.log_prob(phi_old, batch.action)
     logp_old.flags.writeable = False
+
+    def too_far(rows, phi):
+        kl = mean(share(batch.weight[rows], comm), policy.dist.kl(phi_old[rows], phi), comm)
+        return not kl <= 1.5 * cfg.target_kl  # NaN is too far
+
     clipped, losses, steps, before = [], {"policy_loss": 0.0, "value_loss": 0.0}, 0, None
 
     for rows in (rows for _ in range(cfg.epochs) for rows in minibatches(len(batch), cfg.minibatch_size, rng)):
         gradient, losses, phi, ratio = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm)
-        if cfg.target_kl is not None and before is not None:
-            w = share(batch.weight[rows], comm)
-            if not mean(w, policy.dist.kl(phi_old[rows], phi), comm) <= 1.5 * cfg.target_kl:
-                theta, adam, steps = *before, steps - 1
-                break
+        if before is not None and too_far(rows, phi):
+            theta, adam, steps = *before, steps - 1
+            break
         if cfg.target_kl is not None:
             before = theta.copy(), {"m": adam["m"].copy(), "v": adam["v"].copy(), "t": adam["t"]}
         norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)
-        if not np.isfinite(norm):
-            raise NonFiniteError("the gradient of the loss", "check the scale of the rewards, set normalize_reward, or lower lr")
+        check_gradient(gradient[:n], norm, scale)
         adam_step(theta, gradient, adam, lr, scale)  # θ ← θ − α ∇loss                                              [PPO-9, PPO-12]
         clipped.append(np.count_nonzero(np.abs(ratio - 1) > cfg.clip) / max(len(rows), 1))
         steps += 1
+    else:
+        if before is not None and too_far(slice(None), policy.infer(theta[:n], batch.obs)):
+            theta, adam, steps = *before, steps - 1
     return theta, adam, losses | {"clipfrac": float(np.mean(clipped or [0.0])), "gradient_steps": steps}
 
 
@@ -129,8 +148,8 @@ def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 
     n, dist = nets.policy.num_params, nets.policy.dist
     theta_old = np.concatenate([state["policy"], state["critic"]])
     theta, adam, info = ppo_step(nets, theta_old, state["adam"], batch, cfg, lr, rng, comm)
-    if not np.isfinite(theta).all():
-        raise NonFiniteError("a parameter", "lower lr or max_grad_norm")
+    if not (np.isfinite(theta).all() and np.isfinite(adam["v"]).all()):
+        raise NonFiniteError("a parameter or its moment in Adam", "lower lr or max_grad_norm")
 
     w = share(batch.weight, comm)
     phi_old, phi = nets.policy.infer(theta_old[:n], batch.obs), nets.policy.infer(theta[:n], batch.obs)

@@ -1,0 +1,112 @@
+"""Each compiled kernel beside its NumPy twin at the shapes that training meets: equal first, then timed.
+
+    OMP_NUM_THREADS=1 python -m pytest benches/test_bench_kernels.py --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+
+One group per kernel, element type and shape, so that each table holds two rows, kernel and twin. `-k mlp` or `-k "gae or adam"` takes
+a part; `--benchmark-json FILE` keeps the machine with the numbers.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from minirl import _core
+from minirl._core import reference
+
+pytestmark = pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is not built, or MINIRL_REFERENCE is set")
+
+RTOL = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
+ACTING, MINIBATCH, BATCH = 1, 64, 2048  # rows: one observation, a PPO minibatch, a whole batch
+
+
+def time_cases(rng):
+    for steps, envs in ((128, 8), (2048, 1)):
+        reward, value, next_value = rng.standard_normal((3, steps, envs))
+        terminated, cut = rng.random((2, steps, envs)) < 0.02
+        cut |= terminated
+        shape = f"{steps}x{envs}"
+        yield "gae", shape, (reward, value, next_value, terminated, cut, 0.99, 0.95)
+        yield "discounted_returns", shape, (reward, next_value, terminated, cut, 0.99)
+        yield "running_return", shape, (reward, cut, np.zeros(envs), 0.99)
+
+
+def distribution_cases(rng, dtype):
+    for rows, actions in ((ACTING, 2), (MINIBATCH, 2), (BATCH, 2), (BATCH, 18)):
+        phi, other = rng.standard_normal((2, rows, actions)).astype(dtype)
+        action, shape = rng.integers(0, actions, rows), f"{rows}x{actions}"
+        yield from family("categorical", shape, phi, other, action, rng.random(rows))
+    for rows, d in ((ACTING, 3), (MINIBATCH, 3), (BATCH, 6)):
+        phi, other = rng.standard_normal((2, rows, 2 * d)).astype(dtype)
+        action, z = rng.standard_normal((2, rows, d)).astype(dtype)
+        yield from family("gaussian", f"{rows}x{d}", phi, other, action, z)
+
+
+def family(name, shape, phi, other, action, noise):
+    for function in ("log_prob", "dlog_prob"):
+        yield f"{name}_{function}", shape, (phi, action)
+    for function in ("entropy", "dentropy"):
+        yield f"{name}_{function}", shape, (phi,)
+    for function in ("kl", "dkl", "fisher_vec"):
+        yield f"{name}_{function}", shape, (phi, other)
+    yield f"{name}_sample", shape, (phi, noise)
+
+
+def mlp_cases(rng, dtype):
+    for rows, sizes in ((ACTING, (4, 64, 64, 2)), (MINIBATCH, (4, 64, 64, 2)), (BATCH, (11, 64, 64, 3)), (MINIBATCH, (17, 256, 256, 6))):
+        count = sum((a + 1) * b for a, b in pairwise(sizes))
+        theta, theta_dot = (0.1 * rng.standard_normal((2, count))).astype(dtype)
+        x, dy = rng.standard_normal((rows, sizes[0])).astype(dtype), rng.standard_normal((rows, sizes[-1])).astype(dtype)
+        acts, shape = reference.mlp_forward(theta, x, sizes, "tanh"), f"{rows}x{'-'.join(map(str, sizes))}"
+        yield "mlp_forward", shape, (theta, x, sizes, "tanh")
+        yield "mlp_infer", shape, (theta, x, sizes, "tanh")
+        yield "mlp_vjp", shape, (theta, acts, dy, sizes, "tanh")
+        yield "mlp_jvp", shape, (theta, acts, theta_dot, sizes, "tanh")
+
+
+def vector_cases(rng, dtype):
+    theta, grad, m = rng.standard_normal((3, 9155)).astype(dtype)  # two 4-64-64 networks
+    yield "adam", "9155", (theta, grad, m, m * m, 3, 3e-4, 0.9, 0.999, 1e-5, 0.7)
+    yield "global_norm", "9155", (grad,)
+    if dtype == np.float64:
+        yield "cg_step", "9155", (*rng.standard_normal((4, 9155)), 1e-3, 1.0)
+    for rows in (ACTING, MINIBATCH, BATCH):
+        x = rng.standard_normal((rows, 17)).astype(dtype)
+        yield "standardize", f"{rows}x17", (x, np.zeros(17), np.ones(17), 10.0)
+        yield "all_finite", f"{rows}x17", (x,)
+
+
+def cases():
+    rng = np.random.default_rng(0)
+    for name, shape, args in time_cases(rng):
+        yield pytest.param(name, args, id=f"{name} {shape} float64")
+    for dtype in (np.float32, np.float64):
+        for make in (distribution_cases, mlp_cases, vector_cases):
+            for name, shape, args in make(rng, dtype):
+                yield pytest.param(name, args, id=f"{name} {shape} {dtype.__name__}")
+
+
+def assert_equal(name, args):
+    """The kernel's results and what it leaves in its arguments are the twin's."""
+    ours, theirs = ([a.copy() if isinstance(a, np.ndarray) else a for a in args] for _ in range(2))
+    got, want = getattr(_core, name)(*ours), getattr(reference, name)(*theirs)
+    for g, w in zip(flat((got, ours)), flat((want, theirs)), strict=True):
+        rtol = RTOL.get(w.dtype, 0)
+        np.testing.assert_allclose(g, w, rtol=rtol, atol=rtol * np.abs(w).max())
+
+
+def flat(tree):
+    """The arrays and numbers of nested tuples and lists, as arrays."""
+    if isinstance(tree, (tuple, list)):
+        return [leaf for branch in tree for leaf in flat(branch)]
+    return [] if tree is None or isinstance(tree, str) else [np.asarray(tree)]
+
+
+@pytest.mark.parametrize(("name", "args"), list(cases()))
+@pytest.mark.parametrize("side", ["kernel", "twin"])
+@pytest.mark.benchmark(max_time=0.05, min_rounds=5, warmup=False)
+def test_kernel(benchmark, request, name, args, side):
+    assert_equal(name, args)
+    benchmark.group = request.node.callspec.id.removeprefix(f"{side}-").removesuffix(f"-{side}")
+    benchmark.name = side
+    benchmark(getattr(_core if side == "kernel" else reference, name), *args)

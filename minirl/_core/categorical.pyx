@@ -1,0 +1,263 @@
+"""Categorical distribution over K actions, φ = logits (N, K), float32 or float64.
+
+Each row is shifted by its largest logit, so that nothing overflows; a logit of −∞ is an action of probability 0 and adds nothing to a sum.
+e^{φ−top} is taken once, for all rows together: in the result's own rows where p is wanted, else in scratch.
+"""
+
+from libc.stdint cimport int64_t
+
+from minirl._core.checks cimport F32, F64, INT64, doubles, empty, expect, floats, floats_like, integers, is_wide, real
+from minirl._core.real cimport exp_all, log_
+
+
+cdef inline real row_top(const real[:, ::1] phi, Py_ssize_t n) noexcept nogil:
+    """The largest logit of row n."""
+    cdef real top = phi[n, 0]
+    cdef Py_ssize_t k
+    for k in range(1, phi.shape[1]):
+        if phi[n, k] > top:
+            top = phi[n, k]
+    return top
+
+
+cdef inline real row_sum(real[:, ::1] e, Py_ssize_t n) noexcept nogil:
+    """Σ_k e_k of row n: between 1 and K after weights()."""
+    cdef real total = 0
+    cdef Py_ssize_t k
+    for k in range(e.shape[1]):
+        total += e[n, k]
+    return total
+
+
+cdef inline void weights(const real[:, ::1] phi, real[:, ::1] e) noexcept nogil:
+    """e = exp(φ − top), row by row: p but for its sum."""
+    cdef Py_ssize_t n, k
+    cdef real top
+    for n in range(phi.shape[0]):
+        top = row_top(phi, n)
+        for k in range(phi.shape[1]):
+            e[n, k] = phi[n, k] - top
+    exp_all(e)
+
+
+cdef object logits(object phi, str name):
+    """φ with at least one action."""
+    phi = floats(phi, name, 2)
+    if phi.shape[1] == 0:
+        raise ValueError(f"{name} must have at least one column (an action), has shape {phi.shape}")
+    return phi
+
+
+cdef int expect_actions(const int64_t[::1] action, Py_ssize_t N, Py_ssize_t K) except -1:
+    """One action in 0..K−1 per row."""
+    cdef Py_ssize_t n
+    expect("action", action.shape[0], -1, N, -1)
+    for n in range(N):
+        if not 0 <= action[n] < K:
+            raise ValueError(f"action must be in 0..{K - 1}, but action[{n}] is {action[n]}")
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------------------- log π
+
+
+cdef object log_prob(const real[:, ::1] phi, const int64_t[::1] action):
+    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n
+    expect_actions(action, N, K)
+    dtype = F32 if real is float else F64
+    result = empty(N, dtype)
+    cdef real[::1] out = result
+    cdef real[:, ::1] e = empty((N, K), dtype)
+    weights(phi, e)
+    for n in range(N):
+        out[n] = (phi[n, action[n]] - row_top(phi, n)) - log_(row_sum(e, n))
+    return result
+
+
+def categorical_log_prob(phi, action):
+    """log π(a|s) for logits (N, K) and actions (N,) in 0..K−1 -> (N,)."""
+    phi, action = logits(phi, "phi"), integers(action, "action")
+    return log_prob[double](phi, action) if is_wide(phi) else log_prob[float](phi, action)
+
+
+cdef object dlog_prob(const real[:, ::1] phi, const int64_t[::1] action):
+    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n, k
+    cdef real scale
+    expect_actions(action, N, K)
+    result = empty((N, K), F32 if real is float else F64)
+    cdef real[:, ::1] dphi = result
+    weights(phi, dphi)
+    for n in range(N):
+        scale = -1 / row_sum(dphi, n)
+        for k in range(K):
+            dphi[n, k] *= scale
+        dphi[n, action[n]] += 1
+    return result
+
+
+def categorical_dlog_prob(phi, action):
+    """∂ log π(a|s) / ∂φ_k = 1[k = a] − p_k -> (N, K)."""
+    phi, action = logits(phi, "phi"), integers(action, "action")
+    return dlog_prob[double](phi, action) if is_wide(phi) else dlog_prob[float](phi, action)
+
+
+# -------------------------------------------------------------------------------------------------------------- entropy
+
+
+cdef object entropy(const real[:, ::1] phi):
+    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n, k
+    cdef real top, total, mean
+    dtype = F32 if real is float else F64
+    result = empty(N, dtype)
+    cdef real[::1] out = result
+    cdef real[:, ::1] e = empty((N, K), dtype)
+    weights(phi, e)
+    for n in range(N):
+        top, total, mean = row_top(phi, n), row_sum(e, n), 0
+        for k in range(K):
+            if e[n, k] != 0:
+                mean += e[n, k] * (phi[n, k] - top)
+        out[n] = log_(total) - mean / total  # −Σ p log p with log p = φ − top − log total
+    return result
+
+
+def categorical_entropy(phi):
+    """H = −Σ p log p -> (N,); a logit of −∞ contributes 0."""
+    phi = logits(phi, "phi")
+    return entropy[double](phi) if is_wide(phi) else entropy[float](phi)
+
+
+cdef object dentropy(const real[:, ::1] phi):
+    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n, k
+    cdef real top, total, mean
+    result = empty((N, K), F32 if real is float else F64)
+    cdef real[:, ::1] dphi = result
+    weights(phi, dphi)
+    for n in range(N):
+        top, total, mean = row_top(phi, n), row_sum(dphi, n), 0
+        for k in range(K):
+            if dphi[n, k] != 0:
+                mean += dphi[n, k] * (phi[n, k] - top)
+        mean /= total
+        for k in range(K):
+            if dphi[n, k] != 0:
+                dphi[n, k] *= (mean - (phi[n, k] - top)) / total  # log p + H = (φ − top) − its mean: the normaliser cancels
+    return result
+
+
+def categorical_dentropy(phi):
+    """∂H/∂φ_k = −p_k (log p_k + H) -> (N, K)."""
+    phi = logits(phi, "phi")
+    return dentropy[double](phi) if is_wide(phi) else dentropy[float](phi)
+
+
+# ----------------------------------------------------------------------------------------------------------- divergence
+
+
+cdef object kl(const real[:, ::1] phi_old, const real[:, ::1] phi_new):
+    cdef Py_ssize_t N = phi_old.shape[0], K = phi_old.shape[1], n, k
+    cdef real top_old, top_new, sum_old, log_old, log_new, total, logp, logq
+    expect("phi_new", phi_new.shape[0], phi_new.shape[1], N, K)
+    dtype = F32 if real is float else F64
+    result = empty(N, dtype)
+    cdef real[::1] out = result
+    cdef real[:, ::1] e_old = empty((N, K), dtype), e_new = empty((N, K), dtype)
+    weights(phi_old, e_old)
+    weights(phi_new, e_new)
+    for n in range(N):
+        top_old, top_new, total = row_top(phi_old, n), row_top(phi_new, n), 0
+        sum_old = row_sum(e_old, n)
+        log_old, log_new = log_(sum_old), log_(row_sum(e_new, n))
+        for k in range(K):
+            if e_old[n, k] != 0:
+                logp, logq = (phi_old[n, k] - top_old) - log_old, (phi_new[n, k] - top_new) - log_new
+                total += e_old[n, k] / sum_old * (logp - logq)  # [KL-1]
+        out[n] = 0 if total < 0 else total  # NaN is kept
+    return result
+
+
+def categorical_kl(phi_old, phi_new):
+    """D(old ‖ new) = Σ p (log p − log q) -> (N,), old first; 0 where p = 0, +∞ where q = 0 < p; rounding below 0 is cut off.    [KL-1]"""
+    phi_old = logits(phi_old, "phi_old")
+    phi_new = floats_like(phi_new, "phi_new", 2, is_wide(phi_old))
+    return kl[double](phi_old, phi_new) if is_wide(phi_old) else kl[float](phi_old, phi_new)
+
+
+cdef object dkl(const real[:, ::1] phi_old, const real[:, ::1] phi_new):
+    cdef Py_ssize_t N = phi_old.shape[0], K = phi_old.shape[1], n, k
+    cdef real new, old
+    expect("phi_new", phi_new.shape[0], phi_new.shape[1], N, K)
+    dtype = F32 if real is float else F64
+    result = empty((N, K), dtype)
+    cdef real[:, ::1] dphi = result, e_old = empty((N, K), dtype)
+    weights(phi_new, dphi)
+    weights(phi_old, e_old)
+    for n in range(N):
+        new, old = 1 / row_sum(dphi, n), 1 / row_sum(e_old, n)
+        for k in range(K):
+            dphi[n, k] = dphi[n, k] * new - e_old[n, k] * old
+    return result
+
+
+def categorical_dkl(phi_old, phi_new):
+    """∂ D(old ‖ new) / ∂φ_new = q − p -> (N, K)."""
+    phi_old = logits(phi_old, "phi_old")
+    phi_new = floats_like(phi_new, "phi_new", 2, is_wide(phi_old))
+    return dkl[double](phi_old, phi_new) if is_wide(phi_old) else dkl[float](phi_old, phi_new)
+
+
+cdef object fisher_vec(const real[:, ::1] phi, const real[:, ::1] phi_dot):
+    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n, k
+    cdef real total, mean
+    expect("phi_dot", phi_dot.shape[0], phi_dot.shape[1], N, K)
+    result = empty((N, K), F32 if real is float else F64)
+    cdef real[:, ::1] out = result
+    weights(phi, out)
+    for n in range(N):
+        total, mean = row_sum(out, n), 0
+        for k in range(K):
+            out[n, k] /= total
+            mean += out[n, k] * phi_dot[n, k]
+        for k in range(K):
+            out[n, k] *= phi_dot[n, k] - mean  # [TR-4]
+    return result
+
+
+def categorical_fisher_vec(phi, phi_dot):
+    """F(φ) φ̇ = p ⊙ (φ̇ − p·φ̇) -> (N, K), F = diag(p) − p pᵀ the covariance of the score.                       [TR-4]"""
+    phi = logits(phi, "phi")
+    phi_dot = floats_like(phi_dot, "phi_dot", 2, is_wide(phi))
+    return fisher_vec[double](phi, phi_dot) if is_wide(phi) else fisher_vec[float](phi, phi_dot)
+
+
+# -------------------------------------------------------------------------------------------------------------- sampling
+
+
+cdef object sample(const real[:, ::1] phi, const double[::1] u):
+    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n, k
+    cdef double threshold, cdf
+    cdef real top
+    expect("u", u.shape[0], -1, N, -1)
+    result = empty(N, INT64)
+    cdef int64_t[::1] action = result
+    cdef double[:, ::1] e = empty((N, K), F64)
+    for n in range(N):
+        top = row_top(phi, n)
+        for k in range(K):
+            e[n, k] = <double> phi[n, k] - top
+    exp_all(e)
+    for n in range(N):
+        threshold, cdf, action[n] = u[n] * row_sum(e, n), 0, K - 1  # K − 1 remains when there is NaN
+        for k in range(K):
+            cdf += e[n, k]
+            if e[n, k] > 0:
+                action[n] = k  # rounding may leave the last sum at the threshold: then the last possible action stands
+            if cdf > threshold:
+                break
+    return result
+
+
+def categorical_sample(phi, u):
+    """Inverse-CDF sample: logits (N, K), uniform u (N,) in [0, 1) -> (N,) int64, never an action of probability 0."""
+    phi, u = logits(phi, "phi"), doubles(u, "u", 1)
+    return sample[double](phi, u) if is_wide(phi) else sample[float](phi, u)

@@ -1,0 +1,242 @@
+"""Diagonal Gaussian over d dimensions, φ = [μ (d), log σ (d)] (N, 2d), float32 or float64.
+
+Inside densities log σ saturates at ±LOG_STD_LIMIT and its gradient beyond is 0, so that σ² and 1/σ² stay finite in float32.
+"""
+
+from libc.math cimport fabs
+
+from minirl._core.checks cimport F32, F64, empty, expect, floats, floats_like, is_wide, real
+from minirl._core.real cimport exp_all, expm1_all
+
+cdef double LOG_STD_LIMIT = 20.0
+cdef double HALF_LOG_2PI = 0.91893853320467274178
+
+
+cdef inline real saturated(real log_std) noexcept nogil:
+    """log σ cut at ±LOG_STD_LIMIT; NaN is kept."""
+    if log_std > LOG_STD_LIMIT:
+        return LOG_STD_LIMIT
+    return -LOG_STD_LIMIT if log_std < -LOG_STD_LIMIT else log_std
+
+
+cdef inline real free(real log_std) noexcept nogil:
+    """1 where log σ still moves the density, 0 beyond the limit."""
+    return 1 if fabs(log_std) <= LOG_STD_LIMIT else 0
+
+
+cdef inline void inverse_std(const real[:, ::1] phi, real power, real[:, ::1] out) noexcept nogil:
+    """σ^−power (N, d)."""
+    cdef Py_ssize_t d = out.shape[1], n, i
+    for n in range(out.shape[0]):
+        for i in range(d):
+            out[n, i] = -power * saturated(phi[n, d + i])
+    exp_all(out)
+
+
+cdef object halves(object phi, str name):
+    """φ with as many log σ as μ."""
+    phi = floats(phi, name, 2)
+    if phi.shape[1] % 2:
+        raise ValueError(f"{name} must have an even number of columns, μ and log σ, has shape {phi.shape}")
+    return phi
+
+
+# ---------------------------------------------------------------------------------------------------------------- log π
+
+
+cdef object log_prob(const real[:, ::1] phi, const real[:, ::1] action):
+    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
+    cdef real total, z, minus_half = -0.5, constant = HALF_LOG_2PI
+    expect("action", action.shape[0], action.shape[1], N, d)
+    dtype = F32 if real is float else F64
+    result = empty(N, dtype)
+    cdef real[::1] out = result
+    cdef real[:, ::1] inv_std = empty((N, d), dtype)
+    inverse_std(phi, 1, inv_std)
+    for n in range(N):
+        total = 0
+        for i in range(d):
+            z = (action[n, i] - phi[n, i]) * inv_std[n, i]
+            total += minus_half * z * z - saturated(phi[n, d + i]) - constant
+        out[n] = total
+    return result
+
+
+def gaussian_log_prob(phi, action):
+    """log N(a; μ, σ²) = Σ_i −½ z_i² − log σ_i − ½ log 2π with z = (a − μ)/σ; action (N, d) -> (N,)."""
+    phi = halves(phi, "phi")
+    action = floats_like(action, "action", 2, is_wide(phi))
+    return log_prob[double](phi, action) if is_wide(phi) else log_prob[float](phi, action)
+
+
+cdef object dlog_prob(const real[:, ::1] phi, const real[:, ::1] action):
+    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
+    cdef real z
+    expect("action", action.shape[0], action.shape[1], N, d)
+    dtype = F32 if real is float else F64
+    result = empty((N, 2 * d), dtype)
+    cdef real[:, ::1] dphi = result, inv_std = empty((N, d), dtype)
+    inverse_std(phi, 1, inv_std)
+    for n in range(N):
+        for i in range(d):
+            z = (action[n, i] - phi[n, i]) * inv_std[n, i]
+            dphi[n, i] = z * inv_std[n, i]
+            dphi[n, d + i] = (z * z - 1) * free(phi[n, d + i])
+    return result
+
+
+def gaussian_dlog_prob(phi, action):
+    """∂/∂μ = z/σ, ∂/∂ log σ = z² − 1 -> (N, 2d)."""
+    phi = halves(phi, "phi")
+    action = floats_like(action, "action", 2, is_wide(phi))
+    return dlog_prob[double](phi, action) if is_wide(phi) else dlog_prob[float](phi, action)
+
+
+# -------------------------------------------------------------------------------------------------------------- entropy
+
+
+cdef object entropy(const real[:, ::1] phi):
+    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
+    cdef real total, constant = HALF_LOG_2PI + 0.5
+    result = empty(N, F32 if real is float else F64)
+    cdef real[::1] out = result
+    for n in range(N):
+        total = 0
+        for i in range(d):
+            total += saturated(phi[n, d + i]) + constant
+        out[n] = total
+    return result
+
+
+def gaussian_entropy(phi):
+    """H = Σ_i log σ_i + ½ log 2πe -> (N,)."""
+    phi = halves(phi, "phi")
+    return entropy[double](phi) if is_wide(phi) else entropy[float](phi)
+
+
+cdef object dentropy(const real[:, ::1] phi):
+    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
+    result = empty((N, 2 * d), F32 if real is float else F64)
+    cdef real[:, ::1] dphi = result
+    for n in range(N):
+        for i in range(d):
+            dphi[n, i] = 0
+            dphi[n, d + i] = free(phi[n, d + i])
+    return result
+
+
+def gaussian_dentropy(phi):
+    """∂H/∂μ = 0, ∂H/∂ log σ = 1 -> (N, 2d)."""
+    phi = halves(phi, "phi")
+    return dentropy[double](phi) if is_wide(phi) else dentropy[float](phi)
+
+
+# ----------------------------------------------------------------------------------------------------------- divergence
+
+
+cdef inline void widening(const real[:, ::1] phi_old, const real[:, ::1] phi_new, real[:, ::1] out) noexcept nogil:
+    """e^{−2ℓ} − 1 with ℓ = log σ₂ − log σ₁ (N, d)."""
+    cdef Py_ssize_t d = out.shape[1], n, i
+    for n in range(out.shape[0]):
+        for i in range(d):
+            out[n, i] = -2 * (saturated(phi_new[n, d + i]) - saturated(phi_old[n, d + i]))
+    expm1_all(out)
+
+
+cdef object kl(const real[:, ::1] phi_old, const real[:, ::1] phi_new):
+    cdef Py_ssize_t N = phi_old.shape[0], d = phi_old.shape[1] // 2, n, i
+    cdef real total, widen, z, half = 0.5
+    expect("phi_new", phi_new.shape[0], phi_new.shape[1], N, 2 * d)
+    dtype = F32 if real is float else F64
+    result = empty(N, dtype)
+    cdef real[::1] out = result
+    cdef real[:, ::1] inv_std = empty((N, d), dtype), spread = empty((N, d), dtype)
+    inverse_std(phi_new, 1, inv_std)
+    widening(phi_old, phi_new, spread)
+    for n in range(N):
+        total = 0
+        for i in range(d):
+            widen = saturated(phi_new[n, d + i]) - saturated(phi_old[n, d + i])
+            z = (phi_old[n, i] - phi_new[n, i]) * inv_std[n, i]
+            total += widen + half * spread[n, i] + half * z * z  # [KL-7], summed over dimensions [KL-4]
+        out[n] = 0 if total < 0 else total  # NaN is kept
+    return result
+
+
+def gaussian_kl(phi_old, phi_new):
+    """D(old ‖ new) = Σ_i log σ₂/σ₁ + (σ₁² + (μ₁ − μ₂)²) / 2σ₂² − ½ -> (N,), old (1) first; by expm1 near σ₁ = σ₂.      [KL-7, KL-4]"""
+    phi_old = halves(phi_old, "phi_old")
+    phi_new = floats_like(phi_new, "phi_new", 2, is_wide(phi_old))
+    return kl[double](phi_old, phi_new) if is_wide(phi_old) else kl[float](phi_old, phi_new)
+
+
+cdef object dkl(const real[:, ::1] phi_old, const real[:, ::1] phi_new):
+    cdef Py_ssize_t N = phi_old.shape[0], d = phi_old.shape[1] // 2, n, i
+    cdef real z
+    expect("phi_new", phi_new.shape[0], phi_new.shape[1], N, 2 * d)
+    dtype = F32 if real is float else F64
+    result = empty((N, 2 * d), dtype)
+    cdef real[:, ::1] dphi = result, inv_std = empty((N, d), dtype), spread = empty((N, d), dtype)
+    inverse_std(phi_new, 1, inv_std)
+    widening(phi_old, phi_new, spread)
+    for n in range(N):
+        for i in range(d):
+            z = (phi_new[n, i] - phi_old[n, i]) * inv_std[n, i]
+            dphi[n, i] = z * inv_std[n, i]
+            dphi[n, d + i] = (-spread[n, i] - z * z) * free(phi_new[n, d + i])
+    return result
+
+
+def gaussian_dkl(phi_old, phi_new):
+    """∂ D(old ‖ new) / ∂φ_new: ∂μ₂ = (μ₂ − μ₁)/σ₂², ∂ log σ₂ = 1 − (σ₁² + (μ₁ − μ₂)²)/σ₂² -> (N, 2d)."""
+    phi_old = halves(phi_old, "phi_old")
+    phi_new = floats_like(phi_new, "phi_new", 2, is_wide(phi_old))
+    return dkl[double](phi_old, phi_new) if is_wide(phi_old) else dkl[float](phi_old, phi_new)
+
+
+cdef object fisher_vec(const real[:, ::1] phi, const real[:, ::1] phi_dot):
+    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
+    expect("phi_dot", phi_dot.shape[0], phi_dot.shape[1], N, 2 * d)
+    dtype = F32 if real is float else F64
+    result = empty((N, 2 * d), dtype)
+    cdef real[:, ::1] out = result, precision = empty((N, d), dtype)
+    inverse_std(phi, 2, precision)
+    for n in range(N):
+        for i in range(d):
+            out[n, i] = phi_dot[n, i] * precision[n, i]  # [TR-4]
+            out[n, d + i] = 2 * phi_dot[n, d + i] * free(phi[n, d + i])
+    return result
+
+
+def gaussian_fisher_vec(phi, phi_dot):
+    """F(φ) φ̇ = [μ̇/σ², 2 (log σ)˙] -> (N, 2d): the covariance of the score.                                       [TR-4]"""
+    phi = halves(phi, "phi")
+    phi_dot = floats_like(phi_dot, "phi_dot", 2, is_wide(phi))
+    return fisher_vec[double](phi, phi_dot) if is_wide(phi) else fisher_vec[float](phi, phi_dot)
+
+
+# -------------------------------------------------------------------------------------------------------------- sampling
+
+
+cdef object sample(const real[:, ::1] phi, const real[:, ::1] z):
+    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
+    expect("z", z.shape[0], z.shape[1], N, d)
+    result = empty((N, d), F32 if real is float else F64)
+    cdef real[:, ::1] action = result
+    for n in range(N):
+        for i in range(d):
+            action[n, i] = phi[n, d + i]
+    exp_all(action)
+    for n in range(N):
+        for i in range(d):
+            action[n, i] = phi[n, i] + action[n, i] * z[n, i]
+    return result
+
+
+def gaussian_sample(phi, z):
+    """a = μ + σ z, z (N, d) standard normal -> (N, d); σ is not saturated here: an overflow shows as inf and is refused by the caller."""
+    phi = halves(phi, "phi")
+    z = floats(z, "z", 2)
+    if is_wide(z) != is_wide(phi):
+        z = z.astype(F64 if is_wide(phi) else F32)
+    return sample[double](phi, z) if is_wide(phi) else sample[float](phi, z)

@@ -1,0 +1,176 @@
+/* forward, vjp and jvp over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]. Read by mlp_both.h, not on its own.
+ *
+ * Rows go through all layers in blocks, so that a block's activations and one layer's weights stay in the cache. Lines of B must be whole
+ * vectors long: where a layer's width is not, the weights are copied into scratch with zeros behind each line. */
+
+#define ROW_BLOCK 64
+#define WHOLE(n) (((n) + LANES - 1) / LANES * LANES) /* n rounded up to whole vectors */
+
+typedef struct {
+    const REAL *w, *b; /* (in, row) and (row) */
+    ptrdiff_t row;     /* numbers from one line of w to the next */
+} NAME(layer);
+
+static TARGET ptrdiff_t NAME(widest)(const Network *net)
+{
+    ptrdiff_t widest = 1;
+    for (ptrdiff_t l = 0; l <= net->layers; l++)
+        if (net->size[l] > widest) widest = net->size[l];
+    return WHOLE(widest);
+}
+
+/* What layers() may need in scratch. */
+static TARGET ptrdiff_t NAME(layers_room)(const Network *net)
+{
+    ptrdiff_t room = 0;
+    for (ptrdiff_t l = 0; l < net->layers; l++)
+        if (net->size[l + 1] % LANES) room += (net->size[l] + 1) * WHOLE(net->size[l + 1]);
+    return room;
+}
+
+/* The layers of θ with lines of whole vectors: views of θ itself where they are, copies in scratch where they are not. Returns what is left. */
+static TARGET REAL *NAME(layers)(const Network *net, const REAL *theta, NAME(layer) *layer, REAL *scratch)
+{
+    for (ptrdiff_t l = 0; l < net->layers; l++) {
+        const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = WHOLE(out);
+        layer[l] = (NAME(layer)){theta, theta + in * out, row};
+        if (row != out) {
+            layer[l].w = scratch;
+            layer[l].b = scratch + in * row;
+            for (ptrdiff_t k = 0; k <= in; k++, scratch += row) { /* the bias is the line after the last */
+                for (ptrdiff_t j = 0; j < out; j++) scratch[j] = theta[k * out + j];
+                for (ptrdiff_t j = out; j < row; j++) scratch[j] = 0;
+            }
+        }
+        theta += (in + 1) * out;
+    }
+    return scratch;
+}
+
+/* h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = h_{L−1} W_L + b_L. hidden: where h₁ … h_{L−1} go, each (rows, width); NULL keeps none. */
+static TARGET int NAME(forward)(const Network *net, const REAL *theta, const REAL *x, void *const *hidden, REAL *y, ptrdiff_t rows)
+{
+    const ptrdiff_t last = net->layers - 1, some = rows < ROW_BLOCK ? rows : ROW_BLOCK;
+    const ptrdiff_t space = hidden ? 0 : some * NAME(widest)(net);
+    NAME(layer) layer[MLP_MAX_LAYERS];
+    REAL *scratch = malloc((size_t)(NAME(layers_room)(net) + 2 * space + 1) * sizeof(REAL));
+    if (!scratch) return -1;
+    REAL *spare = NAME(layers)(net, theta, layer, scratch);
+
+    for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
+        const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK;
+        const REAL *h = x + first * net->size[0];
+        for (ptrdiff_t l = 0; l <= last; l++) {
+            const ptrdiff_t in = net->size[l], out = net->size[l + 1];
+            REAL *z = l == last ? y + first * out : hidden ? (REAL *)hidden[l] + first * out : spare + (l % 2) * space;
+            NAME(product)((NAME(matmul)){.rows = block, .cols = out, .depth = in, .a = h, .a_row = in, .a_step = 1,
+                .b = layer[l].w, .b_row = layer[l].row, .bias = layer[l].b, .c = z, .c_row = out});
+            if (l < last) NAME(activate)(z, block * out, net->relu);
+            h = z;
+        }
+    }
+    free(scratch);
+    return 0;
+}
+
+/* ż_l = h_{l−1} Ẇ_l + ḃ_l + ḣ_{l−1} W_l, ḣ_l = ż_l ⊙ σ'(z_l), ḣ₀ = 0, ẏ = ż_L. acts: h₀ … h_{L−1}. */
+static TARGET int NAME(jvp)(const Network *net, const REAL *theta, const void *const *acts, const REAL *theta_dot, REAL *y_dot, ptrdiff_t rows)
+{
+    const ptrdiff_t last = net->layers - 1, space = (rows < ROW_BLOCK ? rows : ROW_BLOCK) * NAME(widest)(net);
+    NAME(layer) layer[MLP_MAX_LAYERS], tangent[MLP_MAX_LAYERS];
+    REAL *scratch = malloc((size_t)(2 * NAME(layers_room)(net) + 2 * space + 1) * sizeof(REAL));
+    if (!scratch) return -1;
+    REAL *spare = NAME(layers)(net, theta_dot, tangent, NAME(layers)(net, theta, layer, scratch));
+
+    for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
+        const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK;
+        const REAL *h_dot = NULL;
+        for (ptrdiff_t l = 0; l <= last; l++) {
+            const ptrdiff_t in = net->size[l], out = net->size[l + 1];
+            const REAL *h = (const REAL *)acts[l] + first * in;
+            REAL *z_dot = l == last ? y_dot + first * out : spare + (l % 2) * space;
+            NAME(matmul) p = {.rows = block, .cols = out, .depth = in, .a = h, .a_row = in, .a_step = 1,
+                .b = tangent[l].w, .b_row = tangent[l].row, .bias = tangent[l].b, .c = z_dot, .c_row = out};
+            NAME(product)(p);
+            if (l > 0) {
+                p.a = h_dot, p.b = layer[l].w, p.bias = NULL, p.add = 1;
+                NAME(product)(p);
+            }
+            if (l < last) NAME(slope)(z_dot, (const REAL *)acts[l + 1] + first * out, block * out, net->relu);
+            h_dot = z_dot;
+        }
+    }
+    free(scratch);
+    return 0;
+}
+
+/* Wᵀ (out, WHOLE(in)) with zeros behind each line, from W (in, out), in squares that stay in the cache */
+static TARGET void NAME(transpose)(const REAL *w, ptrdiff_t in, ptrdiff_t out, REAL *turned)
+{
+    const ptrdiff_t row = WHOLE(in);
+    for (ptrdiff_t j0 = 0; j0 < out; j0 += 8)
+        for (ptrdiff_t k = 0; k < row; k++)
+            for (ptrdiff_t j = j0; j < j0 + 8 && j < out; j++) turned[j * row + k] = k < in ? w[k * out + j] : 0;
+}
+
+/* db (+)= Σ_n dz_n */
+static TARGET void NAME(column_sums)(const REAL *dz, ptrdiff_t rows, ptrdiff_t row, REAL *db, ptrdiff_t cols, int add)
+{
+    for (ptrdiff_t j = 0; j < cols; j += LANES) {
+        VEC sum = {0};
+        for (ptrdiff_t n = 0; n < rows; n++) sum += *(const VEC *)(dz + n * row + j);
+        REAL some[LANES];
+        *(VEC *)some = sum;
+        for (ptrdiff_t l = 0; l < LANES && j + l < cols; l++) db[j + l] = add ? db[j + l] + some[l] : some[l];
+    }
+}
+
+/* dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l). acts: h₀ … h_{L−1}. Each block is summed by itself and
+ * then added to dθ, which keeps the rounding of a long sum small. */
+static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *const *acts, const REAL *dy, REAL *dtheta, ptrdiff_t rows)
+{
+    const ptrdiff_t last = net->layers - 1, space = (rows < ROW_BLOCK ? rows : ROW_BLOCK) * NAME(widest)(net);
+    ptrdiff_t turned_room = 0, count = 0, at[MLP_MAX_LAYERS];
+    for (ptrdiff_t l = 0; l <= last; l++) {
+        at[l] = count;
+        count += (net->size[l] + 1) * net->size[l + 1];
+        if (l > 0) turned_room += net->size[l + 1] * WHOLE(net->size[l]);
+    }
+    REAL *scratch = malloc((size_t)(turned_room + 2 * space + 1) * sizeof(REAL)), *turned[MLP_MAX_LAYERS], *spare = scratch;
+    if (!scratch) return -1;
+    for (ptrdiff_t l = 1; l <= last; l++) {
+        NAME(transpose)(theta + at[l], net->size[l], net->size[l + 1], spare);
+        turned[l] = spare;
+        spare += net->size[l + 1] * WHOLE(net->size[l]);
+    }
+    if (rows == 0) memset(dtheta, 0, (size_t)count * sizeof(REAL));
+
+    for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
+        const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK, width = net->size[last + 1];
+        REAL *dz = spare + (last % 2) * space;
+        for (ptrdiff_t n = 0; n < block; n++) /* dz_L = dy, with zeros behind each line */
+            for (ptrdiff_t j = 0; j < WHOLE(width); j++) dz[n * WHOLE(width) + j] = j < width ? dy[(first + n) * width + j] : 0;
+
+        for (ptrdiff_t l = last; l >= 0; l--) {
+            const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = WHOLE(in);
+            const REAL *h = (const REAL *)acts[l] + first * in;
+            NAME(product)((NAME(matmul)){.rows = in, .cols = out, .depth = block, .a = h, .a_row = 1, .a_step = in,
+                .b = dz, .b_row = WHOLE(out), .c = dtheta + at[l], .c_row = out, .add = first > 0});
+            NAME(column_sums)(dz, block, WHOLE(out), dtheta + at[l] + in * out, out, first > 0);
+            if (l > 0) {
+                REAL *dh = spare + ((l + 1) % 2) * space;
+                NAME(product)((NAME(matmul)){.rows = block, .cols = row, .depth = out, .a = dz, .a_row = WHOLE(out), .a_step = 1,
+                    .b = turned[l], .b_row = row, .c = dh, .c_row = row});
+                for (ptrdiff_t n = 0; n < block; n++) NAME(slope)(dh + n * row, h + n * in, in, net->relu);
+                dz = dh;
+            }
+        }
+    }
+    free(scratch);
+    return 0;
+}
+
+#undef ROW_BLOCK
+#undef WHOLE
+#undef LANES
+#undef VEC

@@ -1,0 +1,87 @@
+/* Loops over flat vectors: Adam, norms, conjugate gradients, and what an observation goes through on its way to the network. */
+#ifndef MINIRL_OPTIM_KERNELS_H
+#define MINIRL_OPTIM_KERNELS_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "each_width.h"
+
+/* m ← β₁ m + (1−β₁) g, v ← β₂ v + (1−β₂) g², θ ← θ − rate · m / (√(v · correct) + ε) with g = scale · grad */
+#define ADAM(real, root, function)                                                                                                       \
+    EACH_WIDTH static void function(real *restrict theta, const real *restrict grad, real *restrict m, real *restrict v, ptrdiff_t n,     \
+        real rate, real correct, real beta1, real rest1, real beta2, real rest2, real eps, real scale)                                   \
+    {                                                                                                                                     \
+        for (ptrdiff_t i = 0; i < n; i++) {                                                                                               \
+            const real g = grad[i] * scale;                                                                                               \
+            m[i] = m[i] * beta1 + rest1 * g;                                                                                              \
+            v[i] = v[i] * beta2 + rest2 * g * g;                                                                                          \
+            theta[i] -= rate * m[i] / (root(v[i] * correct) + eps);                                                                       \
+        }                                                                                                                                 \
+    }
+ADAM(float, sqrtf, adam_float)
+ADAM(double, sqrt, adam_double)
+
+/* (x − mean) · inv_std in double, cut at ±limit; NaN is kept */
+#define STANDARDIZE(real, function)                                                                                                      \
+    EACH_WIDTH static void function(const real *restrict x, const double *restrict mean, const double *restrict inv_std,                  \
+        real *restrict out, ptrdiff_t rows, ptrdiff_t cols, double limit)                                                                \
+    {                                                                                                                                     \
+        for (ptrdiff_t n = 0; n < rows; n++, x += cols, out += cols)                                                                      \
+            for (ptrdiff_t j = 0; j < cols; j++) {                                                                                        \
+                double z = ((double)x[j] - mean[j]) * inv_std[j];                                                                         \
+                z = z < -limit ? -limit : z;                                                                                              \
+                out[j] = (real)(z > limit ? limit : z);                                                                                   \
+            }                                                                                                                             \
+    }
+STANDARDIZE(float, standardize_float)
+STANDARDIZE(double, standardize_double)
+
+/* An exponent of all ones is NaN or infinity: integers, so that no compiler option can assume it away. */
+EACH_WIDTH static int all_finite_float(const void *x, ptrdiff_t n)
+{
+    const uint32_t *bits = (const uint32_t *)x;
+    uint32_t bad = 0;
+    for (ptrdiff_t i = 0; i < n; i++) bad |= (bits[i] & 0x7f800000u) == 0x7f800000u;
+    return !bad;
+}
+
+EACH_WIDTH static int all_finite_double(const void *x, ptrdiff_t n)
+{
+    const uint64_t *bits = (const uint64_t *)x, exponent = 0x7ff0000000000000u;
+    uint64_t bad = 0;
+    for (ptrdiff_t i = 0; i < n; i++) bad |= (bits[i] & exponent) == exponent;
+    return !bad;
+}
+
+/* Σ x² in double: eight sums side by side, added in one fixed order */
+#define SQUARES(real, function)                                                                                                          \
+    EACH_WIDTH static double function(const real *x, ptrdiff_t n)                                                                         \
+    {                                                                                                                                     \
+        double sum[8] = {0};                                                                                                              \
+        ptrdiff_t i = 0;                                                                                                                  \
+        for (; i + 8 <= n; i += 8)                                                                                                        \
+            for (int lane = 0; lane < 8; lane++) sum[lane] += (double)x[i + lane] * (double)x[i + lane];                                  \
+        for (; i < n; i++) sum[i % 8] += (double)x[i] * (double)x[i];                                                                     \
+        return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));                                         \
+    }
+SQUARES(float, squares_float)
+SQUARES(double, squares_double)
+
+/* x ← x + α p, r ← r − α Ap                                                                                                       [TR-8] */
+EACH_WIDTH static void cg_move(double *restrict x, double *restrict r, const double *restrict p, const double *restrict image, ptrdiff_t n, double alpha)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        x[i] += alpha * p[i];
+        r[i] -= alpha * image[i];
+    }
+}
+
+/* p ← r + β p */
+EACH_WIDTH static void cg_turn(double *restrict p, const double *restrict r, ptrdiff_t n, double beta)
+{
+    for (ptrdiff_t i = 0; i < n; i++) p[i] = p[i] * beta + r[i];
+}
+
+#endif

@@ -1,0 +1,13 @@
+"""Acting where almost nothing is installed: NumPy and this package, no environment, no optimiser."""
+
+from pathlib import Path
+
+from minirl import policyfile
+from minirl.agent import Agent
+
+__all__ = ["Agent", "load"]
+
+
+def load(path: str | Path) -> Agent:
+    """The policy of a run directory or `policy.safetensors` file: `agent.act(obs)` is greedy, `agent.act(obs, rng)` samples. FileError."""
+    return policyfile.load(path)[0]

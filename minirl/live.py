@@ -1,0 +1,199 @@
+"""What a training shows while it runs: a view that redraws itself in a terminal, plain lines anywhere else."""
+
+import math
+import time
+from typing import Any, Protocol
+
+from minirl.console import discard, is_terminal, say, width
+from minirl.learner import Update
+
+SHOWN = {  # label: (tag, format)
+    "return": ("charts/episodic_return", "{:.1f}"),
+    "length": ("charts/episodic_length", "{:.1f}"),
+    "KL": ("losses/approx_kl", "{:.4f}"),
+    "gain": ("losses/surrogate_gain", "{:.4f}"),
+    "expl. var.": ("losses/explained_variance", "{:.2f}"),
+    "entropy": ("losses/entropy", "{:.3f}"),
+}
+BARS = "▁▂▃▄▅▆▇█"
+
+
+class View(Protocol):
+    """A context manager that is shown each update."""
+
+    def __enter__(self) -> "View": ...
+    def __exit__(self, *_: object) -> None: ...
+    def show(self, update: Update) -> None: ...
+
+
+class Progress:
+    """The latest value of each number, the returns so far, and the time: monotonic, so that a clock set back does no harm."""
+
+    def __init__(self, total: int):
+        self.total, self.step, self.number = total, 0, 0
+        self.latest: dict[str, float] = {}
+        self.returns: list[float] = []
+        self.start = time.monotonic()
+
+    def add(self, update: Update) -> None:
+        self.step, self.number = update.global_step, update.number
+        for label, (tag, _) in SHOWN.items():
+            value = update.metrics.get(tag, math.nan)
+            if not math.isnan(value):  # an update in which no episode ended shows the last one that had some
+                self.latest[label] = float(value)
+        value = update.metrics.get("charts/episodic_return", math.nan)
+        if math.isfinite(value):
+            self.returns.append(float(value))
+
+    @property
+    def share(self) -> float:
+        return min(self.step / self.total, 1.0)
+
+    @property
+    def rate(self) -> float:
+        """Steps per second since the start."""
+        return self.step / max(time.monotonic() - self.start, 1e-9)
+
+    @property
+    def left(self) -> str:
+        """Time left at this rate, h:mm:ss."""
+        return duration(max(self.total - self.step, 0) / self.rate) if self.step else "–"
+
+    def text(self, label: str) -> str:
+        return SHOWN[label][1].format(self.latest[label]) if label in self.latest else "–"
+
+
+def duration(seconds: float) -> str:
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02d}:{s:02d}" if hours else f"{m}:{s:02d}"
+
+
+def sparkline(values: list[float], columns: int) -> str:
+    """Values as bars one letter wide, means of equal stretches when there are more values than columns."""
+    if not values or columns < 1:
+        return ""
+    n = min(columns, len(values))
+    stretches = [values[i * len(values) // n : (i + 1) * len(values) // n] for i in range(n)]
+    means = [math.fsum(v) / len(v) for v in stretches]
+    low, span = min(means), max(means) - min(means)
+    return "".join(BARS[int((m - low) / span * (len(BARS) - 1) + 0.5)] if span > 0 else BARS[0] for m in means)
+
+
+class PlainView:
+    """A line for the first update, each 5 % of progress but not within two seconds of the last one, and the last update."""
+
+    SHARE, PAUSE = 0.05, 2.0
+
+    def __init__(self, total: int):
+        self.progress = Progress(total)
+        self.next_share = self.next_time = 0.0
+
+    def __enter__(self) -> "PlainView":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, update: Update) -> None:
+        p, now = self.progress, time.monotonic()
+        p.add(update)
+        if (p.share < self.next_share or now < self.next_time) and p.share < 1:
+            return
+        self.next_share, self.next_time = p.share + self.SHARE, now + self.PAUSE
+        numbers = "  ".join(f"{label} {p.text(label)}" for label in SHOWN)
+        say(f"{p.share:4.0%}  step {p.step}/{p.total}  {numbers}  {p.rate:.0f} steps/s  left {p.left}")
+
+
+class LiveView:
+    """The numbers of the latest update in place, with progress bar and the returns as a sparkline; redrawn at most 8 times a second."""
+
+    PAUSE = 0.125
+
+    def __init__(self, title: str, total: int):
+        from rich.console import Console
+        from rich.live import Live
+
+        self.title, self.progress, self.next_time = title, Progress(total), 0.0
+        self.live: Any = Live(self._picture(), console=Console(highlight=False), auto_refresh=False)
+
+    def __enter__(self) -> "LiveView":
+        self._call(self.live.__enter__)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._call(self.live.update, self._picture(), refresh=True)
+        self._call(self.live.__exit__, *error)
+
+    def show(self, update: Update) -> None:
+        self.progress.add(update)
+        if time.monotonic() >= self.next_time:
+            self._call(self.live.update, self._picture(), refresh=True)
+            self.next_time = time.monotonic() + self.PAUSE
+
+    def _call(self, action: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            action(*args, **kwargs)
+        except OSError:  # the terminal was closed
+            discard()
+
+    def _picture(self) -> Any:
+        from rich.console import Group
+        from rich.panel import Panel
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        p, columns = self.progress, min(width(), 100)
+        room = columns - 4  # inside the frame
+        head, trend = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
+        head.add_row(ProgressBar(total=1.0, completed=p.share, width=max(room - 5, 1)), f"{p.share:4.0%}")
+        trend.add_row(Text("returns", style="dim"), Text(sparkline(p.returns, room - 8), style="cyan", no_wrap=True))
+        title = self.title if columns >= 40 else None
+        return Panel(Group(head, "", _grid(self._facts(columns), columns), "", trend), title=title, title_align="left", width=columns)
+
+    def _facts(self, columns: int) -> dict[str, str]:
+        p = self.progress
+        steps = f"{p.step:,} / {p.total:,}" if columns >= 40 else str(p.step)
+        timing = {"steps": steps, "time left": p.left, "steps/s": f"{p.rate:,.0f}" if p.step else "–"}
+        return timing | {label: p.text(label) for label in SHOWN}
+
+
+def _grid(facts: dict[str, str], columns: int) -> Any:
+    """Names and values side by side, one, two or three pairs to a row."""
+    from rich.table import Table
+
+    pairs = 1 if columns < 50 else 2 if columns < 80 else 3
+    table = Table.grid(padding=(0, 1), expand=True)
+    for i in range(pairs):
+        if i:
+            table.add_column(width=2)
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(style="bold", no_wrap=True, justify="right", ratio=1)
+    items = list(facts.items())
+    for at in range(0, len(items), pairs):
+        row: list[str] = []
+        for name, value in items[at : at + pairs]:
+            row += ([""] if row else []) + [name, value]
+        table.add_row(*row)
+    return table
+
+
+class QuietView:
+    """Shows nothing."""
+
+    def __enter__(self) -> "QuietView":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, update: Update) -> None:
+        pass
+
+
+def open_view(title: str, total: int, quiet: bool) -> View:
+    """The view that suits where stdout leads."""
+    if quiet:
+        return QuietView()
+    return LiveView(title, total) if is_terminal() else PlainView(total)

@@ -1,0 +1,145 @@
+"""A policy in a file: weights, observation statistics, bounds and the description that makes an Agent of them. NumPy alone.
+
+What a file says is data: names are looked up in lists that stand here, sizes have to agree with the arrays, and no environment
+is made or imported by loading.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minirl import tensors
+from minirl._core.reference import ACTIVATIONS
+from minirl.agent import Agent
+from minirl.errors import FileError
+from minirl.files import parse_json
+from minirl.normalize import ObsNormalizer, RunningMoments
+from minirl.spaces import ActionCodec, ObsCodec
+
+FILE = "policy.safetensors"
+FORMAT = 1
+BOUNDS = ("action_low", "action_high")  # may be infinite
+MAX_SIZE = 1 << 24  # of an observation, an action, or a layer
+
+
+def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
+    """Write all that `load` needs to give the same Agent back; `algorithm` and `env` are for people."""
+    obs, action = agent.obs_codec, agent.action_codec
+    description = {
+        "format": FORMAT,
+        "algorithm": algorithm,
+        "env": env,
+        "family": agent.policy.dist.name,
+        "hidden": [int(n) for n in agent.hidden],
+        "activation": agent.activation,
+        "dtype": str(agent.theta.dtype),
+        "obs": {"kind": obs.kind, "shape": list(obs.shape), "start": obs.start, "size": obs.size},
+        "action": {
+            "kind": action.kind,
+            "shape": list(action.shape),
+            "dtype": action.dtype,
+            "start": action.start,
+            "size": action.size,
+        },
+    }
+    arrays = {"theta": agent.theta}
+    if agent.normalizer is not None:
+        moments = agent.normalizer.moments
+        arrays |= {"obs_mean": moments.mean, "obs_m2": moments.m2, "obs_count": np.array(float(moments.count))}
+    if action.kind == "box":
+        arrays |= {"action_low": np.asarray(action.low, np.float64), "action_high": np.asarray(action.high, np.float64)}
+    tensors.write(path, arrays, {"minirl": json.dumps(description, separators=(",", ":"))}, any_value=BOUNDS)
+
+
+def load(path: Path | str) -> tuple[Agent, dict[str, Any]]:
+    """A run directory or a policy file -> the Agent and its description (`algorithm`, `env`, …); FileError for anything else."""
+    path = Path(path)
+    path = path / FILE if path.is_dir() else path
+    arrays, metadata = tensors.read(path, any_value=BOUNDS)
+    try:
+        return _agent(arrays, metadata)
+    except (KeyError, TypeError, AttributeError, ValueError) as why:
+        text = f"its description lacks {why}" if isinstance(why, KeyError) else str(why)
+        raise FileError(f"{path} holds no minirl policy: {text}") from why
+
+
+def _agent(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple[Agent, dict[str, Any]]:
+    if "minirl" not in metadata or "sha256" not in metadata:
+        raise ValueError("its metadata have no minirl description with a checksum")
+    about = parse_json(metadata["minirl"])
+    if type(about["format"]) is not int or not 1 <= about["format"] <= FORMAT:
+        raise ValueError(f"it has file format {about['format']!r}, this minirl reads 1 to {FORMAT}")
+    for name in ("algorithm", "env"):
+        if not isinstance(about[name], str) or not about[name].isprintable():
+            raise ValueError(f"{name} has to be printable text")
+    obs, action = _obs_codec(about["obs"]), _action_codec(about["action"], arrays)
+    hidden = tuple(_natural("hidden", n, 1) for n in about["hidden"])
+    _among("activation", about["activation"], tuple(ACTIVATIONS))
+    _among("dtype", about["dtype"], ("float32", "float64"))
+    _among("family", about["family"], (action.family().name,))
+    agent = Agent(obs, action, arrays["theta"], hidden, about["activation"], _normalizer(arrays, obs.dim))
+    expected = (agent.policy.num_params,)
+    if agent.theta.shape != expected or str(agent.theta.dtype) != about["dtype"]:
+        raise ValueError(f"theta is {agent.theta.dtype} {agent.theta.shape}, the description says {about['dtype']} {expected}")
+    return agent, about
+
+
+def _obs_codec(about: dict[str, Any]) -> ObsCodec:
+    _among("obs kind", about["kind"], ("box", "discrete"))
+    size = _natural("obs size", about["size"], 1 if about["kind"] == "discrete" else 0)
+    shape = _shape("obs", about["shape"], about["kind"] == "discrete")
+    return ObsCodec(about["kind"], shape, _integer("obs start", about["start"]), size)
+
+
+def _action_codec(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> ActionCodec:
+    _among("action kind", about["kind"], ("box", "discrete"))
+    discrete = about["kind"] == "discrete"
+    _among("action dtype", about["dtype"], _INTEGERS if discrete else ("float16", "float32", "float64"))
+    shape, start = _shape("action", about["shape"], discrete), _integer("action start", about["start"])
+    if discrete:
+        return ActionCodec("discrete", shape, about["dtype"], start, _natural("action size", about["size"], 1))
+    low, high = (arrays[name] for name in BOUNDS)
+    if low.shape != shape or high.shape != shape or not (low <= high).all():
+        raise ValueError(f"the action bounds have to have shape {shape}, the lower one below the upper one")
+    with np.errstate(over="ignore"):
+        return ActionCodec("box", shape, about["dtype"], low=low.astype(about["dtype"]), high=high.astype(about["dtype"]))
+
+
+def _normalizer(arrays: dict[str, np.ndarray], dim: int) -> ObsNormalizer | None:
+    if "obs_mean" not in arrays:
+        return None
+    mean, m2, count = arrays["obs_mean"], arrays["obs_m2"], arrays["obs_count"]
+    if mean.shape != (dim,) or m2.shape != (dim,) or count.shape != () or (m2 < 0).any() or count < 0:
+        raise ValueError(f"the observation statistics have to be {dim} means, {dim} sums of squares and a count, none of the last negative")
+    return ObsNormalizer(RunningMoments(mean.astype(np.float64), m2.astype(np.float64), float(count)))
+
+
+_INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+
+
+def _among(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} {str(value)[:40]!r}: takes {', '.join(allowed)}")
+
+
+def _integer(name: str, value: Any) -> int:
+    if type(value) is not int or abs(value) >= 1 << 63:
+        raise ValueError(f"{name} has to be an integer")
+    return value
+
+
+def _natural(name: str, value: Any, least: int) -> int:
+    if not least <= _integer(name, value) <= MAX_SIZE:
+        raise ValueError(f"{name} = {value}: takes {least} to {MAX_SIZE}")
+    return value
+
+
+def _shape(name: str, value: Any, empty: bool) -> tuple[int, ...]:
+    """A shape of reasonable size; of a Discrete space it has to be ()."""
+    shape = tuple(_natural(f"{name} shape", d, 0) for d in value)
+    if len(shape) > (0 if empty else tensors.MAX_DIMS) or math.prod(shape) > MAX_SIZE:
+        raise ValueError(f"{name} shape {shape[:4]} is too large")
+    return shape

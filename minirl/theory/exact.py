@@ -1,0 +1,54 @@
+"""The library's own algorithms with exact expectations: a batch of every state and action, weighted by ρ(s) π(a|s).
+
+The reductions take weighted means, so on this batch `policy_gradient`, the Fisher-vector product and the surrogate are the true
+ones, up to the constant Σρ = 1/(1−γ); the very code that trains on samples is run against linear algebra.
+"""
+
+import numpy as np
+
+from minirl.distributions import Categorical
+from minirl.policy import Policy
+from minirl.rollout import Batch
+from minirl.theory.mdp import MDP, softmax_policy, solve
+
+
+def tabular_policy(mdp: MDP) -> Policy:
+    """A softmax policy without hidden layers on one-hot states: logits(s) = W[s] + b, so every tabular policy is one of these."""
+    S, K = mdp.shape
+    return Policy(Categorical(K), S, (), "tanh")
+
+
+def pack(logits: np.ndarray) -> np.ndarray:
+    """Logits (S, K) -> θ (n,) of `tabular_policy`, with b = 0."""
+    return np.concatenate([logits.ravel(), np.zeros(logits.shape[1])])
+
+
+def probabilities(policy: Policy, theta: np.ndarray, num_states: int) -> np.ndarray:
+    """π (S, K) of θ."""
+    return softmax_policy(policy.infer(theta, np.eye(num_states)))
+
+
+def exact_batch(mdp: MDP, policy: Policy, theta: np.ndarray) -> Batch:
+    """N = S·K samples, one per (s, a): weight ρ(s) π(a|s), advantage A(s,a), target V(s). Weighted means are expectations under ρ and π."""
+    S, K = mdp.shape
+    pi = probabilities(policy, theta, S)
+    exact = solve(mdp, pi)
+    state, action = np.divmod(np.arange(S * K), K)
+    return Batch(
+        obs=np.eye(S)[state],
+        action=action,
+        adv=exact.adv[state, action],
+        returns=exact.v[state],
+        value=exact.v[state],
+        weight=exact.rho[state] * pi[state, action],
+    )
+
+
+def improve(mdp: MDP, step, cfg, theta: np.ndarray, iterations: int) -> tuple[np.ndarray, list[float]]:
+    """Iterate `step` (npg_step, trpo_step, …) with exact expectations: θ (n,) after the last one, and J before each and at the end."""
+    policy, returns = tabular_policy(mdp), []
+    for _ in range(iterations):
+        returns.append(solve(mdp, probabilities(policy, theta, mdp.shape[0])).j)
+        theta, _ = step(policy, theta, exact_batch(mdp, policy, theta), cfg)
+    returns.append(solve(mdp, probabilities(policy, theta, mdp.shape[0])).j)
+    return theta, returns

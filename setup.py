@@ -1,0 +1,70 @@
+"""Builds the compiled core, minirl/_core/*.pyx. Everything else about the package is in pyproject.toml.
+
+Without a C compiler the installation goes on and the NumPy twins of minirl/_core/reference.py take over (minirl._core.COMPILED is False).
+MINIRL_DEBUG=1 builds with every check on; MINIRL_SIMD=-1, 0, 1 or 2 builds up to standard C, any processor, AVX2, AVX-512 (2 is normal).
+"""
+
+import os
+import sys
+import sysconfig
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+MODULES = ("checks", "returns", "categorical", "gaussian", "mlp", "optim")
+DEBUG = os.environ.get("MINIRL_DEBUG", "") not in ("", "0")
+# one binary for CPython 3.11 and later; the build without a GIL has no stable interface yet
+ABI3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+DIRECTIVES = {
+    "language_level": "3",
+    "boundscheck": DEBUG,
+    "wraparound": DEBUG,
+    "initializedcheck": DEBUG,
+    "nonecheck": DEBUG,
+    "cdivision": True,  # C's division: no divisor is an integer that can be 0, and x/0.0 is inf or NaN, as in NumPy
+}
+# No -march=native: what is built here must run elsewhere (mlp_kernels.h picks the vectors at run time). No -ffast-math: NaN must survive.
+# Neither of the two -fno options changes a result: nobody reads errno after sqrt, nobody traps on a floating-point flag.
+GNU_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+# a·b + c is rounded twice, on every machine the same; in the MLP's products once, where the processor can: that is half their speed.
+CONTRACT = {"mlp": "-ffp-contract=fast"}
+
+
+class BuildKernels(build_ext):
+    """Flags by compiler, which is known only now."""
+
+    def build_extension(self, ext):
+        if self.compiler.compiler_type == "msvc":
+            ext.extra_compile_args = ["/O2"]
+        else:
+            ext.extra_compile_args = [*GNU_FLAGS, CONTRACT.get(ext.name.rpartition(".")[2], "-ffp-contract=off")]
+        super().build_extension(ext)
+
+
+def extensions():
+    macros = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
+    if simd := os.environ.get("MINIRL_SIMD"):
+        macros.append(("MINIRL_SIMD", str(int(simd))))
+    found = [
+        Extension(
+            f"minirl._core.{name}",
+            [f"minirl/_core/{name}.pyx"],
+            define_macros=macros,
+            py_limited_api=ABI3,
+            depends=[f"minirl/_core/{header}" for header in os.listdir("minirl/_core") if header.endswith((".h", ".pxd"))],
+        )
+        for name in MODULES
+    ]
+    found = cythonize(found, compiler_directives=DIRECTIVES)
+    for ext in found:
+        ext.optional = True  # cythonize() forgets it
+    return found
+
+
+setup(
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildKernels},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
+)

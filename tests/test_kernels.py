@@ -1,0 +1,426 @@
+"""Every compiled kernel against its NumPy twin, and what its wrapper refuses. The twins themselves are tested against other formulas."""
+
+import threading
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from minirl import _core
+from minirl._core import reference
+
+pytestmark = pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is not built, or MINIRL_REFERENCE is set")
+
+ROWS = (0, 1, 2, 7, 65, 131)
+RTOL = {np.float32: 2e-5, np.float64: 1e-12}
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+SHAPES = pytest.mark.parametrize("sizes", [(3, 1), (4, 64, 64, 2), (11, 64, 64, 3), (1, 1, 1), (5, 17, 33, 100, 7), (3, 130, 6)], ids=str)
+ACTIVATIONS = pytest.mark.parametrize("activation", ["tanh", "relu"])
+
+
+def both(name, *args):
+    """Kernel and twin on copies of the same arguments: results, and the arguments afterwards (for kernels that work in place)."""
+    ours, theirs = ([a.copy() if isinstance(a, np.ndarray) else a for a in args] for _ in range(2))
+    return getattr(_core, name)(*ours), getattr(reference, name)(*theirs), ours, theirs
+
+
+def same(got, want, rtol, scale=None):
+    """Equal to rtol of each entry and of the array's largest one (sums cancel); the element type and shape are the twin's."""
+    if isinstance(want, tuple):
+        for g, w in zip(got, want, strict=True):
+            same(g, w, rtol)
+        return
+    assert np.shape(got) == np.shape(want)
+    if isinstance(want, np.ndarray):
+        assert got.dtype == want.dtype and got.flags.c_contiguous
+    finite = np.abs(np.asarray(want)[np.isfinite(want)])
+    np.testing.assert_allclose(got, want, rtol=rtol, atol=rtol * (finite.max() if finite.size else 0))
+
+
+# --------------------------------------------------------------------------------------------------------------- returns
+
+
+@pytest.mark.parametrize(("steps", "envs"), [(0, 3), (1, 1), (13, 3), (128, 1), (5, 0), (97, 37)])
+def test_returns_equal_their_twins_to_the_bit(rng, steps, envs):
+    reward, value, next_value = rng.standard_normal((3, steps, envs))
+    terminated, cut = rng.random((2, steps, envs)) < 0.2
+    cut |= terminated
+    next_value[terminated] = np.nan  # a value that must not be looked at
+    for name, args in {
+        "gae": (reward, value, next_value, terminated, cut, 0.99, 0.95),
+        "discounted_returns": (reward, next_value, terminated, cut, 0.99),
+        "running_return": (reward, cut, rng.standard_normal(envs), 0.99),
+    }.items():
+        got, want, *_ = both(name, *args)
+        for g, w in zip(got, want, strict=True) if isinstance(got, tuple) else [(got, want)]:
+            np.testing.assert_array_equal(g, w)
+
+
+def test_returns_widen_what_is_narrow_and_copy_what_is_strided(rng):
+    reward = rng.integers(-3, 4, (2 * 9, 5)).astype(np.float32)
+    cut = (rng.random((9, 5)) < 0.3).astype(np.int64)
+    value = np.asfortranarray(rng.standard_normal((9, 5)))
+    got = _core.gae(reward[::2], value, value, cut, cut, 0.9, 0.8)
+    want = reference.gae(reward[::2].astype(float), value, value, cut != 0, cut != 0, 0.9, 0.8)
+    np.testing.assert_array_equal(got, want)
+
+
+# ---------------------------------------------------------------------------------------------------------- distributions
+
+
+@DTYPES
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("actions", [1, 2, 5, 18])
+def test_categorical_equals_its_twin(rng, dtype, rows, actions):
+    phi, other, phi_dot = (3 * rng.standard_normal((3, rows, actions))).astype(dtype)
+    action = rng.integers(0, actions, rows)
+    for name, args in {
+        "log_prob": (phi, action),
+        "dlog_prob": (phi, action),
+        "entropy": (phi,),
+        "dentropy": (phi,),
+        "kl": (phi, other),
+        "dkl": (phi, other),
+        "fisher_vec": (phi, phi_dot),
+    }.items():
+        got, want, *_ = both("categorical_" + name, *args)
+        same(got, want, RTOL[dtype])
+    got, want, *_ = both("categorical_sample", phi, rng.random(rows))
+    np.testing.assert_array_equal(got, want)
+
+
+@DTYPES
+@pytest.mark.parametrize("far", [np.inf, 1e38])
+def test_categorical_with_impossible_actions_is_never_nan(dtype, far):
+    phi = np.array([[0, -far, 1, -far], [-far, -far, 0, -far], [far if np.isfinite(far) else 5, 0, 0, 0]], dtype)
+    even = np.zeros_like(phi)
+    action = np.array([2, 2, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        entropy, dentropy = _core.categorical_entropy(phi), _core.categorical_dentropy(phi)
+        kl, reverse = _core.categorical_kl(phi, even), _core.categorical_kl(even, phi)
+        others = [_core.categorical_dkl(even, phi), _core.categorical_fisher_vec(phi, even + 1), _core.categorical_dlog_prob(phi, action)]
+        sample = _core.categorical_sample(phi, np.array([0.999999, 0.0, 0.5]))
+    assert np.isfinite(entropy).all() and entropy[1] == 0 and np.isfinite(dentropy).all() and np.isfinite(kl).all()
+    assert all(np.isfinite(x).all() for x in others)
+    assert not np.isnan(reverse).any() and (not np.isinf(far) or np.isinf(reverse[:2]).all())
+    np.testing.assert_array_equal(sample, [2, 2, 0])
+    logp = [0, 0 if np.isfinite(far) else -np.log1p(3 * np.exp(-5))]
+    np.testing.assert_allclose(_core.categorical_log_prob(phi, action)[1:], logp, rtol=1e-5)
+
+
+def test_categorical_sample_never_takes_an_action_of_probability_zero(rng):
+    phi = np.where(rng.random((999, 6)) < 0.5, -np.inf, rng.standard_normal((999, 6)))
+    phi[:, 3] = 0
+    for u in (np.zeros(999), np.full(999, np.nextafter(1, 0)), rng.random(999)):
+        action = _core.categorical_sample(phi, u)
+        assert np.isfinite(phi[np.arange(999), action]).all()
+    assert (_core.categorical_sample(np.full((3, 4), np.nan), np.array([0.0, 0.5, np.nan])) < 4).all()
+
+
+@pytest.mark.parametrize("bad", [-1, 4, 2**62, -(2**63)])
+def test_categorical_refuses_actions_out_of_range(bad):
+    action = np.array([0, bad, 1])
+    for function in (_core.categorical_log_prob, _core.categorical_dlog_prob):
+        with pytest.raises(ValueError, match=r"action must be in 0\.\.3"):
+            function(np.zeros((3, 4)), action)
+
+
+@DTYPES
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("d", [0, 1, 3, 17])
+def test_gaussian_equals_its_twin(rng, dtype, rows, d):
+    phi, other, phi_dot = rng.standard_normal((3, rows, 2 * d)).astype(dtype)
+    action, z = rng.standard_normal((2, rows, d)).astype(dtype)
+    if rows and d:
+        phi[0, d], other[-1, d] = 25, -25  # beyond the saturation
+        action[0, 0] = 3
+    for name, args in {
+        "log_prob": (phi, action),
+        "dlog_prob": (phi, action),
+        "entropy": (phi,),
+        "dentropy": (phi,),
+        "kl": (phi, other),
+        "dkl": (phi, other),
+        "fisher_vec": (phi, phi_dot),
+        "sample": (phi, z.astype(np.float64)),
+    }.items():
+        got, want, *_ = both("gaussian_" + name, *args)
+        same(got, want, RTOL[dtype])
+
+
+def test_gaussian_kl_of_near_twins_keeps_its_digits():
+    phi, near = np.array([[0.5, -0.3]], np.float32), np.array([[0.5, -0.3 + 1e-3]], np.float32)
+    widen = np.float64(near[0, 1]) - np.float64(phi[0, 1])
+    np.testing.assert_allclose(_core.gaussian_kl(phi, near)[0], widen**2, rtol=2e-3)  # leading term: 2·widen²/2
+
+
+# ------------------------------------------------------------------------------------------------------------------- MLP
+
+
+def network(rng, sizes, dtype):
+    count = sum((a + 1) * b for a, b in pairwise(sizes))
+    return (rng.standard_normal((2, count)) / np.sqrt(max(sizes[:-1]))).astype(dtype)
+
+
+@DTYPES
+@SHAPES
+@ACTIVATIONS
+@pytest.mark.parametrize("rows", ROWS)
+def test_mlp_equals_its_twin(rng, dtype, sizes, activation, rows):
+    theta, theta_dot = network(rng, sizes, dtype)
+    x, dy = rng.standard_normal((rows, sizes[0])).astype(dtype), rng.standard_normal((rows, sizes[-1])).astype(dtype)
+    acts, want, *_ = both("mlp_forward", theta, x, sizes, activation)
+    same(acts, want, RTOL[dtype])
+    got, want, *_ = both("mlp_infer", theta, x, sizes, activation)
+    same(got, want, RTOL[dtype])
+    assert np.array_equal(got, acts[-1])
+    acts = reference.mlp_forward(theta, x, sizes, activation)
+    for name, args in {"mlp_vjp": (theta, acts, dy, sizes, activation), "mlp_jvp": (theta, acts, theta_dot, sizes, activation)}.items():
+        got, want, *_ = both(name, *args)
+        same(got, want, RTOL[dtype])
+
+
+@DTYPES
+@SHAPES
+@ACTIVATIONS
+def test_a_row_does_not_depend_on_the_rows_it_comes_with(rng, dtype, sizes, activation):
+    theta, theta_dot = network(rng, sizes, dtype)
+    x = rng.standard_normal((71, sizes[0])).astype(dtype)
+    acts = _core.mlp_forward(theta, x, sizes, activation)
+    y_dot = _core.mlp_jvp(theta, acts, theta_dot, sizes, activation)
+    for first, last in ((0, 1), (70, 71), (3, 8), (1, 66)):
+        some = _core.mlp_forward(theta, x[first:last], sizes, activation)
+        for part, whole in zip(some, acts, strict=True):
+            assert np.array_equal(part, whole[first:last])
+        assert np.array_equal(_core.mlp_infer(theta, x[first:last], sizes, activation), acts[-1][first:last])
+        assert np.array_equal(_core.mlp_jvp(theta, some, theta_dot, sizes, activation), y_dot[first:last])
+
+
+@DTYPES
+def test_mlp_tanh_is_tanh(dtype):
+    x = np.concatenate([np.linspace(-30, 30, 60001), np.logspace(-30, 2, 2001), [np.inf, -np.inf, 0.0]]).astype(dtype)
+    identity = np.array([1, 0, 1, 0], dtype)  # one unit: y = tanh(x)
+    y = _core.mlp_infer(identity, x[:, None], (1, 1, 1), "tanh")[:, 0]
+    np.testing.assert_allclose(y, np.tanh(x.astype(np.float64)), rtol=5e-7 if dtype == np.float32 else 1e-15, atol=0)
+    assert (np.abs(y) <= 1).all()
+
+
+@ACTIVATIONS
+def test_mlp_lets_nan_through(activation):
+    sizes = (2, 5, 1)
+    theta = np.ones(2 * 5 + 5 + 5 + 1, np.float32)
+    y = _core.mlp_infer(theta, np.array([[0, 1], [np.nan, 1]], np.float32), sizes, activation)
+    assert np.isfinite(y[0, 0]) and np.isnan(y[1, 0])
+
+
+def test_mlp_runs_in_threads_as_alone(rng):
+    sizes = (11, 64, 64, 3)
+    theta = network(rng, sizes, np.float32)[0]
+    xs = rng.standard_normal((8, 512, 11)).astype(np.float32)
+    alone, together = [_core.mlp_infer(theta, x, sizes, "tanh") for x in xs], [None] * 8
+
+    def run(i):
+        for _ in range(20):
+            together[i] = _core.mlp_infer(theta, xs[i], sizes, "tanh")
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+# ------------------------------------------------------------------------------------------- optimisation, solving, acting
+
+
+@DTYPES
+@pytest.mark.parametrize("n", [0, 1, 7, 1001])
+def test_optim_equals_its_twin(rng, dtype, n):
+    theta, grad, m = rng.standard_normal((3, n)).astype(dtype)
+    _, _, ours, theirs = both("adam", theta, grad, m, m * m, 3, 3e-4, 0.9, 0.999, 1e-5, 0.7)
+    for got, want in zip(ours[:4], theirs[:4], strict=True):
+        same(got, want, RTOL[dtype])
+    got, want, *_ = both("global_norm", grad)
+    assert got == pytest.approx(want, rel=1e-12)
+    vectors = rng.standard_normal((4, n))
+    got, want, ours, theirs = both("cg_step", *vectors, 1.7, 2.3)
+    assert got == pytest.approx(want, rel=1e-12)
+    for a, b in zip(ours[:4], theirs[:4], strict=True):
+        same(a, b, 1e-12)
+    x = 4 * rng.standard_normal((n, 3)).astype(dtype)
+    got, want, *_ = both("standardize", x, np.array([0.1, -2, 3]), np.array([0.5, 2, 1e9]), 5.0)
+    np.testing.assert_array_equal(got, want)
+    assert got.dtype == dtype
+
+
+@DTYPES
+def test_all_finite_finds_one_bad_entry_anywhere(dtype):
+    assert _core.all_finite(np.zeros((0, 3), dtype)) and _core.all_finite(np.full((5, 7), np.finfo(dtype).max, dtype))
+    for bad in (np.nan, np.inf, -np.inf):
+        for at in (0, 16, 34):
+            x = np.zeros((5, 7), dtype)
+            x.flat[at] = bad
+            assert not _core.all_finite(x) and not _core.all_finite(x.T[::-1])
+
+
+# ------------------------------------------------------------------------------------------------- what the wrappers refuse
+
+NET = (3, 5, 2)
+THETA = np.zeros(3 * 5 + 5 + 5 * 2 + 2)
+X, DY = np.zeros((4, 3)), np.zeros((4, 2))
+ACTS = (X, np.zeros((4, 5)), DY)
+PHI, ACTION, U = np.zeros((4, 6)), np.zeros(4, np.int64), np.zeros(4)
+GOOD = {  # name: arguments, how many of them are arrays
+    "gae": ((PHI, PHI, PHI, PHI > 0, PHI > 0, 0.9, 0.9), 5),
+    "discounted_returns": ((PHI, PHI, PHI > 0, PHI > 0, 0.9), 4),
+    "running_return": ((PHI, PHI > 0, np.zeros(6), 0.9), 3),
+    "categorical_log_prob": ((PHI, ACTION), 2),
+    "categorical_dlog_prob": ((PHI, ACTION), 2),
+    "categorical_entropy": ((PHI,), 1),
+    "categorical_dentropy": ((PHI,), 1),
+    "categorical_kl": ((PHI, PHI), 2),
+    "categorical_dkl": ((PHI, PHI), 2),
+    "categorical_fisher_vec": ((PHI, PHI), 2),
+    "categorical_sample": ((PHI, U), 2),
+    "gaussian_log_prob": ((PHI, X), 2),
+    "gaussian_dlog_prob": ((PHI, X), 2),
+    "gaussian_entropy": ((PHI,), 1),
+    "gaussian_dentropy": ((PHI,), 1),
+    "gaussian_kl": ((PHI, PHI), 2),
+    "gaussian_dkl": ((PHI, PHI), 2),
+    "gaussian_fisher_vec": ((PHI, PHI), 2),
+    "gaussian_sample": ((PHI, X), 2),
+    "mlp_forward": ((THETA, X, NET, "tanh"), 2),
+    "mlp_infer": ((THETA, X, NET, "tanh"), 2),
+    "mlp_vjp": ((THETA, ACTS, DY, NET, "tanh"), 3),
+    "mlp_jvp": ((THETA, ACTS, THETA, NET, "tanh"), 3),
+    "adam": ((U, U, U, U, 1, 1e-3, 0.9, 0.999, 1e-8, 1.0), 4),
+    "global_norm": ((U,), 1),
+    "cg_step": ((U, U, U, U, 1.0, 1.0), 4),
+    "standardize": ((X, np.zeros(3), np.ones(3), 10.0), 3),
+    "all_finite": ((X,), 1),
+}
+MISALIGNED = np.zeros(8 * 24 + 1, np.uint8)[1:]
+
+
+def spoil(array):
+    """Arrays that are wrong in one way each: to be refused, or to give the right answer."""
+    yield "None", None
+    yield "list", array.tolist()
+    yield "object", array.astype(object)
+    yield "complex", array.astype(complex)
+    yield "text", array.astype(str)
+    yield "date", array.astype("M8[s]") if array.dtype.kind != "b" else array.astype("m8[s]")
+    yield "masked", np.ma.masked_array(array, mask=True)
+    yield "subclass", array.view(np.recarray)
+    yield "longer", np.concatenate([array, array[:1]])
+    yield "shorter", array[:-1]
+    yield "no dimension", array[(0,) * array.ndim].reshape(())
+    yield "one dimension more", array[None]
+    yield "half", array.astype(np.float16)
+
+
+def test_every_kernel_is_in_the_list_of_good_calls():
+    assert set(GOOD) == set(_core.KERNELS)
+
+
+ANY_LENGTH = {("mlp_forward", 1), ("mlp_infer", 1), ("standardize", 0), ("gaussian_entropy", 0), ("gaussian_dentropy", 0)}
+ANY_LENGTH |= {("categorical_entropy", 0), ("categorical_dentropy", 0), ("global_norm", 0), ("all_finite", 0)}
+WIDENED = {("categorical_sample", 1), ("standardize", 1), ("standardize", 2), ("gae", 0), ("gae", 1), ("gae", 2)}
+WIDENED |= {("discounted_returns", 0), ("discounted_returns", 1), ("running_return", 0), ("running_return", 2)}
+
+
+@pytest.mark.parametrize("name", list(GOOD))
+def test_wrong_arrays_are_refused(name):
+    args, arrays = GOOD[name]
+    args = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
+    for i in range(arrays):
+        for what, wrong in spoil(args[i]) if isinstance(args[i], np.ndarray) else []:
+            accepted = (what in ("longer", "shorter") and (name, i) in ANY_LENGTH) or (what == "half" and (name, i) in WIDENED)
+            if accepted or (name == "all_finite" and "dimension" in what):
+                continue
+            with pytest.raises((TypeError, ValueError)):
+                getattr(_core, name)(*args[:i], wrong, *args[i + 1 :])
+
+
+@pytest.mark.parametrize("name", [name for name in GOOD if name not in ("adam", "cg_step")])
+def test_inputs_may_be_read_only(name):
+    args = [a.copy() if isinstance(a, np.ndarray) else a for a in GOOD[name][0]]
+    for a in args:
+        if isinstance(a, np.ndarray):
+            a.flags.writeable = False
+    getattr(_core, name)(*args)
+
+
+@pytest.mark.parametrize("name", ["adam", "cg_step"])
+def test_kernels_that_work_in_place_refuse_overlap_and_read_only(name):
+    args, arrays = GOOD[name]
+    with pytest.raises(ValueError, match="overlap"):
+        getattr(_core, name)(*args)
+    memory = np.zeros(20)
+    for i in range(1, arrays):
+        fresh = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
+        fresh[0], fresh[i] = memory[:4], memory[3:7]
+        with pytest.raises(ValueError, match="overlap"):
+            getattr(_core, name)(*fresh)
+    for i in range(arrays):
+        fresh = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
+        fresh[i].flags.writeable = False
+        if (name, i) in (("adam", 1), ("cg_step", 3)):
+            getattr(_core, name)(*fresh)
+            continue
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(_core, name)(*fresh)
+        with pytest.raises(ValueError, match="contiguous"):
+            getattr(_core, name)(*fresh[:i], memory[:8:2], *fresh[i + 1 :])
+
+
+def test_misaligned_and_byte_swapped_arrays_are_copied_or_refused():
+    crooked = MISALIGNED[: 4 * 6 * 8].view(np.float64).reshape(4, 6)
+    assert not crooked.flags.aligned
+    crooked[...] = np.arange(24).reshape(4, 6)
+    np.testing.assert_array_equal(_core.categorical_entropy(crooked), _core.categorical_entropy(crooked.copy()))
+    rest = (PHI, PHI, PHI > 0, PHI > 0, 0.9, 0.9)
+    np.testing.assert_array_equal(_core.gae(crooked.astype(">f8"), *rest), _core.gae(crooked.copy(), *rest))
+    with pytest.raises(TypeError, match="phi must hold float32 or float64"):
+        _core.categorical_entropy(crooked.astype(">f8"))
+    with pytest.raises(ValueError, match="theta must be C-contiguous and aligned"):
+        _core.mlp_infer(MISALIGNED[: 8 * 12].view(np.float64), np.zeros((1, 11)), (11, 1), "tanh")
+
+
+def test_one_call_has_one_element_type():
+    narrow = PHI.astype(np.float32)
+    for call in (
+        lambda: _core.categorical_kl(PHI, narrow),
+        lambda: _core.gaussian_log_prob(narrow, X),
+        lambda: _core.mlp_forward(THETA, X.astype(np.float32), NET, "tanh"),
+        lambda: _core.mlp_vjp(THETA, ACTS, DY.astype(np.float32), NET, "tanh"),
+        lambda: _core.adam(np.zeros(4), np.zeros(4, np.float32), np.zeros(4), np.zeros(4), 1, 1e-3, 0.9, 0.999, 1e-8, 1.0),
+        lambda: _core.cg_step(*np.zeros((4, 3), np.float32), 1.0, 1.0),
+    ):
+        with pytest.raises(TypeError, match="must hold float"):
+            call()
+
+
+@pytest.mark.parametrize("sizes", [(), (3,), (3, 0, 2), (3, -5, 2), (3, 5, 3), (2**40, 2**40, 2), (2**62, 4), (1,) * 40])
+def test_mlp_refuses_sizes_that_are_not_thetas(sizes):
+    with pytest.raises(ValueError, match="sizes"):
+        _core.mlp_infer(THETA, X, sizes, "tanh")
+
+
+def test_mlp_refuses_unknown_activations_and_foreign_activation_lists():
+    with pytest.raises(ValueError, match="activation"):
+        _core.mlp_infer(THETA, X, NET, "gelu")
+    for acts in (ACTS[:2], (X, DY, DY), (X, np.zeros((3, 5)), DY), (X, np.zeros((4, 10))[:, ::2], DY), (X, None, DY)):
+        with pytest.raises((ValueError, TypeError), match="acts"):
+            _core.mlp_vjp(THETA, acts, DY, NET, "tanh")
+
+
+def test_optimisers_refuse_a_step_that_divides_by_zero():
+    with pytest.raises(ValueError, match="t must count from 1"):
+        _core.adam(*np.zeros((4, 3)), 0, 1e-3, 0.9, 0.999, 1e-8, 1.0)
+    with pytest.raises(ZeroDivisionError):
+        _core.cg_step(*np.zeros((4, 3)), 0.0, 1.0)

@@ -1,0 +1,148 @@
+"""φ(s) from θ with the state-independent log σ, the value function, and the products of both Jacobians."""
+
+import autograd
+import numpy as np
+import pytest
+from oracles import directional, gradient, plain_mlp, plain_phi, random_theta, relative_error, same_bits
+
+from minirl.critic import Critic, value_loss
+from minirl.distributions import Categorical, DiagGaussian
+from minirl.policy import Policy
+from minirl.reduce import share
+
+POLICIES = [
+    Policy(Categorical(3), 4, (8,), "tanh"),
+    Policy(Categorical(2), 1, (), "tanh"),
+    Policy(Categorical(5), 3, (7, 1, 5), "relu"),
+    Policy(DiagGaussian(1), 3, (), "tanh"),
+    Policy(DiagGaussian(3), 4, (8,), "tanh"),
+    Policy(DiagGaussian(2), 1, (5, 3), "relu"),
+]
+policies = pytest.mark.parametrize("policy", POLICIES, ids=lambda p: f"{p.dist.name}-{'-'.join(map(str, p.mlp.sizes))}")
+critics = pytest.mark.parametrize("critic", [Critic(3, (), "tanh"), Critic(4, (7, 5), "tanh"), Critic(1, (3,), "relu")])
+batches = pytest.mark.parametrize("n", [0, 1, 11])
+dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+RTOL = {np.float32: 2e-5, np.float64: 1e-12}  # a dozen roundings deep in either type
+
+
+def smooth(net):
+    """Half-width of the differences: a ReLU net must not cross a kink."""
+    return 1e-3 if net.mlp.activation == "tanh" else 1e-6
+
+
+def points(net, n, rng, dtype=np.float64):
+    return random_theta(net, rng, dtype), rng.standard_normal((n, net.mlp.sizes[0])).astype(dtype), random_theta(net, rng, dtype)
+
+
+@dtypes
+@batches
+@policies
+def test_phi_is_the_network_beside_the_free_parameters(policy, n, dtype, rng):
+    theta, obs, _ = points(policy, n, rng, dtype)
+    phi, _ = policy.forward(theta, obs)
+    assert phi.shape == (n, policy.dist.num_params) and phi.dtype == dtype
+    assert relative_error(phi, plain_phi(policy, theta.astype(np.float64), obs.astype(np.float64))) <= RTOL[dtype]
+    assert relative_error(policy.infer(theta, obs), phi) <= RTOL[dtype]
+
+
+@dtypes
+@batches
+@policies
+def test_dot_product_of_vjp_and_jvp(policy, n, dtype, rng):  # [TR-9]
+    theta, obs, v = points(policy, n, rng, dtype)
+    dphi = rng.standard_normal((n, policy.dist.num_params)).astype(dtype)
+    _, cache = policy.forward(theta, obs)
+    phi_dot, dtheta = policy.jvp(theta, cache, v), policy.vjp(theta, cache, dphi)
+    assert phi_dot.dtype == dtheta.dtype == dtype and phi_dot.shape == dphi.shape and dtheta.shape == theta.shape
+    left, right = (float(np.vdot(a.astype(np.float64), b.astype(np.float64))) for a, b in ((dphi, phi_dot), (dtheta, v)))
+    assert abs(left - right) <= RTOL[dtype] * (np.linalg.norm(dphi) * np.linalg.norm(phi_dot) + np.linalg.norm(dtheta) * np.linalg.norm(v))
+
+
+@batches
+@policies
+def test_vjp_matches_differences_and_autodiff(policy, n, rng):
+    theta, obs, _ = points(policy, n, rng)
+    dphi = rng.standard_normal((n, policy.dist.num_params))
+    _, cache = policy.forward(theta, obs)
+    dtheta = policy.vjp(theta, cache, dphi)
+    assert relative_error(dtheta, gradient(lambda th: np.vdot(dphi, policy.forward(th, obs)[0]), theta, smooth(policy))) <= 1e-6
+    assert relative_error(dtheta, autograd.grad(lambda th: np.sum(dphi * plain_phi(policy, th, obs)))(theta)) <= 1e-12
+
+
+@batches
+@policies
+def test_jvp_matches_differences(policy, n, rng):
+    theta, obs, v = points(policy, n, rng)
+    _, cache = policy.forward(theta, obs)
+    expected = directional(lambda th: policy.forward(th, obs)[0], theta, v, smooth(policy))
+    assert relative_error(policy.jvp(theta, cache, v), expected) <= 1e-6
+
+
+@policies
+def test_step_24_free_parameters_are_the_last_numbers_of_theta(policy, rng):
+    theta, obs, _ = points(policy, 3, rng)
+    free = policy.dist.num_free
+    assert policy.num_params == policy.mlp.num_params + free == len(theta)
+    moved = theta.copy()
+    moved[len(theta) - free :] += 1.0
+    gap = policy.infer(moved, obs) - policy.infer(theta, obs)
+    np.testing.assert_allclose(gap, np.tile([0.0] * (policy.dist.num_params - free) + [1.0] * free, (3, 1)), atol=1e-15)
+
+
+@policies
+def test_products_leave_their_arguments_alone(policy, rng):
+    theta, obs, v = points(policy, 5, rng)
+    dphi = rng.standard_normal((5, policy.dist.num_params))
+    before = [a.copy() for a in (theta, obs, v, dphi)]
+    phi, cache = policy.forward(theta, obs)
+    kept = phi.copy()
+    policy.vjp(theta, cache, dphi), policy.jvp(theta, cache, v)
+    assert all(same_bits(a, b) for a, b in zip((theta, obs, v, dphi, phi), (*before, kept), strict=True))
+
+
+@dtypes
+def test_the_first_policy_is_near_uniform_and_near_mean_zero(dtype, rng):
+    obs = (3 * rng.standard_normal((50, 4))).astype(dtype)
+    policy = Policy(Categorical(6), 4, (64, 64), "tanh")
+    phi = policy.infer(policy.init(rng, 0.0, dtype), obs)
+    assert phi.dtype == dtype and 0 < np.abs(phi).max() < 0.2
+    assert policy.dist.entropy(phi).min() > np.log(6) - 0.01
+    gaussian = Policy(DiagGaussian(3), 4, (64, 64), "tanh")
+    theta = gaussian.init(rng, -0.7, dtype)
+    phi = gaussian.infer(theta, obs)
+    assert theta.dtype == dtype and 0 < np.abs(phi[:, :3]).max() < 0.2
+    np.testing.assert_array_equal(phi[:, 3:], np.full((50, 3), -0.7, dtype))
+
+
+# ---------------------------------------------------------------------------------------------------------- value function
+
+
+@batches
+@critics
+def test_critic_products_match_differences_and_autodiff(critic, n, rng):
+    theta, obs, _ = points(critic, n, rng)
+    dvalue = rng.standard_normal(n)
+    value, cache = critic.forward(theta, obs)
+    assert value.shape == (n,) and relative_error(value, plain_mlp(theta, obs, critic.mlp.sizes, critic.mlp.activation)[:, 0]) <= 1e-12
+    dtheta = critic.vjp(theta, cache, dvalue)
+    assert relative_error(dtheta, gradient(lambda th: dvalue @ critic.forward(th, obs)[0], theta, smooth(critic))) <= 1e-6
+    auto = autograd.grad(lambda th: np.sum(dvalue * plain_mlp(th, obs, critic.mlp.sizes, critic.mlp.activation)[:, 0]))(theta)
+    assert relative_error(dtheta, auto) <= 1e-12
+
+
+@dtypes
+@critics
+def test_values_are_float64_as_the_returns_are(critic, dtype, rng):
+    theta, obs, _ = points(critic, 7, rng, dtype)
+    value = critic.value(theta, obs)
+    assert value.dtype == np.float64 and value.shape == (7,)
+    assert relative_error(value, critic.forward(theta, obs)[0]) <= RTOL[dtype]
+
+
+def test_value_loss_is_the_mean_square_without_a_half(rng):  # [PPO-8, CLIP-17]
+    w, value, target = share(np.array([1.0, 1, 1, 0])), np.array([1.0, 2, 3, 9]), np.array([3.0, 2, 6, 0])
+    loss, dvalue = value_loss(w, value, target)
+    assert loss == pytest.approx((4 + 0 + 9) / 3)  # a sample of weight 0 does not count
+    assert relative_error(dvalue, gradient(lambda v: value_loss(w, v, target)[0], value)) <= 1e-9
+    assert value_loss(w, value.astype(np.float32), target)[1].dtype == np.float32
+    assert value_loss(np.zeros(0), np.zeros(0), np.zeros(0))[0] == 0
