@@ -1,4 +1,4 @@
-"""The command line: `minirl COMMAND …`. Commands are functions in `commands.py`, flags are made from their arguments by tyro.
+"""The command line: `minirl COMMAND …`. tyro makes the flags from dataclasses, `commands.py` has what is done with them.
 
 Exit codes: 0 done, 2 the user's mistake (one sentence on stderr), 3 the run directory is in use, 130/143 stopped by a signal with
 everything saved, 1 anything else.
@@ -54,14 +54,17 @@ def _dispatch(argv: list[str]) -> int:
         console.say(f"minirl {minirl.__version__}")
         return 0
     _check_installed()
-    from minirl import commands
+    from minirl.command_train import train
+    from minirl.commands import COMMANDS
 
     name, rest = argv[0], argv[1:]
     if name == "train":
-        return commands.train(rest, parse)
-    if name not in commands.COMMANDS:
-        raise UserError(f"command {name!r}: takes one of train, {', '.join(commands.COMMANDS)}; `minirl --help` explains them")
-    return parse(commands.COMMANDS[name], rest, f"minirl {name}")
+        return train(rest, parse)
+    if name not in COMMANDS:
+        raise UserError(f"command {name!r}: takes one of train, {', '.join(COMMANDS)}; `minirl --help` explains them")
+    kind, command = COMMANDS[name]
+    flags = parse(kind, rest, f"minirl {name}")
+    return 0 if flags is None else command(flags)
 
 
 def _check_installed() -> None:
@@ -74,30 +77,18 @@ def _check_installed() -> None:
             raise UserError(f'the command line needs {name}: pip install ".[cli]" in the clone')
 
 
-def parse(function: Callable[..., Any], argv: list[str], prog: str) -> Any:
-    """Call `function` with the flags in `argv`. A mistake in them is a UserError of one sentence instead of tyro's box."""
+def parse(kind: Callable[..., Any], argv: list[str], prog: str) -> Any:
+    """Make `kind` from the flags in `argv`; None after --help. A mistake is a UserError of one sentence instead of tyro's box."""
     import tyro
 
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            call = tyro.cli(_deferred(function), args=argv, prog=prog, config=(tyro.conf.OmitArgPrefixes,))
+            return tyro.cli(kind, args=argv, prog=prog, config=(tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs))
     except SystemExit as end:
-        if not end.code:  # --help
-            return 0
+        if not end.code:
+            return None
         raise _own_error(end) or UserError(_sentence(complaint.getvalue(), prog)) from None
-    return call()
-
-
-def _deferred(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same arguments, but what comes out is the call still to be made: it happens outside the parser."""
-    import functools
-
-    @functools.wraps(function)
-    def bind(*args: Any, **kwargs: Any) -> Callable[[], Any]:
-        return lambda: function(*args, **kwargs)
-
-    return bind
 
 
 def _own_error(end: BaseException) -> MinirlError | None:

@@ -37,32 +37,33 @@ class Output:
         check_ranges(self)
 
 
-def train(argv: list[str], parse: Callable[..., int]) -> int:
-    """`minirl train ALGORITHM [flags]`: the flags are the fields of the algorithm's configuration and of Output."""
+def train(argv: list[str], parse: Callable[..., Any]) -> int:
+    """`minirl train ALGORITHM [flags]`; --help without an algorithm shows the flags of all."""
     if not argv or argv[0] in ("-h", "--help"):
-        say("usage: minirl train ALGORITHM [flags]\n")
-        for a in ALGORITHMS.values():
-            say(f"  {a.name:6s} {a.summary}")
         if not argv:
             raise UserError(f"train needs an algorithm: {', '.join(ALGORITHMS)}; `minirl train --help` explains them")
+        say("usage: minirl train ALGORITHM [flags]\n")
+        for a in ALGORITHMS.values():
+            say(f"  {a.name:10s} {a.summary}")
         for name in ALGORITHMS:
             say()
-            parse(_trainer(name), ["--help"], f"minirl train {name}")
+            parse(_flags(name), ["--help"], f"minirl train {name}")
         return 0
     if argv[0].startswith("-"):
         raise UserError(f"train needs an algorithm before {argv[0]}: {', '.join(ALGORITHMS)}")
-    return parse(_trainer(find(argv[0]).name), argv[1:], f"minirl train {argv[0]}")
+    flags = parse(_flags(argv[0]), argv[1:], f"minirl train {argv[0]}")
+    return 0 if flags is None else _train(argv[0], *flags)
 
 
-def _trainer(name: str) -> Callable[..., int]:
-    """The function whose arguments are the flags of `minirl train NAME`."""
+def _flags(name: str) -> Callable[..., Any]:
+    """The function whose arguments are the flags of `minirl train NAME`: it only hands them back."""
     algorithm = find(name)
 
-    def run(config: algorithm.config, output: Output) -> int:  # type: ignore[name-defined]
-        return _train(name, config, output)
+    def flags(config: algorithm.config, output: Output) -> Any:  # type: ignore[name-defined]
+        return config, output
 
-    run.__doc__ = f"{name}: {algorithm.summary}."
-    return run
+    flags.__doc__ = f"{name}: {algorithm.summary}."
+    return flags
 
 
 def _train(name: str, config: Any, output: Output) -> int:
@@ -105,7 +106,7 @@ def _introduce(name: str, session: Training, tell: Callable[[str], None]) -> Non
     """What is trained, where, and on what."""
     learner = session.learner
     obs, dist, cfg = learner.collector.obs_codec, learner.nets.policy.dist, learner.config
-    kind = f"{dist.num_params} actions" if dist.name == "categorical" else f"{dist.dim} action dimensions"
+    kind = f"{dist.num_params} actions" if dist.name == "categorical" else f"actions of {dist.dim} numbers"
     tell(f"{name} on {cfg.env}, seed {cfg.seed}: {cfg.total_timesteps} steps in {learner.collector.num_envs} environments")
     core = "compiled core" if COMPILED else "NumPy twins"
     tell(f"{obs.dim} inputs, {kind}, {learner.nets.policy.num_params} policy parameters; {core}")

@@ -1,76 +1,86 @@
-"""What each command does: arguments become flags. `train`, which has an algorithm's fields for flags, stands in `command_train.py`."""
+"""What each command does. Its flags are a dataclass: the field is the flag, the comment beside it the help.
+
+`train`, whose flags depend on the algorithm, stands in `command_train.py`.
+"""
 
 import json
 from collections.abc import Callable
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import gymnasium
-import tyro
 
 from minirl import api
 from minirl import plot as plotting
 from minirl.algorithms import ALGORITHMS
-from minirl.command_train import summary, train
+from minirl.command_train import summary
+from minirl.config import AtLeastOne, NonNegative, check_ranges
 from minirl.console import say
 from minirl.errors import UserError
 from minirl.evaluation import Evaluation
 
-__all__ = ["COMMANDS", "train"]
 
-
-def evaluate(
-    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN", help="run directory or policy file")],
-    episodes: Annotated[int, tyro.conf.arg(help="episodes to play, >= 1")] = 20,
-    stochastic: Annotated[bool, tyro.conf.arg(help="sample actions instead of taking the likeliest")] = False,
-    seed: Annotated[int, tyro.conf.arg(help="of the episodes, >= 0")] = 0,
-    json: Annotated[bool, tyro.conf.arg(help="print one JSON object, with the return of each episode")] = False,
-    env: Annotated[str | None, tyro.conf.arg(help="gymnasium id, by itself the one that the policy was trained on")] = None,
-) -> int:
+@dataclass(frozen=True)
+class Eval:
     """Play a trained policy: mean ± standard deviation, least and largest return, and mean length of the episodes."""
-    played = api.evaluate(run, env, episodes, stochastic, seed)
-    if json:
-        say(_json(played, stochastic, seed))
-    else:
-        say(f"{summary(played)}, {'stochastic' if stochastic else 'greedy'}, seed {seed}")
+
+    run: Path  # run directory or policy file
+    episodes: Annotated[int, AtLeastOne] = 20  # episodes to play, >= 1
+    stochastic: bool = False  # sample actions instead of taking the likeliest
+    seed: Annotated[int, NonNegative] = 0  # of the episodes, >= 0
+    json: bool = False  # print one JSON object, with the return of each episode
+    env: str | None = None  # gymnasium id; None is the one that the policy was trained on
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw learning curves: a line per algorithm, mean ± standard deviation where it has several runs."""
+
+    runs: tuple[Path, ...]  # run directories
+    out: Path | None = None  # .png, .svg or .pdf; None is RUN/curve.png, or curves.png for several runs
+
+
+@dataclass(frozen=True)
+class List:
+    """List the algorithms, or gymnasium's environments."""
+
+    envs: tuple[str, ...] | None = None  # list environments, those whose id contains each of these words
+
+
+def evaluate(flags: Eval) -> int:
+    played = api.evaluate(flags.run, flags.env, flags.episodes, flags.stochastic, flags.seed)
+    say(_json(played, flags) if flags.json else f"{summary(played)}, {'stochastic' if flags.stochastic else 'greedy'}, seed {flags.seed}")
     return 0
 
 
-def _json(played: Evaluation, stochastic: bool, seed: int) -> str:
+def _json(played: Evaluation, flags: Eval) -> str:
     returns, lengths = played.returns, played.lengths
     numbers = {"mean": played.mean, "std": played.std, "min": float(returns.min()), "max": float(returns.max())}
-    how = {"length": float(lengths.mean()), "episodes": len(returns), "stochastic": stochastic, "seed": seed}
+    how = {"length": float(lengths.mean()), "episodes": len(returns), "stochastic": flags.stochastic, "seed": flags.seed}
     return json.dumps(numbers | how | {"returns": returns.tolist(), "lengths": lengths.tolist()})
 
 
-def plot(
-    runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN...", help="run directories")],
-    out: Annotated[
-        str | None, tyro.conf.arg(help="picture, .png, .svg or .pdf; by itself RUN/curve.png, or curves.png for several")
-    ] = None,
-) -> int:
-    """Draw learning curves: one line per run, or mean ± standard deviation where an algorithm has several."""
-    if not runs:
+def plot(flags: Plot) -> int:
+    if not flags.runs:
         raise UserError("plot needs a run directory, or several")
-    say(f"drawn: {plotting.plot(runs, out)}")
+    say(f"drawn: {plotting.plot(flags.runs, flags.out)}")
     return 0
 
 
-def list_all(
-    envs: Annotated[
-        tuple[str, ...] | None,
-        tyro.conf.arg(metavar="[FILTER]", help="list gymnasium's environments instead, those whose id contains FILTER"),
-    ] = None,
-) -> int:
-    """List the algorithms, or the environments that are registered here."""
-    if envs is None:
+def list_all(flags: List) -> int:
+    if flags.envs is None:
         for algorithm in ALGORITHMS.values():
-            say(f"{algorithm.name:6s} {algorithm.summary}")
+            say(f"{algorithm.name:10s} {algorithm.summary}")
         return 0
-    found = [name for name in sorted(gymnasium.registry) if all(part.lower() in name.lower() for part in envs)]
+    found = [name for name in sorted(gymnasium.registry) if all(word.lower() in name.lower() for word in flags.envs)]
     if not found:
-        raise UserError(f"no environment id contains {' '.join(envs)!r}")
+        raise UserError(f"no environment id contains {' '.join(flags.envs)!r}")
     say("\n".join(found))
     return 0
 
 
-COMMANDS: dict[str, Callable[..., int]] = {"eval": evaluate, "plot": plot, "list": list_all}
+COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {"eval": (Eval, evaluate), "plot": (Plot, plot), "list": (List, list_all)}

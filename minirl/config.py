@@ -46,6 +46,7 @@ class Config:
     num_steps: Annotated[int, AtLeastOne] = 256  # steps per environment and update (T), >= 1
     gamma: Annotated[float, Unit] = 0.99  # discount γ, in [0, 1]
     lam: Annotated[float, Unit] = 0.95  # λ of GAE, in [0, 1]: 0 is TD, 1 is Monte Carlo minus V
+    advantage: Literal["gae", "baseline", "reward_to_go", "trajectory"] = "gae"  # Â: GAE, G_t − V(s_t), G_t, or R(τ)
     hidden: tuple[Annotated[int, AtLeastOne], ...] = (64, 64)  # widths of the hidden layers of policy and critic, each >= 1
     activation: Literal["tanh", "relu"] = "tanh"  # of the hidden layers
     log_std: Annotated[float, Range(-5, 2)] = 0.0  # initial log σ of Gaussian policies, in [-5, 2]

@@ -144,7 +144,7 @@ class LiveView:
         from rich.table import Table
         from rich.text import Text
 
-        p, columns = self.progress, min(width(), 100)
+        p, columns = self.progress, min(width(), 100) - 2  # room for the ^C that a terminal prints: no line may wrap
         room = columns - 4  # inside the frame
         head, trend = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
         head.add_row(ProgressBar(total=1.0, completed=p.share, width=max(room - 5, 1)), f"{p.share:4.0%}")

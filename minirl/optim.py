@@ -20,6 +20,16 @@ def adam_step(theta, grad, state, lr, scale=1.0, beta1=0.9, beta2=0.999, eps=ADA
     _core.adam(theta, grad, state["m"], state["v"], state["t"], lr, beta1, beta2, eps, scale)
 
 
+def copy_adam(state: dict[str, Any]) -> dict[str, Any]:
+    """Adam's state, copied, so that steps on the copy leave the original."""
+    return {"m": state["m"].copy(), "v": state["v"].copy(), "t": state["t"]}
+
+
+def ascent_step(theta, grad, lr, scale=1.0):
+    """θ ← θ − lr · scale · ∇loss, in place: plain gradient ascent on the objective.                                      [PG-12]"""
+    theta -= theta.dtype.type(lr * scale) * grad  # [PG-12]
+
+
 def clip_by_global_norm(grad, max_norm: float) -> tuple[float, float]:
     """‖g‖ over the whole vector, and the factor min(1, max_norm/‖g‖) that brings it to at most max_norm."""
     norm = _core.global_norm(grad)

@@ -57,6 +57,11 @@ def moments(weight, x, comm=SERIAL):
     return n, centre, comm.sum(weight @ (deviation * deviation))
 
 
+def constant(n, centre, m2) -> bool:
+    """Whether moments are those of a constant: the deviation is below 1e-6 of the root mean square, so it is rounding."""
+    return m2 <= 1e-12 * (n * centre * centre + m2)
+
+
 def standardize_adv(adv, weight, comm=SERIAL):
     """Advantages (N,) to mean 0 and standard deviation 1 over all ranks, float64.
 
@@ -66,14 +71,13 @@ def standardize_adv(adv, weight, comm=SERIAL):
     n, centre, m2 = moments(weight, adv[:, None], comm)
     if n < 2:
         return adv.astype(np.float64)
-    var = m2[0] / n
-    if var <= 1e-12 * (centre[0] ** 2 + var):  # the deviation is below 1e-6 of the root mean square
+    if constant(n, centre[0], m2[0]):
         return np.zeros(len(adv))
-    return (adv - centre[0]) / np.sqrt(var)
+    return (adv - centre[0]) / np.sqrt(m2[0] / n)
 
 
 def explained_variance(prediction, target, weight, comm=SERIAL) -> float:
     """1 − Var(target − prediction) / Var(target); NaN-free: 0 where the target does not vary."""
     _, _, m2_error = moments(weight, (target - prediction)[:, None], comm)
-    _, _, m2_target = moments(weight, target[:, None], comm)
-    return float(1 - m2_error[0] / m2_target[0]) if m2_target[0] > 0 else 0.0
+    n, centre, m2_target = moments(weight, target[:, None], comm)
+    return 0.0 if constant(n, centre[0], m2_target[0]) else float(1 - m2_error[0] / m2_target[0])

@@ -39,6 +39,7 @@ class Batch:
     returns: np.ndarray  # (N,) float64, targets of the critic
     value: np.ndarray  # (N,) float64, V(s) of the critic that made the advantages
     weight: np.ndarray  # (N,) float64, how much each sample counts
+    trajectories: int = 1  # |S|, episodes or parts of one that the samples belong to
 
     def __len__(self) -> int:
         return len(self.obs)
@@ -64,14 +65,39 @@ def evaluate_states(rollout: Rollout, value_of: Any, normalizer: Any) -> tuple[n
     return obs, value, next_value
 
 
+def advantages(reward, value, next_value, rollout: Rollout, cfg: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Â and the critic's targets (T, B) by `cfg.advantage`, the ladder from REINFORCE to GAE.
+
+    An episode that is not finished is continued by its value; of one that began in an earlier rollout only this part counts.
+    """
+    if cfg.advantage == "gae":
+        adv = _core.gae(reward, value, next_value, rollout.terminated, rollout.cut, cfg.gamma, cfg.lam)
+        return adv, adv + value
+    returns = _core.discounted_returns(reward, next_value, rollout.terminated, rollout.cut, cfg.gamma)  # G_t             [PG-6]
+    if cfg.advantage == "baseline":
+        return returns - value, returns  # G_t − V(s_t)                                                                 [PG-8]
+    if cfg.advantage == "reward_to_go":
+        return returns, returns
+    first = segment_starts(rollout.cut)  # R(τ) is G at the first step of the episode's part                              [PG-5]
+    return np.take_along_axis(returns, first, axis=0), returns
+
+
+def segment_starts(cut: np.ndarray) -> np.ndarray:
+    """For each row the number of the first row of the same episode in this rollout: (T, B) -> (T, B) int."""
+    T, B = cut.shape
+    rows = np.arange(T)[:, None]
+    begins = np.ones((T, B), bool)
+    begins[1:] = cut[:-1]
+    return np.maximum.accumulate(np.where(begins, rows, 0), axis=0)
+
+
 def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, normalizer: Any, cfg: Any, comm: Any = SERIAL) -> Batch:
-    """Advantages by GAE, returns A + V, rows that are no transitions left out; `reward` (T, B) is the scaled one.
+    """Advantages and returns, rows that are no transitions left out; `reward` (T, B) is the scaled one.
 
     value_of: obs (N, D) -> V (N,);  normalizer: obs (N, D) -> (N, D).
     """
     obs, value, next_value = evaluate_states(rollout, value_of, normalizer)
-    adv = _core.gae(reward, value, next_value, rollout.terminated, rollout.cut, cfg.gamma, cfg.lam)
-    returns = adv + value
+    adv, returns = advantages(reward, value, next_value, rollout, cfg)
     keep = np.flatnonzero(rollout.valid)
     action = rollout.action.reshape(obs.shape[0], *rollout.action.shape[2:])
     weight = np.ones(len(keep))
@@ -83,6 +109,7 @@ def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, normalizer: 
         returns=returns.reshape(-1)[keep],
         value=value.reshape(-1)[keep],
         weight=weight,
+        trajectories=int((rollout.cut & rollout.valid).sum()) + int((~rollout.cut[-1:]).sum()),
     )
 
 

@@ -38,6 +38,10 @@ def same_bits(a, b):
     """True when two trees of arrays and scalars are equal to the last bit, types included."""
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same_bits(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same_bits(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, int | str):
+        return type(a) is type(b) and a == b
     a, b = np.asarray(a), np.asarray(b)
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from minirl.algorithms import npg, ppo, trpo
+from minirl.algorithms import npg, ppo, reinforce, trpo
 from minirl.config import Config
 from minirl.errors import ConfigError
 
@@ -23,6 +23,9 @@ class Algorithm:
 ALGORITHMS = {
     a.name: a
     for a in (
+        Algorithm(
+            "reinforce", reinforce.ReinforceConfig, reinforce.init, reinforce.update, "the policy gradient: log-probabilities up by the return"
+        ),
         Algorithm("npg", npg.NPGConfig, npg.init, npg.update, "the natural gradient: a step of fixed KL length, taken blindly"),
         Algorithm("trpo", trpo.TRPOConfig, trpo.init, trpo.update, "the natural step, and a line search that keeps mean KL ≤ δ"),
         Algorithm("ppo", ppo.PPOConfig, ppo.init, ppo.update, "clipped ratios, minibatches, Adam: a trust region at first order"),

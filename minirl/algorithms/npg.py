@@ -70,7 +70,7 @@ def natural_step(policy, theta_old, batch, cfg, comm=SERIAL):
 
     xfx = float(x @ (g - residual))  # xᵀ(F+βI)x, for (F+βI)x = g − r
     if not (np.isfinite(xfx) and xfx > 0):
-        status = status if status not in ("max_iters", "converged") else "no_direction"
+        status = {"zero_rhs": "zero_gradient", "max_iters": "no_direction", "converged": "no_direction"}.get(status, status)
         return np.zeros_like(g), phi_old, {"status": status, "cg_iters": iters}
     step = np.sqrt(2 * cfg.delta / xfx) * x  # [TR-7]
     return step, phi_old, {"status": status, "cg_iters": iters, "predicted_gain": float(g @ step)}

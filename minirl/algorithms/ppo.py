@@ -118,10 +118,11 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL):
     clipped, losses, steps, before = [], {"policy_loss": 0.0, "value_loss": 0.0}, 0, None
 
     for rows in (rows for _ in range(cfg.epochs) for rows in minibatches(len(batch), cfg.minibatch_size, rng)):
-        gradient, losses, phi, ratio = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm)
+        gradient, measured, phi, ratio = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm)
         if before is not None and too_far(rows, phi):
             theta, adam, steps = *before, steps - 1
             break
+        losses = measured
         if cfg.target_kl is not None:
             before = theta.copy(), {"m": adam["m"].copy(), "v": adam["v"].copy(), "t": adam["t"]}
         norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)

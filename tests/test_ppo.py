@@ -1,0 +1,521 @@
+"""The clipped objective and its update, against the textbook's densities, five-point differences and worked numbers."""
+
+import dataclasses
+import itertools
+import random
+
+import autograd
+import autograd.numpy as anp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import PLAIN, gradient, made_up_batch, plain_kl, plain_mlp, plain_phi, random_theta, relative_error, same_bits
+from toy_envs import Counting, learner, run, vector
+
+from minirl.algorithms import ppo
+from minirl.algorithms.ppo import PPOConfig, clipped_surrogate, clipped_value_loss, minibatch_gradient, policy_loss, ppo_step
+from minirl.critic import Critic, value_loss
+from minirl.diagnostics import kl_estimates
+from minirl.distributions import Categorical, DiagGaussian
+from minirl.errors import MinirlError, NonFiniteError
+from minirl.networks import Networks
+from minirl.optim import adam_init
+from minirl.policy import Policy
+from minirl.reduce import explained_variance, share, standardize_adv
+from minirl.rollout import Batch, minibatches
+
+FAMILIES = {"categorical": Categorical(3), "gaussian": DiagGaussian(2)}
+both_families = pytest.mark.parametrize("dist", FAMILIES.values(), ids=FAMILIES.keys())
+
+
+def networks(dist, obs_dim=4, hidden=(5,)):
+    return Networks(Policy(dist, obs_dim, hidden, "tanh"), Critic(obs_dim, hidden, "tanh"))
+
+
+def problem(dist, rng, n=23, dtype=np.float64, hidden=(5,), **fields):
+    """Networks, θ_old = [θ_π, θ_V], and a batch of n samples of π_old."""
+    nets = networks(dist, hidden=hidden)
+    theta = np.concatenate([random_theta(nets.policy, rng, dtype), random_theta(nets.critic, rng, dtype)])
+    return nets, theta, made_up_batch(nets.policy, theta[: nets.policy.num_params], n, rng, **fields)
+
+
+def start(nets, theta, cfg):
+    """The training state that holds this θ."""
+    n = nets.policy.num_params
+    return {"policy": theta[:n], "critic": theta[n:], "adam": adam_init(len(theta), theta.dtype)}
+
+
+def config(**changes):
+    return PPOConfig(**({"dtype": "float64", "minibatch_size": 5, "epochs": 2, "anneal_lr": False} | changes))
+
+
+def frozen(tree):
+    """The same tree, its arrays read-only."""
+    for x in tree.values():
+        if isinstance(x, dict):
+            frozen(x)
+        elif isinstance(x, np.ndarray):
+            x.flags.writeable = False
+    return tree
+
+
+def plain_ratio(policy, theta, theta_old, batch):
+    """π_θ(a|s) / π_old(a|s) as the quotient of two densities (N,)."""
+    p, p_old = (anp.exp(PLAIN[policy.dist.name].log_prob(plain_phi(policy, th, batch.obs), batch.action)) for th in (theta, theta_old))
+    return p / p_old
+
+
+def plain_loss(nets, theta, theta_old, batch, cfg):
+    """−mean min(r A, clip(r) A) − c_H mean H + c_V mean (V − V̂)² in textbook terms, differentiable by autograd."""
+    policy, critic = nets
+    n, w = policy.num_params, batch.weight / batch.weight.sum()
+    r = plain_ratio(policy, theta[:n], theta_old[:n], batch)
+    objective = anp.minimum(r * batch.adv, anp.minimum(anp.maximum(r, 1 - cfg.clip), 1 + cfg.clip) * batch.adv)
+    entropy = PLAIN[policy.dist.name].entropy(plain_phi(policy, theta[:n], batch.obs))
+    value = plain_mlp(theta[n:], batch.obs, critic.mlp.sizes, "tanh")[:, 0]
+    error = (value - batch.returns) ** 2
+    if cfg.clip_value is not None:
+        near = anp.minimum(anp.maximum(value, batch.value - cfg.clip_value), batch.value + cfg.clip_value)
+        error = anp.maximum(error, (near - batch.returns) ** 2)
+    return anp.sum(w * (-objective - cfg.ent_coef * entropy + cfg.vf_coef * error))
+
+
+def whole_gradient(nets, theta, theta_old, batch, cfg, rows=slice(None)):
+    """`minibatch_gradient` with the old log-probabilities of θ_old: gradient, losses, φ, ratio."""
+    policy = nets.policy
+    logp_old = policy.dist.log_prob(policy.infer(theta_old[: policy.num_params], batch.obs), batch.action)
+    return minibatch_gradient(nets, theta, batch, rows, logp_old, cfg)
+
+
+# ----------------------------------------------------------------------------------------------- the clipped objective
+
+
+@pytest.mark.parametrize(
+    ("case", "adv", "ratio", "expected", "slope"),
+    [
+        ("EX-4: 2.6 becomes 2.4", 2, 1.3, 2.4, 0),
+        ("EX-5: −1.2 and −1.6, the min takes −1.6", -2, 0.6, -1.6, 0),
+        ("EX-5 at r = 1.5: −3 and −2.4, the min does not clip", -2, 1.5, -3.0, -2),
+        ("CLIP-07", -1, 0.5, -0.8, 0),
+        ("CLIP-07", -1, 1.0, -1.0, -1),
+        ("CLIP-07", -1, 1.5, -1.5, -1),
+        ("PPO-1: a good action may become likelier again", 2, 0.5, 1.0, 2),
+    ],
+)
+def test_ex_4_ex_5_clip_07_worked_numbers(case, adv, ratio, expected, slope):
+    surrogate, dratio = clipped_surrogate(np.array([float(ratio)]), np.array([float(adv)]), 0.2)
+    np.testing.assert_allclose([surrogate[0], dratio[0]], [expected, slope], rtol=1e-14, err_msg=case)
+
+
+@given(st.floats(0, 5), st.floats(-3, 3), st.floats(0.01, 0.9))
+def test_ppo_3_the_clipped_term_is_never_above_the_unclipped_one(ratio, adv, clip):
+    surrogate, _ = clipped_surrogate(np.array([ratio]), np.array([adv]), clip)
+    assert surrogate[0] <= ratio * adv
+    assert surrogate[0] == ratio * adv or not 1 - clip <= ratio <= 1 + clip  # [PPO-2]: inside, nothing is clipped
+
+
+@both_families
+def test_ppo_1_the_gradient_is_zero_exactly_where_clipping_says_so(dist, rng):
+    """dL/dφ of a sample vanishes iff (A > 0 and r > 1+ε) or (A < 0 and r < 1−ε), from far below the clip to far above."""
+    n, cfg = 41, config(clip=0.2)
+    phi = rng.standard_normal((n, dist.num_params))
+    action = dist.sample(phi, rng)
+    ratio = np.linspace(0.3, 1.9, n)
+    for sign in (1.0, -1.0):
+        adv = sign * (0.1 + rng.random(n))
+        logp_old = dist.log_prob(phi, action) - np.log(ratio)
+        _, dphi, measured = policy_loss(dist, phi, action, logp_old, adv, share(np.ones(n)), cfg)
+        np.testing.assert_allclose(measured, ratio, rtol=1e-12)
+        clipped = ratio > 1.2 if sign > 0 else ratio < 0.8
+        assert 5 < clipped.sum() < 36
+        np.testing.assert_array_equal((dphi == 0).all(axis=1), clipped)
+
+
+@both_families
+def test_is_2_ex_7_the_ratio_is_the_quotient_of_densities(dist, rng):
+    nets, theta_old, batch = problem(dist, rng)
+    theta = theta_old + 0.2 * rng.standard_normal(len(theta_old))
+    ratio = whole_gradient(nets, theta, theta_old, batch, config())[3]
+    n = nets.policy.num_params
+    np.testing.assert_allclose(ratio, plain_ratio(nets.policy, theta[:n], theta_old[:n], batch), rtol=1e-11)
+    assert ratio.min() < 0.8 and ratio.max() > 1.2
+    p = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])  # EX-7: the first action 20 % likelier, the second 20 % less likely
+    q = np.array([[0.6, 0.24, 0.16], [0.6, 0.24, 0.16]])
+    log_prob = Categorical(3).log_prob
+    logp_old = log_prob(np.log(p), np.array([0, 1]))
+    ratio = policy_loss(Categorical(3), np.log(q), np.array([0, 1]), logp_old, np.ones(2), share(np.ones(2)), config())[2]
+    np.testing.assert_allclose(ratio, [1.2, 0.8], rtol=1e-14)
+
+
+@both_families
+@pytest.mark.parametrize("moved", [0.0, 0.2])
+def test_is_5_the_ratios_gradient_is_the_ratio_times_the_score(dist, moved, rng):
+    """∇ of mean r A without clipping, entropy or value, against differences of the quotient of densities."""
+    nets, theta_old, batch = problem(dist, rng)
+    theta, n = theta_old + moved * rng.standard_normal(len(theta_old)), nets.policy.num_params
+    free = config(clip=1e6, vf_coef=0.0)
+    g = whole_gradient(nets, theta, theta_old, batch, free)[0][:n]
+    expected = gradient(lambda th: -np.mean(plain_ratio(nets.policy, th, theta_old[:n], batch) * batch.adv), theta[:n])
+    assert relative_error(g, expected) < 1e-8
+    if not moved:  # at θ_old ∇r is the score itself
+        log_prob = PLAIN[dist.name].log_prob
+        scores = gradient(lambda th: -np.mean(log_prob(plain_phi(nets.policy, th, batch.obs), batch.action) * batch.adv), theta[:n])
+        assert relative_error(g, scores) < 1e-8
+
+
+@both_families
+@pytest.mark.parametrize("clip_value", [None, 0.3])
+def test_ppo_1_ppo_7_ppo_8_gradient_of_the_whole_loss(dist, clip_value, rng):
+    """Five-point differences of the textbook's loss; samples within 0.01 of a kink weigh nothing."""
+    nets, theta_old, batch = problem(dist, rng, n=61)
+    cfg = config(clip=0.2, ent_coef=0.07, vf_coef=0.4, clip_value=clip_value)
+    theta, n = theta_old + 0.15 * rng.standard_normal(len(theta_old)), nets.policy.num_params
+    r = plain_ratio(nets.policy, theta[:n], theta_old[:n], batch)
+    value = plain_mlp(theta[n:], batch.obs, nets.critic.mlp.sizes, "tanh")[:, 0]
+    batch = dataclasses.replace(batch, value=value + rng.choice([-0.5, -0.1, 0.1, 0.5], 61))
+    limit = clip_value or 1.0
+    near = batch.value + np.clip(value - batch.value, -limit, limit)
+    kink = np.abs(np.abs(r - 1) - 0.2) < 0.01
+    kink |= (near != value) & (np.abs(np.abs(near - batch.returns) - np.abs(value - batch.returns)) < 0.01)
+    batch = dataclasses.replace(batch, weight=np.where(kink, 0.0, 0.5 + rng.random(61)))
+    assert kink.sum() < 15 and (np.abs(r - 1) > 0.2).sum() > 10
+
+    g, losses, _, _ = whole_gradient(nets, theta, theta_old, batch, cfg)
+    expected = gradient(lambda th: plain_loss(nets, th, theta_old, batch, cfg), theta, h=1e-4)
+    assert relative_error(g, expected) < 1e-6
+    assert relative_error(g[:n], expected[:n]) < 1e-6 and relative_error(g[n:], expected[n:]) < 1e-6
+    total = losses["policy_loss"] + cfg.vf_coef * losses["value_loss"]
+    np.testing.assert_allclose(total, plain_loss(nets, theta, theta_old, batch, cfg), rtol=1e-11)
+
+
+def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):
+    """float32, log r = ±100: r = ∞. Clipped it pushes nothing; unclipped (A < 0) the update ends in an error, the state as it was."""
+    n, dist, cfg = 4, Categorical(3), config(dtype="float32")
+    phi = rng.standard_normal((n, 3)).astype(np.float32)
+    action = np.array([0, 1, 2, 0])
+    far = dist.log_prob(phi, action) + np.array([-100, 100, -100, 100], np.float32)
+    _, dphi, ratio = policy_loss(dist, phi, action, far, np.array([1.0, 1.0, 2.0, 2.0]), share(np.ones(n)), cfg)
+    np.testing.assert_allclose(ratio, [np.inf, 0, np.inf, 0], atol=1e-40)
+    np.testing.assert_allclose(dphi, 0, atol=1e-40)
+    assert not dphi[[0, 2]].any()
+    estimates = kl_estimates(np.array([100.0, -100.0], np.float32), share(np.ones(2)))
+    assert all(np.isfinite(v) for v in estimates.values())
+    np.testing.assert_allclose(estimates["k3"], (np.exp(20) - 21 + np.exp(-20) + 19) / 2, rtol=1e-12)  # clamped at ±20
+
+    nets, theta, batch = problem(dist, rng, n=7, dtype=np.float32, adv=np.array([-1.0, 1, 1, 1, 1, 1, 1]))
+    theta[nets.policy.num_params - 3 : nets.policy.num_params] = [200, 0, 0]  # the others have probability e^−200 …
+    batch = dataclasses.replace(batch, action=np.full(7, 1))
+    state = frozen(start(nets, theta, cfg))
+    with pytest.raises(NonFiniteError):  # … and after one huge step probability 1
+        ppo.update(nets, state, batch, config(dtype="float32", lr=400.0, minibatch_size=7), rng)
+
+
+# -------------------------------------------------------------------------------------------------------------- values
+
+
+def test_ppo_8_clip_17_the_value_loss_has_no_half():
+    loss, dvalue = value_loss(share(np.ones(2)), np.array([1.0, 2.0]), np.array([3.0, 5.0]))
+    assert loss == (4 + 9) / 2
+    np.testing.assert_array_equal(dvalue, [-2.0, -3.0])
+
+
+@both_families
+def test_clip_17_vf_coef_multiplies_the_value_loss_alone(dist, rng):
+    nets, theta, batch = problem(dist, rng)
+    n = nets.policy.num_params
+    once, thrice = (whole_gradient(nets, theta, theta, batch, config(vf_coef=c))[0] for c in (0.5, 1.5))
+    np.testing.assert_array_equal(once[:n], thrice[:n])
+    np.testing.assert_allclose(3 * once[n:], thrice[n:], rtol=1e-13)
+
+
+def test_clip_09_value_clipping_takes_the_larger_error():
+    """V_old = 0, V = 1, V̂ = 2, ε = 0.2: max((1−2)², (0.2−2)²) = 3.24 pulls no more; at V̂ = −2 the unclipped 9 does."""
+    one = share(np.ones(1))
+    for target, expected, slope in ((2.0, 3.24, 0.0), (-2.0, 9.0, 6.0)):
+        loss, dvalue = clipped_value_loss(one, np.array([1.0]), np.array([0.0]), np.array([target]), 0.2)
+        np.testing.assert_allclose([loss, dvalue[0]], [expected, slope], rtol=1e-14)
+    inside, unclipped = (f(one, np.array([0.1]), *args) for f, args in ((clipped_value_loss, ([0.0], [2.0], 0.2)), (value_loss, ([2.0],))))
+    assert inside == unclipped
+    assert PPOConfig().clip_value is None
+
+
+def test_clip_09_value_clipping_is_about_the_old_value_not_the_current_one(rng):
+    """The V of the rollout, kept in the batch: recomputing it would make the clip do nothing."""
+    nets, theta, batch = problem(Categorical(3), rng)
+    far = dataclasses.replace(batch, value=batch.value + 100.0, returns=batch.returns + 100.0)
+    g = whole_gradient(nets, theta, theta, far, config(clip_value=0.1))[0][nets.policy.num_params :]
+    assert g.any()  # V is 100 below where it was: the unclipped error is the larger one
+    near = dataclasses.replace(far, returns=batch.value - 100.0)
+    g = whole_gradient(nets, theta, theta, near, config(clip_value=0.1))[0][nets.policy.num_params :]
+    assert not g.any()  # V has moved far enough towards V̂
+
+
+def test_clip_19_explained_variance_takes_prediction_then_target(rng):
+    t, w = rng.standard_normal(31), np.ones(31)
+    for prediction, target, expected in ((t, t, 1.0), (0 * t, t, 0.0), (2 * t, t, 0.0), (t, 2 * t, 0.75), (-t, t, -3.0), (t + 7, t, 1.0)):
+        np.testing.assert_allclose(explained_variance(prediction, target, w), expected, atol=1e-12)
+    assert explained_variance(t, np.full(31, 4.2), w) == 0.0  # a target that does not vary: no division by 0
+    assert explained_variance(t[:0], t[:0], w[:0]) == 0.0
+
+
+# ------------------------------------------------------------------------------------------------- advantages, minibatches
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 64), (5, 1), (1, 1), (0, 4)])
+def test_clip_01_batches_and_minibatches_of_one(n, size, rng):
+    nets, theta, batch = problem(Categorical(3), rng, n=n)
+    batch = dataclasses.replace(batch, adv=standardize_adv(batch.adv, batch.weight))
+    state, info = ppo.update(nets, start(nets, theta, None), batch, config(minibatch_size=size), rng)
+    assert np.isfinite(state["policy"]).all() and all(np.isfinite(v) for v in info.values())
+    assert (state["policy"] != theta[: nets.policy.num_params]).any() == (n > 0)
+
+
+@pytest.mark.parametrize("constant", [np.float32(0.1), 1e6 + 0.1, -3e-5, 0.0])
+def test_clip_02_constant_advantages_do_not_move_the_policy(constant, rng):
+    adv = standardize_adv(np.full(3000, constant), np.ones(3000))
+    np.testing.assert_array_equal(adv, 0)
+    nets, theta, batch = problem(Categorical(3), rng, n=3000, adv=adv)
+    state, _ = ppo.update(nets, start(nets, theta, None), batch, config(minibatch_size=500), rng)
+    np.testing.assert_array_equal(state["policy"], theta[: nets.policy.num_params])
+    assert (state["critic"] != theta[nets.policy.num_params :]).any()
+
+
+@pytest.mark.parametrize(("n", "size", "parts"), [(2049, 64, 33), (128, 64, 2), (65, 64, 2), (7, 64, 1), (1, 1, 1), (5, 1, 5)])
+def test_clip_03_every_sample_is_used_once_per_epoch_in_even_parts(n, size, parts, rng):
+    rows = list(minibatches(n, size, rng))
+    np.testing.assert_array_equal(np.sort(np.concatenate(rows)), np.arange(n))
+    sizes = [len(r) for r in rows]
+    assert len(rows) == parts and max(sizes) <= size and max(sizes) - min(sizes) <= 1  # 2049: not 32 of 64 and one of 1
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What each call of `minibatch_gradient` was given and gave: rows, logp_old, ratio, and θ at that time."""
+    seen = []
+
+    def spy(nets, theta, batch, rows, logp_old, cfg, comm):
+        result = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm)
+        seen.append((rows, logp_old, result[3], theta.copy()))
+        return result
+
+    monkeypatch.setattr(ppo, "minibatch_gradient", spy)
+    return seen
+
+
+def test_clip_03_clip_06_ppo_9_epochs_of_minibatches_on_one_batch(calls, rng):
+    nets, theta, batch = problem(DiagGaussian(2), rng, n=23)
+    cfg, state = config(minibatch_size=4, epochs=3, ent_coef=0.01), frozen(start(nets, theta, None))
+    frozen(vars(batch))  # neither state nor batch may be written to
+    for _ in range(2):
+        calls.clear()
+        state, info = ppo.update(nets, state, batch, cfg, rng)
+        frozen(state)
+        rows = [r for r, *_ in calls]
+        assert info["losses/gradient_steps"] == len(rows) == 3 * 6
+        for epoch in range(3):
+            np.testing.assert_array_equal(np.sort(np.concatenate(rows[6 * epoch : 6 * epoch + 6])), np.arange(23))
+        assert not np.array_equal(np.concatenate(rows[:6]), np.concatenate(rows[6:12]))  # a new order in each epoch
+        logp_old = calls[0][1]
+        assert all(old is logp_old for _, old, *_ in calls) and not logp_old.flags.writeable  # CLIP-06: one, and read-only
+        plain = PLAIN["diag_gaussian"].log_prob(plain_phi(nets.policy, calls[0][3][: nets.policy.num_params], batch.obs), batch.action)
+        np.testing.assert_allclose(logp_old, plain, rtol=1e-11)  # still that of the first θ
+    assert state["adam"]["t"] == 36
+
+
+def test_clip_04_the_order_comes_from_the_given_generator(rng):
+    nets, theta, batch = problem(Categorical(3), rng)
+    results = []
+    for seed, poison in ((1, 5), (1, 6), (2, 5)):
+        np.random.seed(poison)
+        random.seed(poison)
+        before = np.random.get_state()[1].tobytes(), random.getstate()
+        results.append(ppo.update(nets, start(nets, theta, None), batch, config(), np.random.default_rng(seed))[0])
+        assert (np.random.get_state()[1].tobytes(), random.getstate()) == before
+    assert same_bits(results[0], results[1]) and not same_bits(results[0]["policy"], results[2]["policy"])
+
+
+@pytest.mark.parametrize(
+    ("dist", "log_std"),
+    [(Categorical(5), 0), (DiagGaussian(3), 0), (DiagGaussian(3), -1)],
+    ids=["categorical", "gaussian", "narrow gaussian"],
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-14), (np.float32, 2e-6)])
+def test_clip_05_is_2_the_first_ratios_are_1(dist, log_std, dtype, tolerance, rng):
+    """Old log-probabilities of 2048 rows at once, new ones of 64: rounding may differ, by no more than the last bits."""
+    nets = networks(dist, obs_dim=7, hidden=(64, 64))
+    theta = np.concatenate([nets.policy.init(rng, log_std, dtype), nets.critic.init(rng, dtype)])
+    batch = made_up_batch(nets.policy, theta[: nets.policy.num_params], 2048, rng)
+    for rows in itertools.islice(minibatches(2048, 64, rng), 5):
+        ratio = whole_gradient(nets, theta, theta, batch, config(dtype=np.dtype(dtype).name), rows)[3]
+        assert np.abs(ratio - 1).max() <= tolerance
+
+
+# ------------------------------------------------------------------------------------------------------------ the update
+
+
+@both_families
+def test_ppo_9_the_update_is_adam_on_the_textbooks_gradient(dist, calls, rng):
+    """Two epochs: the minibatches that were drawn, autograd's gradient, the global clip and Adam written out again."""
+    nets, theta_old, batch = problem(dist, rng)
+    cfg = config(lr=0.01, ent_coef=0.02, max_grad_norm=0.3, clip_value=0.3)
+    theta, adam, _ = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, cfg.lr, rng)
+    expected, m, v = theta_old.copy(), np.zeros_like(theta_old), np.zeros_like(theta_old)
+    for t, (rows, *_) in enumerate(calls, start=1):
+        part = Batch(**{name: x[rows] for name, x in vars(batch).items()})
+        g = autograd.grad(lambda th, part=part: plain_loss(nets, th, theta_old, part, cfg))(expected)
+        g *= min(1, 0.3 / np.linalg.norm(g))
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        expected = expected - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-5)
+    assert len(calls) == 10
+    assert relative_error(theta - theta_old, expected - theta_old) < 1e-8
+    assert relative_error(adam["m"], m) < 1e-8 and relative_error(adam["v"], v) < 1e-8
+
+
+@both_families
+def test_ppo_12_plain_ascent_raises_the_objective(dist, rng):
+    """θ + α∇L: for small α the objective rises by α‖∇L‖², from θ_old and from a policy that is partly clipped."""
+    nets, theta_old, batch = problem(dist, rng, n=61)
+    cfg = config(ent_coef=0.05)
+    for moved in (0.0, 0.15):
+        theta = theta_old + moved * rng.standard_normal(len(theta_old))
+        g = whole_gradient(nets, theta, theta_old, batch, cfg)[0]
+        alpha = 1e-6
+        rise = plain_loss(nets, theta, theta_old, batch, cfg) - plain_loss(nets, theta - alpha * g, theta_old, batch, cfg)
+        np.testing.assert_allclose(rise, alpha * (g @ g), rtol=1e-3)
+
+
+@both_families
+@pytest.mark.parametrize("ent_coef", [0.0, 0.1])
+def test_ppo_7_clip_13_entropy_rises_with_zero_advantages(dist, ent_coef, rng):
+    nets, theta, batch = problem(dist, rng, adv=np.zeros(23))
+    n, state = nets.policy.num_params, start(nets, theta, None)
+    entropy = [PLAIN[dist.name].entropy(plain_phi(nets.policy, state["policy"], batch.obs)).mean()]
+    for _ in range(4):
+        state, info = ppo.update(nets, state, batch, config(ent_coef=ent_coef, lr=0.01), rng)
+        entropy.append(PLAIN[dist.name].entropy(plain_phi(nets.policy, state["policy"], batch.obs)).mean())
+        np.testing.assert_allclose(info["losses/entropy"], entropy[-1], rtol=1e-10)
+    if ent_coef:
+        assert (np.diff(entropy) > 0).all()
+    else:
+        np.testing.assert_array_equal(state["policy"], theta[:n])
+
+
+@both_families
+def test_clip_10_the_reported_kl_is_the_exact_one_old_first(dist, rng):
+    nets, theta, batch = problem(dist, rng)
+    state, info = ppo.update(nets, start(nets, theta, None), batch, config(lr=0.05), rng)
+    n = nets.policy.num_params
+    kl = plain_kl(nets.policy, theta[:n], state["policy"], batch.obs).mean()
+    np.testing.assert_allclose(info["losses/approx_kl"], kl, rtol=1e-9)
+    assert not np.isclose(kl, plain_kl(nets.policy, state["policy"], theta[:n], batch.obs).mean(), rtol=1e-3)
+    r = plain_ratio(nets.policy, state["policy"], theta[:n], batch)
+    np.testing.assert_allclose(info["losses/kl_k3"], np.mean(r - 1 - np.log(r)), rtol=1e-8)
+    np.testing.assert_allclose(info["losses/surrogate_gain"], np.mean((r - 1) * batch.adv), rtol=1e-8)
+    assert 0 < info["losses/clipfrac"] < 1
+
+
+def test_clip_10_three_estimates_of_a_known_kl():
+    """π_old = N(0, 1), π = N(0.1, 1): KL = 0.005. Expectation and deviation of k1, k2, k3 by Gauss–Hermite quadrature."""
+    x, w = np.polynomial.hermite_e.hermegauss(40)
+    w /= w.sum()
+    logr = 0.1 * x - 0.005
+    expected = kl_estimates(logr, w)
+    np.testing.assert_allclose([expected["k1"], expected["k3"]], 0.005, rtol=1e-10)
+    np.testing.assert_allclose(expected["k2"], 0.005 * 1.0025, rtol=1e-10)
+    single = {k: np.array([kl_estimates(logr[i : i + 1], np.ones(1))[k] for i in range(40)]) for k in expected}
+    deviation = {k: np.sqrt(w @ (v - expected[k]) ** 2) for k, v in single.items()}
+    np.testing.assert_allclose([deviation["k1"], deviation["k2"], deviation["k3"]], [0.1, 0.00709, 0.00708], rtol=2e-3)
+    assert (single["k3"] >= 0).all() and (single["k1"] < -0.1).any()  # a stop that reads k1 may never come
+
+
+# ------------------------------------------------------------------------------------------------------------- the stop
+
+
+@both_families
+@pytest.mark.parametrize("lr", [3e-3, 0.05, 0.3, 30.0, 1e4])
+def test_clip_12_a_step_beyond_the_target_is_undone(dist, lr, rng):
+    """The whole batch as one minibatch: the accepted policy keeps the limit, Adam is as before the step that broke it."""
+    nets, theta_old, batch = problem(dist, rng)
+    target, n = 0.02, nets.policy.num_params
+    cfg = config(minibatch_size=23, epochs=6, target_kl=target)
+
+    def kl(theta):
+        with np.errstate(all="ignore"):
+            return plain_kl(nets.policy, theta_old[:n], theta[:n], batch.obs).mean()
+
+    adam_old = frozen({"m": rng.standard_normal(len(theta_old)) * 1e-3, "v": rng.random(len(theta_old)) * 1e-3, "t": 4})
+    theta, adam, info = ppo_step(nets, theta_old, adam_old, batch, cfg, lr, np.random.default_rng(0))
+    steps = info["gradient_steps"]
+    assert kl(theta) <= 1.5 * target and adam["t"] == 4 + steps
+    assert {3e-3: steps == 6, 0.05: steps > 0, 0.3: steps < 6}.get(lr, steps == 0)
+
+    def untargeted(epochs):
+        free = dataclasses.replace(cfg, epochs=epochs, target_kl=None)
+        return ppo_step(nets, theta_old, adam_old, batch, free, lr, np.random.default_rng(0))[:2]
+
+    assert same_bits((theta, adam), untargeted(steps) if steps else (theta_old, adam_old))
+    if steps < 6:
+        assert not kl(untargeted(steps + 1)[0]) <= 1.5 * target  # the step that was undone
+
+
+def test_clip_12_with_minibatches_the_stop_is_measured_on_the_next_one(calls, rng):
+    nets, theta_old, batch = problem(Categorical(3), rng, n=40)
+    n, target = nets.policy.num_params, 0.01
+    cfg = config(minibatch_size=10, epochs=20, target_kl=target)
+    theta, adam, info = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, 0.01, rng)
+    kls = [plain_kl(nets.policy, theta_old[:n], at[:n], batch.obs[rows]).mean() for rows, _, _, at in calls]
+    steps = info["gradient_steps"]
+    assert 2 < steps < 80 and len(calls) == steps + 2 and adam["t"] == steps  # one step undone, and the look that undid it
+    assert max(kls[:-1]) <= 1.5 * target < kls[-1]
+    np.testing.assert_array_equal(theta, calls[steps][3])
+
+
+def test_clip_12_the_kl_that_is_logged_is_that_of_the_accepted_policy(rng):
+    nets, theta, batch = problem(DiagGaussian(2), rng)
+    state, info = ppo.update(nets, start(nets, theta, None), batch, config(lr=10.0, target_kl=0.01), rng)
+    assert info["losses/approx_kl"] == info["losses/gradient_steps"] == 0
+    assert info["losses/value_loss"] < 10 and np.isfinite(list(info.values())).all()  # nor are the losses those of the undone step
+    np.testing.assert_array_equal(state["policy"], theta[: nets.policy.num_params])
+
+
+# ------------------------------------------------------------------------------------------------------ in the learner
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1e30, 1e38, 1e200])
+@pytest.mark.parametrize("algorithm", ["ppo", "trpo"])
+def test_clip_14_huge_rewards_are_refused_or_scaled_never_a_silent_standstill(algorithm, scale, dtype):
+    made = learner(algorithm, vector(Counting, {"rewards": (scale, -scale)}, {}), dtype=dtype)
+    before = made.snapshot()["algorithm"]
+    try:
+        made.step()
+    except MinirlError as why:
+        assert "reward" in str(why)
+        assert same_bits(made.state, before)
+    else:  # then everything has moved, and will go on moving
+        assert all((made.state[name] != before[name]).mean() > 0.5 and np.isfinite(made.state[name]).all() for name in ("policy", "critic"))
+        assert np.isfinite(made.state["adam"]["v"]).all() and algorithm == "trpo" and dtype == "float64"
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "trpo"])
+def test_clip_14_normalize_reward_makes_huge_rewards_harmless(algorithm):
+    states = []
+    for scale in (1.0, 1e30):
+        envs = vector(Counting, {"rewards": (scale, -scale, 0.5 * scale)}, {"rewards": (scale,)})
+        states.append(run(algorithm, envs, 3, normalize_reward=True)[0].state)
+    assert relative_error(states[1]["policy"], states[0]["policy"]) < 1e-4  # ε = 1e-8 in the scaler apart
+
+
+def test_clip_20_what_is_counted_is_what_was_learned_from():
+    """Stopping after any update loses nothing: transitions counted = stepped, and going on changes nothing."""
+    whole, parts = learner("ppo", vector(Counting, {}, {"lengths": (5,)})), learner("ppo", vector(Counting, {}, {"lengths": (5,)}))
+    for k, u in enumerate(itertools.islice(whole, 5), start=1):
+        assert u.number == k and u.global_step == 14 * k == sum(env.steps for env in whole.collector.envs.envs)
+    for _ in parts:
+        break
+    for u in parts:
+        if u.number == 5:
+            break
+    assert same_bits(whole.snapshot(), parts.snapshot())
