@@ -27,17 +27,26 @@ DIRECTIVES = {
 }
 # No -march=native: what is built here must run elsewhere (mlp_kernels.h picks the vectors at run time). No -ffast-math: NaN must survive.
 # Neither of the two -fno options changes a result: nobody reads errno after sqrt, nobody traps on a floating-point flag.
-GNU_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+GNU_FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"]
 # a·b + c is rounded twice, on every machine the same; in the MLP's products once, where the processor can: that is half their speed.
 CONTRACT = {"mlp": "-ffp-contract=fast"}
 
 
 class BuildKernels(build_ext):
-    """Flags by compiler, which is known only now."""
+    """Flags by compiler, which is known only now; all modules or none, since a half-built core could not be imported."""
+
+    def build_extensions(self):
+        super().build_extensions()
+        files = [self.get_ext_fullpath(ext.name) for ext in self.extensions]
+        built = [file for file in files if os.path.exists(file)]
+        if len(built) < len(files):
+            self.warn("the compiled core could not be built: minirl will run on its NumPy twins, several times slower")
+            for file in built:
+                os.remove(file)
 
     def build_extension(self, ext):
         if self.compiler.compiler_type == "msvc":
-            ext.extra_compile_args = ["/O2"]
+            ext.extra_compile_args = ["/O2", "/std:c11"]
         else:
             ext.extra_compile_args = [*GNU_FLAGS, CONTRACT.get(ext.name.rpartition(".")[2], "-ffp-contract=off")]
         super().build_extension(ext)
@@ -57,7 +66,7 @@ def extensions():
         )
         for name in MODULES
     ]
-    found = cythonize(found, compiler_directives=DIRECTIVES)
+    found = cythonize(found, compiler_directives=DIRECTIVES, force=True)  # an older .c may come from other directives
     for ext in found:
         ext.optional = True  # cythonize() forgets it
     return found
@@ -66,5 +75,5 @@ def extensions():
 setup(
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildKernels},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
+    options={"build_ext": {"parallel": os.cpu_count() or 1}} | ({"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {}),
 )

@@ -82,17 +82,23 @@ def evaluate(
 
     Raises ConfigError, FileError, or EnvError where the environment cannot be made.
     """
-    if isinstance(policy_or_run, Agent):
-        agent, trained_on = policy_or_run, None
-    else:
-        agent, about = policyfile.load(policy_or_run)
-        trained_on = about["env"]
-    if env is None and trained_on is None:
-        raise ConfigError("env = None: a policy does not know its environment, name it")
-    if env is None and ":" in trained_on:  # a file does not get to say what is imported
-        raise ConfigError(f"env = None: the file names {trained_on!r}, which would import a module; name it yourself if you trust it")
     if episodes < 1:
         raise ConfigError(f"episodes = {episodes!r}: takes a number >= 1")
     if seed < 0:
         raise ConfigError(f"seed = {seed!r}: takes a number >= 0")
-    return evaluation.evaluate(agent, env or trained_on, episodes, stochastic, seed)
+    if isinstance(policy_or_run, Agent):
+        agent = policy_or_run
+        if env is None:
+            raise ConfigError("env = None: a policy does not know its environment, name it")
+    else:
+        agent, about = policyfile.load(policy_or_run)
+        env = env or _trained_on(about)
+    return evaluation.evaluate(agent, env, episodes, stochastic, seed)
+
+
+def _trained_on(about: dict[str, Any]) -> str:
+    """The environment that a policy file names, but for one that would import a module: a file does not get to say that."""
+    env: str = about["env"]
+    if ":" in env:
+        raise ConfigError(f"env = None: the file names {env!r}, which would import a module; name it yourself if you trust it")
+    return env

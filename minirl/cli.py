@@ -32,8 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     console.prepare()
     for name in THREADS:  # before NumPy is imported: small matrices gain nothing from threads, and sums stay the same
         os.environ.setdefault(name, "1")
-    if os.getcwd() not in sys.path:  # as with `python -m minirl`: --env module:Name-v0 finds a module that lies here
-        sys.path.append(os.getcwd())
+    if "" not in sys.path:  # as with `python -m minirl`, --env module:Name-v0 finds a module that lies here; last, so it shadows nothing
+        sys.path.append("")
     try:
         return _dispatch(sys.argv[1:] if argv is None else argv)
     except MinirlError as mistake:
@@ -100,11 +100,12 @@ def _own_error(end: BaseException) -> MinirlError | None:
 
 
 def _sentence(box: str, prog: str) -> str:
-    """tyro's complaint on one line: the text between the first two rules of its box."""
-    text = []
+    """tyro's complaint on one line: what stands between the title of its box and the next rule, in whichever letters it is drawn."""
+    text: list[str] = []
     for line in box.splitlines()[1:]:
-        line = line.strip("│ ")
-        if set(line) <= set("─╰╯"):
+        line = line.strip("│| ")
+        if line.strip("─-+╰╯"):
+            text.append(line)
+        elif text:
             break
-        text.append(line)
     return f"{' '.join(text).rstrip('.')}; `{prog} --help` explains the flags"

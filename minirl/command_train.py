@@ -88,8 +88,8 @@ def _train(name: str, config: Any, output: Output) -> int:
     learner = session.learner
     end = f"stopped by {signal.Signals(stop.signum).name}" if stop.signum else "done"
     tell(f"{end} after {learner.global_step} steps and {learner.updates} updates, saved in {session.path}")
-    if session.recorder.note:
-        tell(session.recorder.note)
+    if session.note:
+        tell(session.note)
     if stop.signum:
         return 128 + stop.signum
     if output.eval_episodes and config.vectorization != "vector_entry_point":  # that kind cannot be made singly
@@ -106,7 +106,7 @@ def _introduce(name: str, session: Training, tell: Callable[[str], None]) -> Non
     """What is trained, where, and on what."""
     learner = session.learner
     obs, dist, cfg = learner.collector.obs_codec, learner.nets.policy.dist, learner.config
-    kind = f"{dist.num_params} actions" if dist.name == "categorical" else f"actions of {dist.dim} numbers"
+    kind = f"{dist.num_params} actions" if dist.name == "categorical" else f"actions of {dist.action_shape[0]} numbers"
     tell(f"{name} on {cfg.env}, seed {cfg.seed}: {cfg.total_timesteps} steps in {learner.collector.num_envs} environments")
     core = "compiled core" if COMPILED else "NumPy twins"
     tell(f"{obs.dim} inputs, {kind}, {learner.nets.policy.num_params} policy parameters; {core}")

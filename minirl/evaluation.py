@@ -8,6 +8,8 @@ import numpy as np
 from minirl import streams
 from minirl.agent import Agent
 from minirl.environments import make_env
+from minirl.errors import SpaceError
+from minirl.spaces import action_codec, obs_codec
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,22 @@ class Evaluation:
         return float(self.returns.std())
 
 
+def check_fits(agent: Agent, env_id: str, env: Any) -> None:
+    """SpaceError where observations or actions have another kind, shape or number than the policy's."""
+    obs, action = obs_codec(env.observation_space), action_codec(env.action_space)
+    for name, mine, its in (("observations", agent.obs_codec, obs), ("actions", agent.action_codec, action)):
+        if (mine.kind, mine.shape, mine.size) != (its.kind, its.shape, its.size):
+            ours, theirs = (f"{c.kind} {c.shape or c.size}" for c in (mine, its))
+            raise SpaceError(f"env = {env_id!r}: its {name} are {theirs}, the policy was trained for {ours}")
+
+
 def evaluate(agent: Agent, env_id: str, episodes: int = 20, stochastic: bool = False, seed: int = 0, **kwargs: Any) -> Evaluation:
-    """Play `episodes` of a registered environment: greedy, or sampled when `stochastic`. Nothing of the agent changes."""
+    """Play `episodes` of a registered environment: greedy, or sampled when `stochastic`. Nothing of the agent changes.
+
+    EnvError where the environment cannot be made, SpaceError where its spaces are not the ones that the policy was trained on.
+    """
     env = make_env(env_id, **kwargs)
+    check_fits(agent, env_id, env)
     sequence = streams.stream_seeds(seed)["evaluation"]
     rng = streams.generator(sequence) if stochastic else None
     returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)

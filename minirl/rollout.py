@@ -78,16 +78,15 @@ def advantages(reward, value, next_value, rollout: Rollout, cfg: Any) -> tuple[n
         return returns - value, returns  # G_t − V(s_t)                                                                 [PG-8]
     if cfg.advantage == "reward_to_go":
         return returns, returns
-    first = segment_starts(rollout.cut)  # R(τ) is G at the first step of the episode's part                              [PG-5]
+    first = segment_starts(rollout)  # R(τ) is G at the first step of the episode's part                              [PG-5]
     return np.take_along_axis(returns, first, axis=0), returns
 
 
-def segment_starts(cut: np.ndarray) -> np.ndarray:
-    """For each row the number of the first row of the same episode in this rollout: (T, B) -> (T, B) int."""
-    T, B = cut.shape
-    rows = np.arange(T)[:, None]
-    begins = np.ones((T, B), bool)
-    begins[1:] = cut[:-1]
+def segment_starts(rollout: Rollout) -> np.ndarray:
+    """For each row the number of the first row of the same episode in this rollout, (T, B) int; a reset step belongs to none."""
+    rows = np.arange(len(rollout.cut))[:, None]
+    begins = np.ones(rollout.cut.shape, bool)
+    begins[1:] = (rollout.cut | ~rollout.valid)[:-1]
     return np.maximum.accumulate(np.where(begins, rows, 0), axis=0)
 
 
@@ -109,7 +108,7 @@ def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, normalizer: 
         returns=returns.reshape(-1)[keep],
         value=value.reshape(-1)[keep],
         weight=weight,
-        trajectories=int((rollout.cut & rollout.valid).sum()) + int((~rollout.cut[-1:]).sum()),
+        trajectories=int((rollout.cut & rollout.valid).sum()) + int((rollout.valid & ~rollout.cut)[-1:].sum()),
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from minirl.errors import FileError
 from minirl.files import parse_json, write_atomically
 
-DTYPES = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
+DTYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
 MAX_HEADER = 1 << 20
 MAX_TENSORS = 10_000
 MAX_DIMS = 32

@@ -8,7 +8,7 @@ from typing import Any
 
 from minirl import environments, metrics, plot, policyfile
 from minirl.config import Config
-from minirl.errors import FileError, UserError
+from minirl.errors import FileError
 from minirl.interrupt import workers_ignore_ctrl_c
 from minirl.learner import Learner, Update
 from minirl.run import RunDir, describe, open_run
@@ -26,7 +26,7 @@ class Recorder:
         self.path, self.learner, self.save_every = directory.path, learner, save_every
         self.writers = metrics.open_writers(directory.path, track)
         self.warned = False
-        self.note = ""  # what there is to say at the end
+        self.note = ""
 
     def record(self, update: Update) -> None:
         row = metrics.row_of(update)
@@ -57,7 +57,7 @@ class Recorder:
                 raise FileError(f"{self.path}: the metrics cannot be written: {why.strerror or why}") from why
         try:
             plot.plot([self.path])
-        except UserError as why:
+        except Exception as why:  # a picture that cannot be drawn is no reason to lose a run
             self.note = f"no curve.png: {why}"
 
 
@@ -67,6 +67,11 @@ class Training:
     def __init__(self, learner: Learner, recorder: Recorder | None):
         self.learner, self.recorder = learner, recorder
         self.path: Path | None = recorder.path if recorder else None
+
+    @property
+    def note(self) -> str:
+        """What there is to say when all is saved."""
+        return self.recorder.note if self.recorder else ""
 
     def __iter__(self) -> Iterator[Update]:
         for update in self.learner:

@@ -12,12 +12,12 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 FLOORS = [
     ["_core", "errors"],
-    ["config", "diagnostics", "distributions", "mlp", "normalize", "optim", "reduce", "solvers", "spaces", "streams", "tensors"],
-    ["agent", "collect", "critic", "environments", "networks", "policy", "rollout"],
+    ["config", "diagnostics", "distributions", "files", "mlp", "normalize", "optim", "reduce", "solvers", "spaces", "streams", "tensors"],
+    ["agent", "collect", "critic", "environments", "networks", "policy", "policyfile", "rollout"],
     ["algorithms"],
-    ["api", "evaluation", "learner", "live", "metrics", "plot", "run"],
+    ["api", "console", "evaluation", "interrupt", "learner", "live", "metrics", "plot", "run", "training"],
     [],  # multi-agent, population, sweeps: built on the floors below
-    ["cli", "__main__", "__init__"],
+    ["cli", "command_train", "commands", "__main__", "__init__"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms} | {"deploy": 3}
 ALGORITHMS = ["reinforce", "npg", "trpo", "ppo"]  # each knows only those before it
@@ -28,6 +28,7 @@ OUTSIDE = {  # what a room may import besides the standard library and NumPy; ex
     "environments": {"gymnasium"},
     "spaces": {"gymnasium"},
     "cli": {"gymnasium", "tyro", "rich"},
+    "commands": {"gymnasium"},
     "live": {"rich"},
     "metrics": {"tensorboardX"},
     "plot": {"matplotlib"},

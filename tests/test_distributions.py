@@ -97,8 +97,7 @@ def test_kl_is_the_mean_log_ratio_and_cross_entropy_minus_entropy(dist, rng):  #
     old, new = random_phi(dist, 5, rng), random_phi(dist, 5, rng)
     kl = dist.kl(old, new)  # one number per state  [KL-6]
     for n in range(5):
-        log_p = lambda a, n=n: dist.log_prob(rows(old[n], len(a)), a)  # noqa: E731
-        log_q = lambda a, n=n: dist.log_prob(rows(new[n], len(a)), a)  # noqa: E731
+        log_p, log_q = (lambda a, row=phi[n]: dist.log_prob(rows(row, len(a)), a) for phi in (old, new))
         ratio = expectation(dist, old[n], lambda a, p=log_p, q=log_q: p(a) - q(a))
         cross = expectation(dist, old[n], lambda a, q=log_q: -q(a))
         assert kl[n] == pytest.approx(ratio, abs=1e-12)  # [KL-1, KL-2]
@@ -315,9 +314,9 @@ def test_dist_06_u_of_zero_never_draws_a_masked_action():
 
 
 @dtypes
-@pytest.mark.parametrize("u", [0.9999999, 1 - 2**-53])
+@pytest.mark.parametrize("u", [0.9999999, 1 - 2**-53, 1.0])  # 1: a uniform that was rounded to float32 on its way
 def test_dist_07_u_next_to_one_draws_the_last_allowed_action(dtype, u):
-    phi = np.zeros((2, 1000), dtype)  # 1000 × 1e-3 added up in float32 stops at 0.99999
+    phi = np.full((2, 1000), np.log(1e-3), dtype)  # probabilities of 1e-3 added up in float32 stop at 0.99999
     phi[1, -1] = -np.inf
     np.testing.assert_array_equal(Categorical(1000).from_noise(phi, np.full(2, u)), [999, 998])
 
@@ -338,6 +337,15 @@ def test_the_inverse_cdf_gives_each_action_its_stretch_of_u(rng):
     counts = np.bincount(action, minlength=k)
     assert (np.diff(action) >= 0).all()
     np.testing.assert_allclose(counts / n, np.exp(phi) / np.exp(phi).sum(), atol=1 / n)  # each end of a stretch is off by ½ a cell
+
+
+def test_dist_07_the_cumulative_sum_of_float32_logits_does_not_drift(rng):
+    """A million actions: a running sum in float32 is off by the stretches of dozens of them."""
+    k, u = 1_000_000, np.linspace(0.1, 0.9, 5)
+    phi = rng.standard_normal(k).astype(np.float32)
+    cdf = np.cumsum(np.exp(phi.astype(np.longdouble)))
+    gap = Categorical(k).from_noise(rows(phi, len(u)), u) - np.searchsorted(cdf / cdf[-1], u, side="right")
+    assert np.abs(gap).max() <= 1
 
 
 def test_categorical_frequencies_pass_chi_square(rng):
@@ -376,12 +384,18 @@ def bernoulli(p):
     return np.log([[1 - p, p]])
 
 
+def kl_of_coins(p, q):
+    return Categorical(2).kl(bernoulli(p), bernoulli(q))[0]
+
+
+def ratio_of_coins(p, q):
+    return np.exp(Categorical(2).log_prob(bernoulli(q), np.array([1])) - Categorical(2).log_prob(bernoulli(p), np.array([1])))[0]
+
+
 def test_kl_of_coins_and_the_worked_numbers():  # [KL-9, EX-1, EX-2, EX-3, EX-6]
-    coin = Categorical(2)
-    kl = lambda p, q: coin.kl(bernoulli(p), bernoulli(q))[0]  # noqa: E731
+    kl, ratio = kl_of_coins, ratio_of_coins
     for p, q in [(0.2, 0.6), (0.5, 0.9), (0.01, 0.99), (0.3, 0.3)]:
         assert kl(p, q) == pytest.approx(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)), abs=1e-14)  # [KL-9]
-    ratio = lambda p, q: np.exp(coin.log_prob(bernoulli(q), np.array([1])) - coin.log_prob(bernoulli(p), np.array([1])))[0]  # noqa: E731
     assert ratio(0.2, 0.6) == pytest.approx(3) and kl(0.2, 0.6) == pytest.approx(0.3348, abs=5e-5)  # [EX-1], far over δ = .01
     assert ratio(0.2, 0.25) == pytest.approx(1.25) and kl(0.2, 0.25) == pytest.approx(0.0070, abs=5e-5)  # [EX-2], below it
     assert kl(0.5, 0.9) == pytest.approx(0.51, abs=5e-3) and kl(0.9, 0.5) == pytest.approx(0.37, abs=5e-3)  # [EX-3]
@@ -389,8 +403,7 @@ def test_kl_of_coins_and_the_worked_numbers():  # [KL-9, EX-1, EX-2, EX-3, EX-6]
 
 
 def test_kl_is_no_distance():  # [KL-5]: asymmetric, no triangle inequality
-    kl = lambda p, q: Categorical(2).kl(bernoulli(p), bernoulli(q))[0]  # noqa: E731
-    assert kl(0.5, 0.1) > 1.5 * (kl(0.5, 0.25) + kl(0.25, 0.1))
+    assert kl_of_coins(0.5, 0.1) > 1.5 * (kl_of_coins(0.5, 0.25) + kl_of_coins(0.25, 0.1))
 
 
 def test_kl_is_additive_over_independent_parts(rng):  # [KL-4]
@@ -435,6 +448,14 @@ def test_gaussian_kl_is_the_multivariate_formula_with_diagonal_matrices(d, rng):
     expected = 0.5 * (logdet - d + np.trace(np.linalg.solve(cov2, cov1)) + gap @ np.linalg.solve(cov2, gap))
     phi1, phi2 = np.concatenate([mean1, log_std1])[None], np.concatenate([mean2, log_std2])[None]
     assert DiagGaussian(d).kl(phi1, phi2)[0] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "widen", "rtol"), [("f8", 1e-3, 1e-9), ("f8", 1e-6, 1e-8), ("f4", 1e-2, 1e-4), ("f4", -1e-2, 1e-4)])
+def test_dist_17_a_tiny_gaussian_kl_keeps_its_digits(dtype, widen, rtol):
+    """ℓ + ½(e^(−2ℓ) − 1) = ℓ² − ⅔ℓ³ + ⅓ℓ⁴ − …: as a difference of numbers near 1, 10⁻¹² would keep four digits of sixteen."""
+    ell = np.array(widen, dtype).astype(np.float64)
+    kl = DiagGaussian(1).kl(np.zeros((1, 2), dtype), np.array([[0, widen]], dtype))[0]
+    assert kl == pytest.approx(ell**2 - 2 / 3 * ell**3 + 1 / 3 * ell**4 - 2 / 15 * ell**5, rel=rtol)
 
 
 @dtypes

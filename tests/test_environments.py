@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from oracles import same_bits
-from toy_envs import MODES, Counting, Drift, Image, Wrong, learner, run, vector
+from toy_envs import ALGORITHMS, MODES, Counting, Drift, Image, Wrong, learner, run, vector
 
 import minirl.learner
 from minirl import streams
@@ -20,6 +20,7 @@ from minirl.environments import autoreset_mode, check_env, make_env, make_envs, 
 from minirl.errors import EnvError, NonFiniteError, SpaceError
 from minirl.evaluation import evaluate
 from minirl.learner import Learner
+from minirl.metrics import row_of
 from minirl.rollout import Rollout, evaluate_states
 from minirl.spaces import action_codec, obs_codec
 
@@ -115,7 +116,7 @@ def test_env_02_every_mode_gives_each_environment_the_same_transitions(actions, 
     assert set(ends.ravel()) == {0, 1, 2}  # both kinds of end were met
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "trpo"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(("num_envs", "modes"), [(1, MODES), (3, (SAME_STEP, DISABLED))], ids=["one", "several"])
 def test_env_02_parameters_do_not_depend_on_the_mode(algorithm, num_envs, modes):
     states = []
@@ -413,7 +414,7 @@ def test_env_16_a_worker_that_cannot_import_the_environment_is_explained(monkeyp
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("algorithm", ["npg", "ppo", "trpo"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("lengths", "episodes"),
@@ -431,6 +432,7 @@ def test_env_17_episodes_of_any_length(algorithm, mode, lengths, episodes):
         else:
             assert np.isnan(list(mean.values())).all()  # "no data"; everything else is a number
         assert all(np.isfinite(v) for k, v in update.metrics.items() if k not in mean and not isinstance(v, str))
+        assert not any(isinstance(v, float) and not np.isfinite(v) for v in row_of(update).values())  # in the files it is empty
     assert np.isfinite(made.state["policy"]).all() and np.isfinite(made.state["critic"]).all()
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import PLAIN, gradient, made_up_batch, plain_kl, plain_mlp, plain_phi, random_theta, relative_error, same_bits
-from toy_envs import Counting, learner, run, vector
+from toy_envs import ALGORITHMS, Counting, learner, run, vector
 
 from minirl.algorithms import ppo
 from minirl.algorithms.ppo import PPOConfig, clipped_surrogate, clipped_value_loss, minibatch_gradient, policy_loss, ppo_step
@@ -23,7 +23,7 @@ from minirl.networks import Networks
 from minirl.optim import adam_init
 from minirl.policy import Policy
 from minirl.reduce import explained_variance, share, standardize_adv
-from minirl.rollout import Batch, minibatches
+from minirl.rollout import minibatches
 
 FAMILIES = {"categorical": Categorical(3), "gaussian": DiagGaussian(2)}
 both_families = pytest.mark.parametrize("dist", FAMILIES.values(), ids=FAMILIES.keys())
@@ -203,9 +203,9 @@ def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):
     assert all(np.isfinite(v) for v in estimates.values())
     np.testing.assert_allclose(estimates["k3"], (np.exp(20) - 21 + np.exp(-20) + 19) / 2, rtol=1e-12)  # clamped at ±20
 
-    nets, theta, batch = problem(dist, rng, n=7, dtype=np.float32, adv=np.array([-1.0, 1, 1, 1, 1, 1, 1]))
-    theta[nets.policy.num_params - 3 : nets.policy.num_params] = [200, 0, 0]  # the others have probability e^−200 …
-    batch = dataclasses.replace(batch, action=np.full(7, 1))
+    nets, theta, batch = problem(dist, rng, n=7, dtype=np.float32, hidden=(), adv=np.array([-1.0, 1, 1, 1, 1, 1, 1]))
+    theta[nets.policy.num_params - 3 : nets.policy.num_params] = [200, 0, 0]  # in state 0 the others have probability e^−200 …
+    batch = dataclasses.replace(batch, obs=0 * batch.obs, action=np.full(7, 1))
     state = frozen(start(nets, theta, cfg))
     with pytest.raises(NonFiniteError):  # … and after one huge step probability 1
         ppo.update(nets, state, batch, config(dtype="float32", lr=400.0, minibatch_size=7), rng)
@@ -362,7 +362,7 @@ def test_ppo_9_the_update_is_adam_on_the_textbooks_gradient(dist, calls, rng):
     theta, adam, _ = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, cfg.lr, rng)
     expected, m, v = theta_old.copy(), np.zeros_like(theta_old), np.zeros_like(theta_old)
     for t, (rows, *_) in enumerate(calls, start=1):
-        part = Batch(**{name: x[rows] for name, x in vars(batch).items()})
+        part = dataclasses.replace(batch, **{name: x[rows] for name, x in vars(batch).items() if isinstance(x, np.ndarray)})
         g = autograd.grad(lambda th, part=part: plain_loss(nets, th, theta_old, part, cfg))(expected)
         g *= min(1, 0.3 / np.linalg.norm(g))
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
@@ -482,12 +482,13 @@ def test_clip_12_the_kl_that_is_logged_is_that_of_the_accepted_policy(rng):
 # ------------------------------------------------------------------------------------------------------ in the learner
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own words on the way to ours
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1e30, 1e38, 1e200])
-@pytest.mark.parametrize("algorithm", ["ppo", "trpo"])
-def test_clip_14_huge_rewards_are_refused_or_scaled_never_a_silent_standstill(algorithm, scale, dtype):
-    made = learner(algorithm, vector(Counting, {"rewards": (scale, -scale)}, {}), dtype=dtype)
+@pytest.mark.parametrize("normalize_adv", [True, False])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_clip_14_huge_rewards_are_refused_or_scaled_never_a_silent_standstill(algorithm, normalize_adv, scale, dtype):
+    made = learner(algorithm, vector(Counting, {"rewards": (scale, -scale)}, {}), dtype=dtype, normalize_adv=normalize_adv)
     before = made.snapshot()["algorithm"]
     try:
         made.step()
@@ -496,10 +497,10 @@ def test_clip_14_huge_rewards_are_refused_or_scaled_never_a_silent_standstill(al
         assert same_bits(made.state, before)
     else:  # then everything has moved, and will go on moving
         assert all((made.state[name] != before[name]).mean() > 0.5 and np.isfinite(made.state[name]).all() for name in ("policy", "critic"))
-        assert np.isfinite(made.state["adam"]["v"]).all() and algorithm == "trpo" and dtype == "float64"
+        assert np.isfinite(made.state["adam"]["v"]).all()
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "trpo"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_clip_14_normalize_reward_makes_huge_rewards_harmless(algorithm):
     states = []
     for scale in (1.0, 1e30):

@@ -38,7 +38,7 @@ def golden(terminated=(), truncated=(), v=(0.5, 0.4, 0.3, 0.2), v_final=0.7, v_l
         truncated=flags[1] & ~flags[0],
         valid=np.ones((4, 1), bool),
     )
-    cfg = types.SimpleNamespace(gamma=gamma, lam=lam, normalize_adv=False)
+    cfg = types.SimpleNamespace(gamma=gamma, lam=lam, advantage="gae", normalize_adv=False)
     batch = make_batch(rollout, rollout.reward, lambda obs: np.array([table[int(x)] for x in obs[:, 0]]), lambda obs: obs, cfg)
     return batch.adv, batch.returns
 
@@ -170,6 +170,34 @@ def test_ret_15_reward_to_go_is_gae_at_lambda_1_plus_v(rng):
     np.testing.assert_allclose(returns, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", ["trajectory", "reward_to_go", "baseline"])
+def test_ret_15_pg_5_pg_6_pg_8_the_ladder_of_advantages(kind, mode):
+    """R(τ), G_t and G_t − V of every real transition, episode by episode from the stepped environments; V(s) is s/8."""
+    sets = [{"lengths": (3, 4), "ends": ("terminated", "truncated")}, {"lengths": (5,)}, {"lengths": (1, 2, 40), "ends": ("truncated",)}]
+    made = learner("reinforce", vector(Counting, *[s | {"rewards": (1.0, -2.0, 4.0, 0.5)} for s in sets], mode=mode), num_steps=18)
+    rollout = made.collector.collect(made.state["policy"], lambda obs: obs)
+    cfg = types.SimpleNamespace(gamma=0.5, lam=0.8, advantage=kind, normalize_adv=False)
+    batch = make_batch(rollout, rollout.reward, lambda obs: obs[:, 0] / 8, lambda obs: obs, cfg)
+
+    expected, targets, episodes = np.full((18, 3), np.nan), np.full((18, 3), np.nan), 0
+    for b in range(3):
+        real = np.flatnonzero(rollout.valid[:, b])
+        for rows in np.split(real, np.flatnonzero(rollout.cut[real, b]) + 1):
+            if not len(rows):
+                continue
+            episodes += 1
+            tail = 0.0 if rollout.terminated[rows[-1], b] else rollout.next_obs[rows[-1], b, 0] / 8
+            rewards = [*rollout.reward[rows, b], tail]  # the value continues what is not finished
+            go = [sum(0.5**k * r for k, r in enumerate(rewards[i:])) for i in range(len(rows))]
+            v = rollout.obs[rows, b, 0] / 8
+            targets[rows, b] = go
+            expected[rows, b] = {"trajectory": go[0], "reward_to_go": go, "baseline": go - v}[kind]
+    np.testing.assert_allclose(batch.adv, expected[rollout.valid], rtol=1e-12)
+    np.testing.assert_allclose(batch.returns, targets[rollout.valid], rtol=1e-12)
+    assert batch.trajectories == episodes > 5
+
+
 def test_ret_12_sums_are_in_float64(rng):
     T, gamma = 2048, 0.999
     reward, value = (10 * rng.standard_normal((T, 1))).astype(np.float32), (100 + rng.standard_normal((T, 1))).astype(np.float32)
@@ -201,7 +229,7 @@ def test_ret_10_odd_shapes(rng, shape):
     T, B = shape
     obs, action, valid = np.zeros((T, B, 2)), np.zeros((T, B, 3)), np.ones(shape, bool)
     rollout = Rollout(obs, action, reward, obs, terminated, cut & ~terminated, valid)
-    cfg = types.SimpleNamespace(gamma=0.9, lam=0.8, normalize_adv=True)
+    cfg = types.SimpleNamespace(gamma=0.9, lam=0.8, advantage="gae", normalize_adv=True)
     batch = make_batch(rollout, reward, lambda obs: np.zeros(len(obs)), lambda obs: obs, cfg)
     assert batch.obs.shape == (T * B, 2) and batch.action.shape == (T * B, 3) and batch.adv.shape == batch.weight.shape == (T * B,)
 

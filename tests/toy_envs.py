@@ -7,6 +7,7 @@
 `vector` steps a row of them together, `learner` trains on them with networks small enough for a test.
 """
 
+import dataclasses
 import itertools
 
 import gymnasium
@@ -18,6 +19,7 @@ from minirl import algorithms
 from minirl.learner import Learner
 
 MODES = tuple(AutoresetMode)
+ALGORITHMS = tuple(algorithms.ALGORITHMS)
 
 
 class Counting(gymnasium.Env):
@@ -25,7 +27,7 @@ class Counting(gymnasium.Env):
 
     lengths, ends, rewards: taken in turn, the first two by episode, rewards by step over all episodes; no lengths: it never ends.
     alias: the observation is one array, changed in place.  fault = (what, step, value): `what` ("reward" or "obs") is `value` in that
-    step, counted from 1 over all episodes (0: the first reset).
+    step, counted from 1 over all episodes (0: the first reset); the observation after a later reset is never wrong.
     """
 
     def __init__(self, lengths=(3,), ends=("terminated",), rewards=(1.0,), alias=False, fault=None, dim=1, actions=2):
@@ -38,7 +40,7 @@ class Counting(gymnasium.Env):
 
     def _observe(self):
         self.state[:] = 10 * self.episode + self.t
-        if self.fault and self.fault[:2] == ("obs", self.steps):
+        if self.fault and self.fault[:2] == ("obs", self.steps) and (self.t or not self.steps):
             self.state[-1] = self.fault[2]
         return self.state if self.alias else self.state.copy()
 
@@ -137,8 +139,9 @@ def config(algorithm, envs, **changes):
     """A configuration that fits `envs` and takes milliseconds: 7 steps, one hidden layer of 5, float64, rewards as they are."""
     kind = algorithms.find(algorithm).config
     small = {"num_envs": envs.num_envs, "num_steps": 7, "hidden": (5,), "dtype": "float64", "minibatch_size": 5, "normalize_reward": False}
-    passes = {"epochs": 2} if algorithm == "ppo" else {"critic_epochs": 2, "cg_iters": 4}
-    return kind(**(small | passes | {"total_timesteps": 10**9} | changes))
+    passes = {"epochs": 2, "critic_epochs": 2, "cg_iters": 4}
+    known = {field.name for field in dataclasses.fields(kind)}
+    return kind(**(small | {k: v for k, v in passes.items() if k in known} | {"total_timesteps": 10**9} | changes))
 
 
 def learner(algorithm, envs, **changes):

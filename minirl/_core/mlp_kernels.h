@@ -47,16 +47,18 @@ typedef struct {
 #define MLP_UNROLL
 #endif
 
-/* What every processor can run: 128-bit vectors are SSE2 on x86-64 and NEON on AArch64; in standard C a "vector" is one number. */
+/* What every processor can run: 128-bit vectors are SSE2 on x86-64 and NEON on AArch64; standard C has none. */
 #define ISA plain
 #define TARGET
 #if defined(__GNUC__) && MINIRL_SIMD >= 0
 #define VEC_BYTES 16
-#define TILE_ROWS 4
-#define TILE_VECS 2
-#else
-#define TILE_ROWS 2
+#if defined(__aarch64__)
+#define TILE_ROWS 6 /* 24 sums, 4 of B and 1 of A in 32 registers */
 #define TILE_VECS 4
+#else
+#define TILE_ROWS 4 /* 8 sums, 2 of B, 1 of A and a product in 16 registers */
+#define TILE_VECS 2
+#endif
 #endif
 #include "mlp_both.h"
 

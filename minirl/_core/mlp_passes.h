@@ -3,7 +3,7 @@
  * Rows go through all layers in blocks, so that a block's activations and one layer's weights stay in the cache. Lines of B must be whole
  * vectors long: where a layer's width is not, the weights are copied into scratch with zeros behind each line. */
 
-#define ROW_BLOCK 64
+#define ROW_BLOCK 128
 #define WHOLE(n) (((n) + LANES - 1) / LANES * LANES) /* n rounded up to whole vectors */
 
 typedef struct {

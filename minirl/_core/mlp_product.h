@@ -21,6 +21,8 @@ typedef struct {
     int add;                       /* 1: C += the sums, 0: C = the sums */
 } NAME(matmul);
 
+#if defined(VEC_BYTES)
+
 /* The end of a line of C, where less than a vector is left. The bound is a constant so that this becomes a masked store. */
 static TARGET MLP_APART void NAME(store_some)(REAL *c, const VEC *sum, ptrdiff_t left, int add)
 {
@@ -89,6 +91,23 @@ static TARGET void NAME(product)(NAME(matmul) p)
         }
     }
 }
+
+#else /* standard C: the same sums in the same order, a line of C at a time, for the compiler to make vectors of */
+
+static void NAME(product)(NAME(matmul) p)
+{
+    for (ptrdiff_t i = 0; i < p.rows; i++) {
+        REAL *restrict c = p.c + i * p.c_row;
+        if (!p.add)
+            for (ptrdiff_t j = 0; j < p.cols; j++) c[j] = p.bias ? p.bias[j] : 0;
+        for (ptrdiff_t k = 0; k < p.depth; k++) {
+            const REAL number = p.a[i * p.a_row + k * p.a_step], *restrict line = p.b + k * p.b_row;
+            for (ptrdiff_t j = 0; j < p.cols; j++) c[j] += number * line[j];
+        }
+    }
+}
+
+#endif
 
 /* tanh as x·P(x²)/Q(x²): interpolates tanh at Chebyshev points up to where it rounds to 1, so that it needs no branch and no exp, and the
  * compiler turns a loop of it into vectors. Relative error below 4e-7 (float; 4 roundings) and 5e-16 (double); |tanh| ≤ 1; NaN stays NaN. */

@@ -5,6 +5,7 @@ Arrays that carry samples are float32 or float64 and results keep that type; sum
 environments or networks: a test calls each function with made-up arrays, and `MINIRL_REFERENCE=1` runs the whole library on this file.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -214,7 +215,7 @@ def gaussian_sample(phi, z):
 
 # --------------------------------------------------- multi-layer perceptron, θ = [W₁ (in,out) row by row, b₁, W₂, b₂, …]
 
-ACTIVATIONS = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
+ACTIVATIONS: dict[str, Callable] = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
 SLOPES = {"tanh": lambda y: 1 - y * y, "relu": lambda y: (y > 0).astype(y.dtype)}  # the derivative, from the activation's output
 
 

@@ -79,12 +79,13 @@ def natural_step(policy, theta_old, batch, cfg, comm=SERIAL):
 def npg_step(policy, theta_old, batch, cfg, comm=SERIAL):
     """θ_old + Δθ, taken blindly; θ_old itself, flagged, when there is no finite step. θ (n,) -> θ (n,), info."""
     step, phi_old, info = natural_step(policy, theta_old, batch, cfg, comm)
-    theta = theta_old + step.astype(theta_old.dtype)
-    if not step.any() or not np.isfinite(theta).all():
+    if not step.any():
         return theta_old, info | {"kl": 0.0, "accepted": 0}
-    phi, _ = policy.forward(theta, batch.obs)
-    kl = mean(share(batch.weight, comm), policy.dist.kl(phi_old, phi), comm)
-    if not np.isfinite(kl):
+    with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: then it is refused
+        theta = theta_old + step.astype(theta_old.dtype)
+        phi, _ = policy.forward(theta, batch.obs)
+        kl = mean(share(batch.weight, comm), policy.dist.kl(phi_old, phi), comm)
+    if not (np.isfinite(theta).all() and np.isfinite(kl)):
         return theta_old, info | {"status": "non_finite", "kl": 0.0, "accepted": 0}
     return theta, info | {"kl": kl, "accepted": 1}
 

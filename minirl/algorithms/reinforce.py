@@ -58,8 +58,8 @@ def reinforce_step(policy, theta_old, adam, batch, cfg, comm=SERIAL):
             ascent_step(theta, gradient, cfg.lr)  # θ ← θ + α∇L                                                    [PG-12]
         else:
             adam_step(theta, gradient, adam, cfg.lr)
-    if not np.isfinite(theta).all():
-        raise NonFiniteError("a parameter of the policy", "lower lr, or set normalize_reward")
+    if not (np.isfinite(theta).all() and np.isfinite(adam["v"]).all()):
+        raise NonFiniteError("a parameter of the policy or its moment in Adam", "lower lr, or set normalize_reward")
     return theta, adam, {"losses/policy_loss": loss}
 
 

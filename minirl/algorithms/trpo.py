@@ -35,13 +35,13 @@ def trpo_step(policy, theta_old, batch, cfg, comm=SERIAL):
     logp_old = policy.dist.log_prob(phi_old, batch.action)  # (N,)
 
     for i in range(cfg.backtracks):
-        theta = theta_old + (cfg.shrink**i * step).astype(theta_old.dtype)  # [TR-11]
-        phi, _ = policy.forward(theta, batch.obs)  # (N, P)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # a try may go too far: then it is refused
+            theta = theta_old + (cfg.shrink**i * step).astype(theta_old.dtype)  # [TR-11]
+            phi, _ = policy.forward(theta, batch.obs)  # (N, P)
             ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n                               [IS-2]
-        gain = mean(w, (ratio - 1) * batch.adv, comm)  # L(θ) − L(θ_old)                                            [SUR-1, SUR-3]
-        kl = mean(w, policy.dist.kl(phi_old, phi), comm)  # old first                                              [KL-11]
-        if kl <= cfg.delta and gain > 0:  # [TR-1, TR-11]; NaN compares false, so it is refused
+            gain = mean(w, (ratio - 1) * batch.adv, comm)  # L(θ) − L(θ_old)                                        [SUR-1, SUR-3]
+            kl = mean(w, policy.dist.kl(phi_old, phi), comm)  # old first                                          [KL-11]
+        if kl <= cfg.delta and gain > 0 and np.isfinite(theta).all():  # [TR-1, TR-11]; NaN compares false, tanh hides an infinity
             return theta, info | {"kl": kl, "gain": gain, "backtracks": i, "accepted": 1}
     return theta_old, info | {"kl": 0.0, "gain": 0.0, "backtracks": cfg.backtracks, "accepted": 0}
 

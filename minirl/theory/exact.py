@@ -14,28 +14,36 @@ from minirl.theory.mdp import MDP, softmax_policy, solve
 
 def tabular_policy(mdp: MDP) -> Policy:
     """A softmax policy without hidden layers on one-hot states: logits(s) = W[s] + b, so every tabular policy is one of these."""
+    return linear_policy(mdp.shape[0], mdp.shape[1])
+
+
+def linear_policy(num_features: int, num_actions: int) -> Policy:
+    """Softmax over linear logits of D features: fewer features than states make states share parameters."""
+    return Policy(Categorical(num_actions), num_features, (), "tanh")
+
+
+def pack(weights: np.ndarray) -> np.ndarray:
+    """W (D, K) -> θ (n,) of a linear policy, with b = 0; of a tabular one W is the logits."""
+    return np.concatenate([weights.ravel(), np.zeros(weights.shape[1])])
+
+
+def probabilities(policy: Policy, theta: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """π (S, K) of θ in the states with these features (S, D)."""
+    return softmax_policy(policy.infer(theta, features))
+
+
+def exact_batch(mdp: MDP, policy: Policy, theta: np.ndarray, features: np.ndarray | None = None) -> Batch:
+    """N = S·K samples, one per (s, a): weight ρ(s) π(a|s), advantage A(s,a), target V(s). Weighted means are expectations under ρ and π.
+
+    features (S, D): what the policy sees of each state, one-hot when None.
+    """
     S, K = mdp.shape
-    return Policy(Categorical(K), S, (), "tanh")
-
-
-def pack(logits: np.ndarray) -> np.ndarray:
-    """Logits (S, K) -> θ (n,) of `tabular_policy`, with b = 0."""
-    return np.concatenate([logits.ravel(), np.zeros(logits.shape[1])])
-
-
-def probabilities(policy: Policy, theta: np.ndarray, num_states: int) -> np.ndarray:
-    """π (S, K) of θ."""
-    return softmax_policy(policy.infer(theta, np.eye(num_states)))
-
-
-def exact_batch(mdp: MDP, policy: Policy, theta: np.ndarray) -> Batch:
-    """N = S·K samples, one per (s, a): weight ρ(s) π(a|s), advantage A(s,a), target V(s). Weighted means are expectations under ρ and π."""
-    S, K = mdp.shape
-    pi = probabilities(policy, theta, S)
+    features = np.eye(S) if features is None else features
+    pi = probabilities(policy, theta, features)
     exact = solve(mdp, pi)
     state, action = np.divmod(np.arange(S * K), K)
     return Batch(
-        obs=np.eye(S)[state],
+        obs=features[state],
         action=action,
         adv=exact.adv[state, action],
         returns=exact.v[state],
@@ -48,7 +56,7 @@ def improve(mdp: MDP, step, cfg, theta: np.ndarray, iterations: int) -> tuple[np
     """Iterate `step` (npg_step, trpo_step, …) with exact expectations: θ (n,) after the last one, and J before each and at the end."""
     policy, returns = tabular_policy(mdp), []
     for _ in range(iterations):
-        returns.append(solve(mdp, probabilities(policy, theta, mdp.shape[0])).j)
+        returns.append(solve(mdp, probabilities(policy, theta, np.eye(mdp.shape[0]))).j)
         theta, _ = step(policy, theta, exact_batch(mdp, policy, theta), cfg)
-    returns.append(solve(mdp, probabilities(policy, theta, mdp.shape[0])).j)
+    returns.append(solve(mdp, probabilities(policy, theta, np.eye(mdp.shape[0]))).j)
     return theta, returns

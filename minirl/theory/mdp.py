@@ -41,9 +41,9 @@ class Trajectories(NamedTuple):
     rewards: np.ndarray
 
 
-def random_mdp(rng: np.random.Generator, num_states: int, num_actions: int, gamma: float) -> MDP:
-    """Dirichlet transitions and start, rewards uniform in [−1, 1]."""
-    p = rng.dirichlet(np.ones(num_states), size=(num_states, num_actions))
+def random_mdp(rng: np.random.Generator, num_states: int, num_actions: int, gamma: float, concentration: float = 1.0) -> MDP:
+    """Dirichlet transitions (near deterministic when `concentration` is small) and start, rewards uniform in [−1, 1]."""
+    p = rng.dirichlet(np.full(num_states, concentration), size=(num_states, num_actions))
     return MDP(p, rng.uniform(-1, 1, (num_states, num_actions)), rng.dirichlet(np.ones(num_states)), gamma)
 
 

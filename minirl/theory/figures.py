@@ -1,0 +1,123 @@
+"""The documents' three figures, drawn from the library's own computations (matplotlib, extra `plot`).
+
+A small problem solved exactly stands in for the sketches: the curves are J, its tangent and the surrogate along the very
+direction that TRPO steps in, and the step is the one that `trpo_step` accepts.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minirl.algorithms.npg import natural_step
+from minirl.algorithms.ppo import clipped_surrogate
+from minirl.algorithms.trpo import TRPOConfig, trpo_step
+from minirl.theory.bounds import surrogate, tabular_kl
+from minirl.theory.exact import exact_batch, linear_policy, pack, probabilities
+from minirl.theory.mdp import random_mdp, solve
+
+BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d9730d", "#2e8b57", "#8a8f98"
+# The problem (its seed) is chosen because the surrogate goes astray on it early; nothing is fitted or drawn by hand.
+CONFIG = TRPOConfig(delta=0.05, damping=0.0, cg_iters=50, dtype="float64")
+
+
+class Slice(NamedTuple):
+    """What FIG-1 and FIG-2 show along θ_old + t Δθ, t = 1 being the full natural step."""
+
+    t: np.ndarray
+    j: np.ndarray  # true return
+    tangent: np.ndarray  # J(θ_old) + t ∇JᵀΔθ
+    surrogate: np.ndarray  # L_{θ_old}(θ) + J(θ_old)
+    kl: np.ndarray  # mean over the old policy's states, old first
+    accepted: float  # the t that the line search stops at
+
+
+def along_the_step(seed: int = 228, reach: float = 10.0) -> Slice:
+    """J, its tangent, the surrogate and the mean KL along the direction of TRPO's step, on a small problem whose states share parameters."""
+    rng = np.random.default_rng(seed)
+    mdp = random_mdp(rng, 6, 3, 0.95, concentration=0.15)
+    features = rng.normal(size=(6, 2))
+    policy, theta = linear_policy(2, 3), pack(0.5 * rng.normal(size=(2, 3)))
+    batch = exact_batch(mdp, policy, theta, features)
+    step, _, info = natural_step(policy, theta, batch, CONFIG)
+    accepted, _ = trpo_step(policy, theta, batch, CONFIG)
+
+    pi = probabilities(policy, theta, features)
+    exact = solve(mdp, pi)
+    t = np.linspace(-0.3 * reach, reach, 301)
+    moved = [probabilities(policy, theta + s * step, features) for s in t]
+    return Slice(
+        t=t,
+        j=np.array([solve(mdp, new).j for new in moved]),
+        tangent=exact.j + t * info["predicted_gain"] * exact.rho.sum(),  # gᵀΔθ under normalised visits, times Σρ = 1/(1−γ)
+        surrogate=np.array([surrogate(mdp, pi, new) for new in moved]),
+        kl=np.array([exact.rho @ tabular_kl(pi, new) / exact.rho.sum() for new in moved]),
+        accepted=float(np.linalg.norm(accepted - theta) / np.linalg.norm(step)),
+    )
+
+
+def draw_tangent(ax, s: Slice) -> None:
+    """J(θ) and its first-order approximation at θ_old: the same value and slope there, and nowhere else.                 [FIG-1]"""
+    ax.plot(s.t, s.j, color=BLUE, lw=2.2, label=r"$J(\theta)$, exact")
+    ax.plot(s.t, s.tangent, color=ORANGE, lw=1.6, ls="--", label=r"$J(\theta_{old}) + g^T\Delta\theta$")
+    ax.plot(0, s.j[np.abs(s.t).argmin()], "o", color="black", ms=6, label=r"$\theta_{old}$")
+    ax.set_ylim(s.j.min() - 0.3 * np.ptp(s.j), s.j.max() + 0.5 * np.ptp(s.j))
+    ax.set_title("The gradient is true locally [FIG-1]")
+
+
+def draw_trust_region(ax, s: Slice) -> None:
+    """J(θ), the surrogate, the trust region mean KL ≤ δ, and the step that TRPO accepts.                                 [FIG-2]"""
+    inside = s.kl <= CONFIG.delta
+    ax.axvspan(s.t[inside].min(), s.t[inside].max(), color=GREEN, alpha=0.15, label=rf"mean KL $\leq \delta$ = {CONFIG.delta:g}")
+    ax.plot(s.t, s.j, color=BLUE, lw=2.2, label=r"$J(\theta)$, exact")
+    ax.plot(s.t, s.surrogate, color=ORANGE, lw=1.6, ls="--", label=r"surrogate $L(\theta)$")
+    ax.plot(0, np.interp(0, s.t, s.j), "o", color="black", ms=6, label=r"$\theta_{old}$")
+    ax.plot(s.accepted, np.interp(s.accepted, s.t, s.j), "*", color=GREEN, ms=15, label=r"accepted, $\theta^*_{TRPO}$")
+    ax.set_title("A step that stays where the surrogate holds [FIG-2]")
+
+
+def draw_clip(ax, adv: float, clip: float = 0.2) -> None:
+    """The clipped objective against the ratio r for one sign of Â.                                                       [FIG-3]"""
+    ratio = np.linspace(0, 2, 401)
+    objective, _ = clipped_surrogate(ratio, np.full_like(ratio, adv), clip)
+    ax.plot(ratio, ratio * adv, color=GREY, lw=1.4, ls="--", label=r"$r\,\hat{A}$")
+    ax.plot(ratio, objective, color=BLUE, lw=2.2, label=r"$\min(r\hat{A},\ \mathrm{clip}(r)\,\hat{A})$")
+    edge = 1 + clip if adv > 0 else 1 - clip
+    ax.axvline(edge, color=ORANGE, lw=1, ls=":")
+    ax.annotate(rf"{edge:g}", (edge, 0.02), xycoords=("data", "axes fraction"), ha="left", color=ORANGE)
+    ax.plot(1, adv, "o", color="black", ms=5)
+    ax.set_xlabel("probability ratio r")
+    ax.set_title(rf"$\hat{{A}} {'>' if adv > 0 else '<'} 0$: nothing gained beyond {edge:g} [FIG-3]")
+
+
+def draw_all(out: Path) -> list[Path]:
+    """Write fig-1.png, fig-2.png and fig-3.png into `out`."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    out.mkdir(parents=True, exist_ok=True)
+    s = along_the_step()
+    paths = []
+    for number, draw in ((1, draw_tangent), (2, draw_trust_region)):
+        fig, ax = plt.subplots(figsize=(7, 4.2), constrained_layout=True)
+        draw(ax, s)
+        ax.set_xlabel(r"step along the natural gradient ($1$ = the full step of length $\sqrt{2\delta/g^TF^{-1}g}$)")
+        ax.set_ylabel("expected return")
+        _finish(fig, [ax], out / f"fig-{number}.png", paths)
+    fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), constrained_layout=True)
+    for ax, adv in zip(axes, (1.0, -1.0), strict=True):
+        draw_clip(ax, adv)
+    axes[0].set_ylabel("objective of one sample")
+    _finish(fig, axes, out / "fig-3.png", paths)
+    return paths
+
+
+def _finish(fig, axes, path: Path, paths: list[Path]) -> None:
+    for ax in axes:
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False, fontsize=9)
+    fig.savefig(path, dpi=150)
+    paths.append(path)

@@ -1,0 +1,76 @@
+"""Environments for tests of the command line, which meets them as `--env broken_envs:NAME-v0`: importing this file registers them.
+
+They live in a file of their own because the processes under test import them: nothing else of the tests is needed there.
+"""
+
+import os
+import time
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Still(gymnasium.Env):
+    """Two numbers that never change, reward 1, episodes of 10 steps; `fault(step)` happens in each step, counted over all episodes."""
+
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(2, np.float32), self.fault(self.steps), self.steps % 10 == 0, False, {}
+
+    def fault(self, step):
+        return 1.0
+
+
+class NaNReward(Still):
+    """The reward of step 100 is not a number."""
+
+    def fault(self, step):
+        return float("nan") if step == 100 else 1.0
+
+
+class Raises(Still):
+    """Step 100 raises."""
+
+    def fault(self, step):
+        if step == 100:
+            raise ZeroDivisionError("no such\nplace")
+        return 1.0
+
+
+class Slow(Still):
+    """A step takes 20 ms."""
+
+    def fault(self, step):
+        time.sleep(0.02)
+        return 1.0
+
+
+class Prints(Still):
+    """Writes its process's number into the file that $PIDS names."""
+
+    def __init__(self):
+        with open(os.environ["PIDS"], "a") as file:
+            file.write(f"{os.getpid()}\n")
+
+    def fault(self, step):
+        time.sleep(0.001)
+        return 1.0
+
+
+class MultiBinary(Still):
+    """Actions that minirl has no code for."""
+
+    action_space = spaces.MultiBinary(3)
+
+
+for kind in (Still, NaNReward, Raises, Slow, Prints, MultiBinary):
+    gymnasium.register(f"{kind.__name__}-v0", kind, disable_env_checker=True)

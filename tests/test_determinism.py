@@ -1,0 +1,153 @@
+"""The same seed gives the same bits: whatever else runs, wherever the environments run, however the work is cut."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_envs
+from gymnasium import spaces
+from oracles import relative_error, same_bits
+from toy_envs import ALGORITHMS, Drift, learner, run, vector
+
+import minirl
+from minirl.environments import make_envs
+from minirl.evaluation import evaluate
+
+ACTIONS = {"discrete": 3, "box": spaces.Box(-1, 1, (2,))}
+EVERYTHING = {"normalize_obs": True, "normalize_reward": True}
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    toy_envs.register()
+
+
+def outcome(made, updates):
+    """All that a run has to show but the time it took."""
+    clock = ("charts/SPS", "time/rollout", "time/update")
+    rows = [{k: v for k, v in u.metrics.items() if k not in clock} | {"returns": u.returns, "lengths": u.lengths} for u in updates]
+    return {"snapshot": made.snapshot(), "obs": made.collector.obs, "rows": rows}
+
+
+def train(algorithm, actions=3, envs=None, between=None, updates=3, **changes):
+    """A short run; `between` is called with the learner before each update."""
+    made = learner(algorithm, envs or vector(Drift, *[{"actions": actions}] * 2), **(EVERYTHING | changes))
+    done = []
+    for _ in range(updates):
+        if between:
+            between(made)
+        done.append(made.step())
+    made.collector.envs.close()
+    return outcome(made, done)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("actions", ACTIONS.values(), ids=ACTIONS.keys())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_det_01_two_runs_of_one_seed_are_bit_identical(algorithm, actions, dtype):
+    first, second, other = (train(algorithm, actions, dtype=dtype, seed=seed) for seed in (3, 3, 4))
+    assert same_bits(first, second)
+    for part in ("algorithm", "normalizer", "scaler", "updates_stream", "noise"):
+        assert not same_bits(first["snapshot"][part], other["snapshot"][part]), part
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("actions", ACTIONS.values(), ids=ACTIONS.keys())
+def test_det_02_global_generators_are_neither_used_nor_moved(algorithm, actions):
+    states = []
+
+    def poison(made):
+        states.append((np.random.get_state()[1].tobytes(), random.getstate()))
+        np.random.seed(len(states))
+        random.seed(len(states))
+        states.append((np.random.get_state()[1].tobytes(), random.getstate()))
+
+    expected = train(algorithm, actions)
+    assert same_bits(train(algorithm, actions, between=poison), expected)
+    after = states[1::2], [*states[2::2], (np.random.get_state()[1].tobytes(), random.getstate())]
+    assert after[0] == after[1]  # each update left them as it found them
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("env_id", ["minirl-test/Drift-v0", "minirl-test/DriftBox-v0"])
+def test_det_04_environments_in_other_processes_change_nothing(algorithm, env_id):
+    here, there = (train(algorithm, envs=make_envs(env_id, 2, kind), num_steps=15, updates=2) for kind in ("sync", "async"))
+    assert same_bits(here, there)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_det_05_looking_at_a_run_does_not_change_it(algorithm):
+    """Evaluation, copies of the policy and snapshots between updates, as logging and checkpoints take them."""
+
+    def look(made):
+        evaluate(made.policy, "minirl-test/Drift-v0", episodes=3, stochastic=True, seed=made.updates)
+        evaluate(made.policy, "minirl-test/Drift-v0", episodes=1)
+        made.snapshot()
+        made.policy.act(np.zeros(3, np.float32), np.random.default_rng(0))
+
+    assert same_bits(train(algorithm, between=look), train(algorithm))
+
+
+def test_det_05_one_evaluation_does_not_change_another():
+    agent = run("ppo", vector(Drift, {}), 1)[0].policy
+    alone = evaluate(agent, "minirl-test/Drift-v0", episodes=4, stochastic=True, seed=7)
+    evaluate(agent, "minirl-test/Drift-v0", episodes=2, stochastic=True, seed=8)
+    again = evaluate(agent, "minirl-test/Drift-v0", episodes=4, stochastic=True, seed=7)
+    assert same_bits(vars(alone), vars(again))
+    shorter = evaluate(agent, "minirl-test/Drift-v0", episodes=2, seed=7)
+    longer = evaluate(agent, "minirl-test/Drift-v0", episodes=4, seed=7)
+    assert same_bits(shorter.returns, longer.returns[:2])  # each episode has a seed of its own
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_det_07_a_restored_learner_goes_on_bit_for_bit(algorithm):
+    """Training on, back to a snapshot and on again: what the environments hold apart, the learner is as it was."""
+    made = learner(algorithm, vector(Drift, {"p": 0.0}), **EVERYTHING)
+    made.step()
+    tree = made.snapshot()
+    made.step()
+    made.restore(tree)
+    assert same_bits(made.snapshot(), tree)
+
+
+# ------------------------------------------------------------------------------------------------------- other processes
+
+SCRIPT = """
+import sys
+import numpy as np
+from toy_envs import Drift, run, vector
+made, _ = run(sys.argv[2], vector(Drift, *[{}] * 4), int(sys.argv[3]), hidden=(64, 64), num_steps=150, minibatch_size=100)
+np.savez(sys.argv[1], **{name: made.state[name] for name in ("policy", "critic")})
+"""
+
+
+def elsewhere(tmp_path, algorithm, updates, *environments):
+    """The parameters after training in processes of their own, two at a time, one per dict of environment variables."""
+    paths = [str(Path(minirl.__file__).parents[1]), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    base = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    found = []
+    for pair in (environments[i : i + 2] for i in range(0, len(environments), 2)):
+        files = [tmp_path / f"{len(found) + i}.npz" for i in range(len(pair))]
+        commands = [[sys.executable, "-c", SCRIPT, str(file), algorithm, str(updates)] for file in files]
+        running = [subprocess.Popen(command, env=base | extra) for command, extra in zip(commands, pair, strict=True)]
+        assert [process.wait(timeout=60) for process in running] == [0] * len(pair)
+        found += [dict(np.load(file)) for file in files]
+    return found
+
+
+def test_det_03_bit_identity_holds_for_a_number_of_threads(tmp_path):
+    """Same machine, same number of BLAS threads: equal bits. Between one and two sums may differ in order: equal to rounding."""
+    one, two = ({f"{library}_NUM_THREADS": str(n) for library in ("OPENBLAS", "OMP", "MKL")} for n in (1, 2))
+    first, second, third, fourth = elsewhere(tmp_path, "trpo", 1, one, one, two, two)
+    assert same_bits(first, second) and same_bits(third, fourth)
+    for name in ("policy", "critic"):
+        assert relative_error(third[name], first[name]) < 1e-8  # float64, one update: rounding times the condition of CG and Adam
+
+
+def test_det_06_the_order_of_sets_and_hashes_does_not_matter(tmp_path):
+    zero, one = elsewhere(tmp_path, "ppo", 2, {"PYTHONHASHSEED": "0"}, {"PYTHONHASHSEED": "1"})
+    assert same_bits(zero, one)

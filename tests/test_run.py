@@ -1,0 +1,346 @@
+"""The run directory: what is in it, who may write to it, and what is left after a signal, a kill or an error."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from processes import SMALL, cli, environment, one_sentence, python, rows, start, wait_until
+
+import minirl
+from minirl import policyfile, tensors
+from minirl.errors import FileError, RunInUseError
+from minirl.learner import Update
+from minirl.live import PlainView, sparkline
+from minirl.metrics import CsvWriter, JsonlWriter, read_csv, row_of
+from minirl.plot import band, read_curve, smooth
+from minirl.run import open_run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run of PPO on Pendulum, tracked by TensorBoard, in a directory of its own: (directory, what was printed)."""
+    cwd = tmp_path_factory.mktemp("trained")
+    done = cli("train", "ppo", "--env", "Pendulum-v1", "--total-timesteps", 1000, "--track", "tensorboard", *SMALL, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return cwd / "runs" / "Pendulum-v1-ppo-0-1", done
+
+
+def read_metrics(run):
+    """metrics.csv and metrics.jsonl as lists of rows of text."""
+    with open(run / "metrics.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return table, [{tag: "" if value is None else str(value) for tag, value in line.items()} for line in lines]
+
+
+def test_a_finished_run_has_its_files(trained):
+    run, _ = trained
+    names = {"config.json", "metrics.csv", "metrics.jsonl", "policy.safetensors", "curve.png", "tensorboard", ".lock"}
+    assert set(os.listdir(run)) == names
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_config_says_how_it_was_run(trained):
+    run, _ = trained
+    about = json.loads((run / "config.json").read_text())
+    assert about["algorithm"] == "ppo" and about["config"]["env"] == "Pendulum-v1" and about["config"]["hidden"] == [8]
+    assert about["versions"]["minirl"] == minirl.__version__ and about["versions"]["numpy"] == np.__version__
+    assert about["core"] in ("compiled", "twins") and about["machine"]["cores"] >= 1 and about["threads"]["OMP_NUM_THREADS"] == "1"
+    assert about["command"].startswith("minirl train ppo --env Pendulum-v1") and about["started"].endswith("+00:00")
+
+
+def test_both_metrics_files_hold_the_same_rows(trained):
+    table, lines = read_metrics(trained[0])
+    assert table == lines and len(table) == 8
+    assert list(table[0])[:3] == ["update", "global_step", "charts/episodic_return"]
+    assert [row["global_step"] for row in table] == [str(128 * (i + 1)) for i in range(8)]
+    assert table[0]["charts/episodic_return"] == "" and float(table[3]["charts/episodic_return"]) < 0  # none ends in 64 steps
+
+
+def test_tensorboard_reads_the_same_numbers(trained):
+    event_file = pytest.importorskip("tensorboardX.proto.event_pb2")
+    import struct
+
+    (path,) = (trained[0] / "tensorboard").iterdir()
+    data, at, seen = path.read_bytes(), 0, {}
+    while at < len(data):  # TFRecord: length, its checksum, the event, its checksum
+        (length,) = struct.unpack_from("<Q", data, at)
+        event = event_file.Event.FromString(data[at + 12 : at + 12 + length])
+        at += 16 + length
+        for value in event.summary.value:
+            seen[value.tag, event.step] = value.simple_value
+    table, _ = read_metrics(trained[0])
+    expected = {
+        (tag, int(row["global_step"])): float(v) for row in table for tag, v in row.items() if v and "/" in tag and tag != "step/status"
+    }
+    assert seen.keys() == expected.keys()
+    assert np.allclose(list(seen.values()), [expected[key] for key in seen], rtol=1e-6)
+
+
+def test_directories_are_numbered_from_the_first_free_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "ALE_Pong-v5-ppo-3-2").mkdir(parents=True)
+    for number in (1, 3):
+        with open_run("auto", "ALE/Pong-v5", "ppo", 3) as run:
+            run.start({})
+            assert str(run.path) == f"runs/ALE_Pong-v5-ppo-3-{number}"
+
+
+@pytest.mark.parametrize("name", ["../../etc/x", "a b\n=cmd()", "x\x1b[2J", "mod.ule:Env-v0"])
+def test_m35_environment_names_cannot_lead_elsewhere(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open_run("auto", name, "ppo", 0) as run:
+        run.start({})
+    (made,) = (tmp_path / "runs").iterdir()
+    assert made.name.endswith("-ppo-0-1") and not set(made.name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+def test_a_run_that_never_starts_leaves_nothing(tmp_path):
+    with open_run(tmp_path / "new", "E", "ppo", 0):
+        assert (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with open_run(tmp_path / "old", "E", "ppo", 0):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_f14_a_directory_has_one_writer(tmp_path):
+    with open_run(tmp_path, "E", "ppo", 0), pytest.raises(RunInUseError, match=f"in use by process {os.getpid()} on "):
+        open_run(tmp_path, "E", "ppo", 0)
+    with open_run(tmp_path, "E", "ppo", 0):
+        pass
+
+
+def test_f13_unusable_directories_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below", "/proc/nowhere"):
+        with pytest.raises(FileError, match="cannot be used"):
+            open_run(path, "E", "ppo", 0)
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_temporary_files_of_a_killed_process_are_swept(tmp_path):
+    (tmp_path / ".policy.safetensors.123.tmp").write_text("half")
+    open_run(tmp_path, "E", "ppo", 0).close()
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_tag_that_comes_later_gets_a_column(tmp_path):
+    writers = CsvWriter(tmp_path / "m.csv"), JsonlWriter(tmp_path / "m.jsonl")
+    for row in ({"update": 1, "global_step": 8, "a": 0.1}, {"update": 2, "global_step": 16, "b": "x,y", "a": None}):
+        for writer in writers:
+            writer.write(row)
+    for writer in writers:
+        writer.close()
+    assert read_csv(tmp_path / "m.csv") == {"update": ["1", "2"], "global_step": ["8", "16"], "a": ["0.1", ""], "b": ["", "x,y"]}
+
+
+def test_rows_hold_plain_numbers_and_none_for_what_is_not_finite():
+    values = {"a": np.float32(0.5), "b": np.nan, "c": -np.inf, "d": np.int64(3), "e": "status", "f": True}
+    update = Update(1, 2, values, np.array([]), np.array([]))
+    assert row_of(update) == {"update": 1, "global_step": 2, "a": 0.5, "b": None, "c": None, "d": 3, "e": "status", "f": True}
+
+
+def test_f03_a_full_disk_does_not_stop_the_training(tmp_path):
+    """Files may hold 3000 bytes: the metrics do not fit, the training ends, and the exit code says that something is missing."""
+    code = f"""
+import resource, signal, sys, warnings
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+from minirl.cli import main
+sys.exit(main(["train", "ppo", "--total-timesteps", "2000", "--run", "full", *{SMALL!r}]))"""
+    done = python("-c", code, cwd=tmp_path)
+    assert done.returncode == 2 and "100%" in done.stdout
+    assert "the training goes on" in done.stderr and "metrics cannot be written: File too large" in done.stderr
+    assert policyfile.load(tmp_path / "full")  # 600 bytes of it fit
+
+
+# ------------------------------------------------------------------------------------------------- signals, kills and errors
+
+
+def begin(tmp_path, *flags, env="CartPole-v1"):
+    """A run that would not end, three updates after its start."""
+    process = start("train", "ppo", "--env", env, "--total-timesteps", 10**9, "--run", "run", *SMALL, *flags, cwd=tmp_path)
+    wait_until(lambda: rows(tmp_path / "run" / "metrics.jsonl") >= 3, process)
+    return process
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_f09_a_signal_stops_the_run_and_everything_is_saved(signum, code, tmp_path):
+    process = begin(tmp_path)
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == code and "Traceback" not in err
+    assert out.splitlines()[-1].startswith(f"stopped by {signum.name} after ")
+    table, lines = read_metrics(tmp_path / "run")
+    assert table == lines and len(table) >= 3
+    assert minirl.evaluate(tmp_path / "run", episodes=1).returns.shape == (1,)
+    assert (tmp_path / "run" / "curve.png").exists()
+
+
+def test_f09_the_second_signal_ends_the_process_at_once(tmp_path):
+    """An update of this environment takes 2.5 s: the first signal waits for its end, the second does not."""
+    process = start("train", "ppo", "--env", "broken_envs:Slow-v0", "--no-check-env", "--run", "run", *SMALL, cwd=tmp_path)
+    wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists(), process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    assert process.wait(timeout=10) == 130 and time.monotonic() - began < 1
+
+
+def test_f14_a_running_directory_is_refused_and_f08_a_kill_frees_it(tmp_path):
+    process = begin(tmp_path, "--save-every", 1)
+    second = cli("train", "trpo", "--run", "run", cwd=tmp_path)
+    assert second.returncode == 3 and "run is in use by process " in one_sentence(second.stderr)
+    process.kill()
+    process.communicate()
+    third = cli("train", "trpo", "--run", "run", cwd=tmp_path)
+    assert third.returncode == 2 and "already holds a run" in one_sentence(third.stderr)
+    agent, about = policyfile.load(tmp_path / "run")  # written whole, whenever the kill came
+    assert about["env"] == "CartPole-v1" and np.isfinite(agent.theta).all()
+    read_curve(tmp_path / "run")
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+def test_f09_ctrl_c_reaches_the_workers_too_and_they_stay_quiet(tmp_path):
+    pids = tmp_path / "pids"
+    flags = ("--env", "broken_envs:Prints-v0", "--vectorization", "async", "--no-check-env", "--total-timesteps", "1000000", "--run", "run")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minirl", "train", "ppo", *flags, *SMALL],
+        cwd=tmp_path,
+        env=environment(PIDS=str(pids)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+    wait_until(lambda: rows(tmp_path / "run" / "metrics.jsonl") >= 1, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in err
+    policyfile.load(tmp_path / "run")
+    for pid in {int(line) for line in pids.read_text().split()} - {process.pid}:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_f11_a_nan_reward_stops_with_the_last_finite_policy(tmp_path):
+    done = cli("train", "ppo", "--env", "broken_envs:NaNReward-v0", "--run", "run", *SMALL, cwd=tmp_path)
+    assert done.returncode == 1
+    assert one_sentence(done.stderr).startswith("reward is not finite, env=0, step=100: ")
+    assert np.isfinite(policyfile.load(tmp_path / "run")[0].theta).all()
+    table, lines = read_metrics(tmp_path / "run")
+    assert table == lines and len(table) == 1
+
+
+def test_f05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path):
+    done = cli("train", "trpo", "--env", "broken_envs:Raises-v0", "--run", "run", *SMALL, cwd=tmp_path)
+    assert done.returncode == 1
+    sentence = one_sentence(done.stderr)
+    assert sentence.startswith("ZeroDivisionError: no such place (broken_envs.py:") and "policy after 128 steps" in sentence
+    assert "ZeroDivisionError" in (tmp_path / "run" / "traceback.txt").read_text()
+    policyfile.load(tmp_path / "run")
+
+
+def test_f18_nobody_reads_the_output(tmp_path):
+    command = (
+        f"'{sys.executable}' -m minirl train ppo --total-timesteps 1000 --run run {' '.join(SMALL)} | head -1; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and done.stdout.count("\n") == 1 and "Broken" not in done.stderr
+    assert len(read_metrics(tmp_path / "run")[0]) == 8
+
+
+# ------------------------------------------------------------------------------------------------------- the policy in a file
+
+
+def test_m32_descriptions_that_disagree_with_the_arrays_are_refused(trained, tmp_path):
+    arrays, metadata = tensors.read(trained[0] / policyfile.FILE, any_value=policyfile.BOUNDS)
+    about = json.loads(metadata["minirl"])
+
+    def attempt(arrays=arrays, text=None, **changes):
+        tensors.write(tmp_path / "a", arrays, {"minirl": text or json.dumps(about | changes)}, any_value=policyfile.BOUNDS)
+        return policyfile.load(tmp_path / "a")
+
+    assert np.array_equal(attempt()[0].theta, arrays["theta"])
+    changes = [{"format": v} for v in (0, 2, 10**9, -1, "1", True, None)]  # M31
+    changes += [{"activation": v} for v in ("os.system", "__class__", None, 3)]  # M33
+    changes += [{"hidden": v} for v in ([], [7], [0], [-8], [8.0], "8", [1 << 40], [8] * 1000, None, 8)]
+    changes += [{"dtype": "float64"}, {"family": "categorical"}, {"env": "a\nb"}, {"env": 3}, {"algorithm": "\ud800"}]
+    changes += [
+        {"obs": about["obs"] | v} for v in ({"kind": "dict"}, {"shape": [4]}, {"shape": [1 << 63]}, {"shape": None}, {"start": 0.5})
+    ]
+    changes += [{"action": about["action"] | v} for v in ({"kind": "x"}, {"dtype": "object"}, {"shape": [2]}, {"kind": "discrete"})]
+    changes += [{"obs": None}, {"obs": []}, {"action": {}}]
+    for change in changes:
+        with pytest.raises(FileError, match="holds no minirl policy"):
+            attempt(**change)
+    for name, value in (("obs_m2", -arrays["obs_m2"]), ("obs_count", np.array(-1.0)), ("theta", arrays["theta"][1:])):  # M40
+        with pytest.raises(FileError, match="holds no minirl policy"):
+            attempt(arrays=arrays | {name: value})
+    for name in ("theta", "obs_m2", "action_low"):
+        with pytest.raises(FileError, match="holds no minirl policy"):
+            attempt(arrays={k: v for k, v in arrays.items() if k != name})
+    for text in ("{", "[]", "{}", '{"format":1,"format":1}', '{"format":NaN}', "[" * 10_000):
+        with pytest.raises(FileError, match="holds no minirl policy"):
+            attempt(text=text)
+
+
+def test_loading_runs_nothing_and_imports_nothing(trained, tmp_path):
+    """[S1, S6] An audit hook sees every import, process and connection; numpy and the package are imported before it listens."""
+    code = f"""
+import sys
+import minirl.deploy, json, hashlib
+minirl.deploy.load({str(trained[0])!r})  # once: encodings and the like
+seen = []
+sys.addaudithook(lambda event, args: seen.append(event))
+agent = minirl.deploy.load({str(trained[0])!r})
+bad = [e for e in seen if e.split(".")[0] in ("import", "exec", "compile", "subprocess", "socket") or e in ("os.system", "os.exec")]
+assert not bad, bad
+assert "gymnasium" not in sys.modules"""
+    done = python("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+# ------------------------------------------------------------------------------------------------------------ what is shown
+
+
+def test_smoothing_keeps_constants_ends_and_length():
+    x = np.arange(50.0)
+    assert np.allclose(smooth(x, 0.2), x) and smooth(np.array([])).shape == (0,) and smooth(np.array([3.0])).tolist() == [3.0]
+    spike = np.zeros(41)
+    spike[20] = 1
+    assert np.isclose(smooth(spike, 0.25).sum(), 1) and smooth(spike, 0.25).max() < 0.2
+
+
+def test_a_band_is_the_mean_and_deviation_where_all_runs_have_points(trained):
+    one = read_curve(trained[0])
+    other = one.__class__(one.env, one.algorithm, 1, one.step + 100, one.value + 2)
+    step, mean, std = band([one, other])
+    assert step[0] == other.step[0] and step[-1] == one.step[-1]
+    assert np.isfinite(mean).all() and (std >= 0).all()
+    step, mean, std = band([one, one])
+    assert np.allclose(mean, np.interp(step, one.step, one.value)) and not std.any()
+
+
+def test_sparkline_fits_and_shows_the_shape():
+    assert sparkline([], 10) == "" and sparkline([1.0], 10) == "▁" and sparkline([1.0], 0) == ""
+    assert sparkline([0.0, 7.0, 3.5], 3) == "▁█▅"
+    assert len(sparkline(list(range(1000)), 12)) == 12
+
+
+def test_f12_a_view_does_not_mind_the_clock(monkeypatch, capsys):
+    monkeypatch.setattr(time, "time", lambda: -1e9)
+    view = PlainView(100)
+    for number in range(1, 11):
+        view.show(Update(number, 10 * number, {"charts/episodic_return": np.nan}, np.array([]), np.array([])))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[0].startswith(" 10%  step 10/100  return –") and lines[1].startswith("100%")
