@@ -145,16 +145,17 @@ class LiveView:
         from rich.text import Text
 
         p, columns = self.progress, min(width(), 100) - 2  # room for the ^C that a terminal prints: no line may wrap
-        room = columns - 4  # inside the frame
+        framed = columns >= 40
+        room = columns - 4 if framed else columns
         head, trend = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
         head.add_row(ProgressBar(total=1.0, completed=p.share, width=max(room - 5, 1)), f"{p.share:4.0%}")
         trend.add_row(Text("returns", style="dim"), Text(sparkline(p.returns, room - 8), style="cyan", no_wrap=True))
-        title = self.title if columns >= 40 else None
-        return Panel(Group(head, "", _grid(self._facts(columns), columns), "", trend), title=title, title_align="left", width=columns)
+        picture = Group(head, "", _grid(self._facts(framed), room), "", trend)
+        return Panel(picture, title=self.title, title_align="left", width=columns) if framed else picture
 
-    def _facts(self, columns: int) -> dict[str, str]:
+    def _facts(self, whole: bool) -> dict[str, str]:
         p = self.progress
-        steps = f"{p.step:,} / {p.total:,}" if columns >= 40 else str(p.step)
+        steps = f"{p.step:,} / {p.total:,}" if whole else str(p.step)
         timing = {"steps": steps, "time left": p.left, "steps/s": f"{p.rate:,.0f}" if p.step else "–"}
         return timing | {label: p.text(label) for label in SHOWN}
 
@@ -164,7 +165,8 @@ def _grid(facts: dict[str, str], columns: int) -> Any:
     from rich.table import Table
 
     pairs = 1 if columns < 50 else 2 if columns < 80 else 3
-    table = Table.grid(padding=(0, 1), expand=True)
+    table = Table.grid(padding=(0, 1))
+    table.width = columns
     for i in range(pairs):
         if i:
             table.add_column(width=2)

@@ -11,6 +11,7 @@ import pytest
 from processes import cli, environment, python
 
 import minirl
+from minirl import policyfile
 from minirl.algorithms.npg import NPGConfig
 from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.trpo import TRPOConfig
@@ -106,8 +107,9 @@ def test_every_kind_of_policy_is_saved_and_loaded(algorithm, env, dtype, tmp_pat
     if env == "FrozenLake-v1":
         pytest.importorskip("pygame")
     small = SMALL | {"total_timesteps": 100, "num_steps": 16, "activation": "relu"}
-    result = minirl.train(algorithm, env, tmp_path / "run", dtype=dtype, normalize_obs=dtype == "float64", **small)
-    loaded = minirl.load(result.run)
+    result = minirl.train(algorithm, env, dtype=dtype, normalize_obs=dtype == "float64", **small)
+    policyfile.save(tmp_path / "a", result.policy, algorithm, env)
+    loaded = minirl.load(tmp_path / "a")
     space = gymnasium.make(env).observation_space
     obs = np.stack([space.sample() for _ in range(9)])
     assert loaded.theta.dtype == dtype and np.array_equal(loaded.phi(obs), result.policy.phi(obs))
@@ -118,7 +120,6 @@ def test_every_kind_of_policy_is_saved_and_loaded(algorithm, env, dtype, tmp_pat
 
 
 def test_unbounded_actions_keep_their_bounds(tmp_path, rng):
-    from minirl import policyfile
     from minirl.agent import Agent
     from minirl.spaces import ActionCodec, ObsCodec
 

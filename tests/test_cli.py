@@ -232,9 +232,11 @@ sys.exit(os.waitstatus_to_exitcode(pty.spawn([sys.executable, "-m", "minirl", *s
     done = python("-c", code, *flags, cwd=tmp_path, COLUMNS=columns, TERM="xterm")
     assert done.returncode == 0
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", done.stderr).replace("\r", "\n").splitlines()
-    frame = [line for line in shown if line.startswith(("╭", "│", "╰"))]
-    assert frame and max(map(len, frame)) <= int(columns) - 2
-    text = "\n".join(frame)
+    picture = shown[
+        next(i for i, line in enumerate(shown) if "━" in line) : -1 - next(i for i, line in enumerate(shown[::-1]) if "▁" in line)
+    ]
+    assert max(map(len, picture)) <= int(columns) - 2 and "…" not in "".join(picture)
+    text = "\n".join(picture)
     assert all(name in text for name in ("return", "length", "KL", "gain", "expl. var.", "entropy", "steps/s", "time left", "100%"))
 
 

@@ -97,6 +97,23 @@ def test_env_01_what_a_reset_step_holds_changes_no_batch():
     assert made.scaler.moments.count == rollout.valid.sum()
 
 
+def test_env_01_what_a_vector_returns_for_a_reset_step_is_ignored():
+    """A vector of its own making may put anything there: gymnasium's leaves reward 0 and no flags."""
+
+    class Careless(SyncVectorEnv):
+        def step(self, actions):
+            resets = self._autoreset_envs.copy()
+            obs, reward, terminated, truncated, info = super().step(actions)
+            reward[resets], terminated[resets] = np.nan, True
+            return obs, reward, terminated, truncated, info
+
+    lengths = (3, 4)
+    careless = Careless([lambda n=n: Counting(lengths=(n,)) for n in lengths], autoreset_mode=NEXT_STEP)
+    careful = vector(Counting, *[{"lengths": (n,)} for n in lengths], mode=NEXT_STEP)
+    (ours,), (theirs,) = (collect(envs, num_steps=10) for envs in (careless, careful))
+    assert same_bits(vars(ours), vars(theirs)) and not ours.valid.all()
+
+
 def test_env_01_when_all_environments_are_due_the_reset_takes_no_row():
     rollout = collect(vector(Counting, {}, {}, mode=NEXT_STEP), num_steps=11)[0]
     assert rollout.valid.all()
@@ -185,6 +202,9 @@ def first_observations(seed, num_envs=4, **kwargs):
 def test_env_06_neighbouring_seeds_share_no_initial_observation():
     rows = np.concatenate([first_observations(seed) for seed in (5, 6, 7)])
     assert len(np.unique(rows, axis=0)) == 12
+    envs = vector(Drift, *[{}] * 4)
+    reset(envs, streams.stream_seeds(5)["envs"])
+    assert np.diff(np.sort(np.array(envs.np_random_seed, np.int64))).min() > 1  # nor are the seeds s, s + 1, …
 
 
 def test_env_07_the_environments_of_a_run_start_differently_and_reproducibly():

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from gymnasium import spaces
-from oracles import same_bits
+from oracles import made_up_batch, random_theta, same_bits
 from toy_envs import ALGORITHMS, MODES, Counting, Drift, learner, vector
 
+from minirl.algorithms.reinforce import ReinforceConfig, reinforce_step
 from minirl.critic import Critic
+from minirl.distributions import Categorical
 from minirl.errors import NonFiniteError
+from minirl.optim import adam_init
 from minirl.policy import Policy
 
 BAD = [np.nan, np.inf, -np.inf]
@@ -103,6 +106,16 @@ def test_nan_04_in_the_gradient_of_the_policy(algorithm, actions, monkeypatch):
         assert same_bits(made.state["policy"], before) and np.isfinite(made.state["critic"]).all()
     else:
         stops(made, 0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_nan_04_a_second_moment_that_overflows(rng):
+    """g² = ∞ in float32 with g finite: Adam's step would be 0 for ever, without a word."""
+    policy = Policy(Categorical(3), 4, (5,), "tanh")
+    theta = random_theta(policy, rng, np.float32)
+    batch = made_up_batch(policy, theta, 9, rng, adv=np.full(9, 1e25))
+    with pytest.raises(NonFiniteError, match="moment"):
+        reinforce_step(policy, theta, adam_init(len(theta), np.float32), batch, ReinforceConfig())
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own words on the way to ours

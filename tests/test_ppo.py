@@ -291,12 +291,12 @@ def test_clip_03_every_sample_is_used_once_per_epoch_in_even_parts(n, size, part
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What each call of `minibatch_gradient` was given and gave: rows, logp_old, ratio, and θ at that time."""
+    """What each call of `minibatch_gradient` was given and gave: rows, logp_old, losses, and θ at that time."""
     seen = []
 
     def spy(nets, theta, batch, rows, logp_old, cfg, comm):
         result = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm)
-        seen.append((rows, logp_old, result[3], theta.copy()))
+        seen.append((rows, logp_old, result[1], theta.copy()))
         return result
 
     monkeypatch.setattr(ppo, "minibatch_gradient", spy)
@@ -313,6 +313,7 @@ def test_clip_03_clip_06_ppo_9_epochs_of_minibatches_on_one_batch(calls, rng):
         frozen(state)
         rows = [r for r, *_ in calls]
         assert info["losses/gradient_steps"] == len(rows) == 3 * 6
+        assert {k: info[f"losses/{k}"] for k in ("policy_loss", "value_loss")} == calls[-1][2]
         for epoch in range(3):
             np.testing.assert_array_equal(np.sort(np.concatenate(rows[6 * epoch : 6 * epoch + 6])), np.arange(23))
         assert not np.array_equal(np.concatenate(rows[:6]), np.concatenate(rows[6:12]))  # a new order in each epoch
