@@ -106,7 +106,7 @@ def _introduce(name: str, session: Training, tell: Callable[[str], None]) -> Non
     """What is trained, where, and on what."""
     learner = session.learner
     obs, dist, cfg = learner.collector.obs_codec, learner.nets.policy.dist, learner.config
-    kind = f"{dist.num_params} actions" if dist.name == "categorical" else f"actions of {dist.action_shape[0]} numbers"
+    kind = f"{dist.num_params} actions" if dist.name == "categorical" else f"{dist.action_shape[0]}-dimensional actions"
     tell(f"{name} on {cfg.env}, seed {cfg.seed}: {cfg.total_timesteps} steps in {learner.collector.num_envs} environments")
     core = "compiled core" if COMPILED else "NumPy twins"
     tell(f"{obs.dim} inputs, {kind}, {learner.nets.policy.num_params} policy parameters; {core}")

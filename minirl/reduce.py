@@ -19,6 +19,10 @@ class Communicator(Protocol):
         """Element-wise sum of a float or array over all ranks, the same result on each."""
         ...
 
+    def max(self, x: float) -> float:
+        """The largest of a float over all ranks."""
+        ...
+
 
 class Serial:
     """The group of one."""
@@ -26,6 +30,9 @@ class Serial:
     rank, size = 0, 1
 
     def sum(self, x):
+        return x
+
+    def max(self, x: float) -> float:
         return x
 
 

@@ -229,6 +229,13 @@ class Rank:
         self.barrier.wait()
         return total
 
+    def max(self, x):
+        self.slots[self.rank] = x
+        self.barrier.wait()
+        largest = max(self.slots)
+        self.barrier.wait()
+        return largest
+
 
 def on_ranks(size, work):
     """work(comm) on `size` ranks at once -> its results, rank by rank. One that fails or lags lets the others go."""

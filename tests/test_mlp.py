@@ -77,7 +77,7 @@ def test_vjp_matches_differences_and_autodiff(net, n, rng):
     theta, x, dy, _ = points(net, n, rng)
     _, cache = net.forward(theta, x)
     dtheta = net.vjp(theta, cache, dy)
-    h = 1e-3 if net.activation == "tanh" else 1e-5  # y is piecewise linear in each weight of a ReLU net: stay on this side of the kinks
+    h = 1e-3 if net.activation == "tanh" else 1e-6  # y is piecewise linear in each weight of a ReLU net: stay on this side of the kinks
     assert relative_error(dtheta, gradient(lambda th: np.vdot(dy, net.forward(th, x)[0]), theta, h)) <= 1e-6
     auto = autograd.grad(lambda th: np.sum(dy * plain_mlp(th, x, net.sizes, net.activation)))(theta)
     assert relative_error(dtheta, auto) <= 1e-12
@@ -166,8 +166,8 @@ def test_orthogonal_matrices_are_uniform_and_not_biased_by_the_factorisation(sha
     """LAPACK's Q alone has signs of its own: over all orthogonal matrices the mean of every entry is 0, of its square 1/max(shape)."""
     q = np.array([orthogonal(shape, rng) for _ in range(2000)])
     for entry in ((0, 0), (-1, -1), (0, 1)):
-        assert sigmas(q[(slice(None), *entry)], 0.0) <= 3
-        assert sigmas(q[(slice(None), *entry)] ** 2, 1 / max(shape)) <= 3
+        assert sigmas(q[(slice(None), *entry)], 0.0) <= 4  # 18 numbers are looked at: 4σ for all is 3σ for one
+        assert sigmas(q[(slice(None), *entry)] ** 2, 1 / max(shape)) <= 4
 
 
 def test_the_start_is_a_function_of_the_generator():

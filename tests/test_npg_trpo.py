@@ -297,14 +297,14 @@ def random_update(rng, dtype):
 
 @dtypes
 def test_step_13_every_accepted_step_keeps_the_constraint(dtype, rng):  # [TR-1]: 200 random updates, KL measured again in float64
-    slack = {"float32": 1e-4, "float64": 1e-9}[dtype]  # relative to δ: of rounding φ and KL, nothing is allowed on top
+    slack = {"float32": 1e-6, "float64": 1e-14}[dtype]  # nats: what rounding costs a KL in this type (DIST-17), nothing on top
     accepted = 0
     for _ in range(200):
         policy, theta, batch, cfg = random_update(rng, dtype)
         new, info = trpo_step(policy, theta, batch, cfg)
         accepted += info["accepted"]
         assert new.dtype == theta.dtype
-        assert plain_kl(policy, theta, new, batch.obs).mean() <= cfg.delta * (1 + slack) + 1e-16
+        assert plain_kl(policy, theta, new, batch.obs).mean() <= cfg.delta + slack
         if not info["accepted"]:
             assert same_bits(new, theta)
     assert accepted >= 150

@@ -24,7 +24,11 @@ ALGORITHMS = {
     a.name: a
     for a in (
         Algorithm(
-            "reinforce", reinforce.ReinforceConfig, reinforce.init, reinforce.update, "the policy gradient: log-probabilities up by the return"
+            "reinforce",
+            reinforce.ReinforceConfig,
+            reinforce.init,
+            reinforce.update,
+            "the policy gradient: likelier what paid",
         ),
         Algorithm("npg", npg.NPGConfig, npg.init, npg.update, "the natural gradient: a step of fixed KL length, taken blindly"),
         Algorithm("trpo", trpo.TRPOConfig, trpo.init, trpo.update, "the natural step, and a line search that keeps mean KL ≤ δ"),

@@ -128,7 +128,7 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL):
         norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)
         check_gradient(gradient[:n], norm, scale)
         adam_step(theta, gradient, adam, lr, scale)  # θ ← θ − α ∇loss                                              [PPO-9, PPO-12]
-        clipped.append(np.count_nonzero(np.abs(ratio - 1) > cfg.clip) / max(len(rows), 1))
+        clipped.append(float(np.count_nonzero(np.abs(ratio - 1) > cfg.clip)) / max(len(rows), 1))
         steps += 1
     else:
         if before is not None and too_far(slice(None), policy.infer(theta[:n], batch.obs)):

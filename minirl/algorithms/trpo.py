@@ -2,16 +2,18 @@
 
     maximise  L(θ) = mean_n[ r_n(θ) A_n ]   subject to   mean_n KL(π_old(·|s_n) ‖ π_θ(·|s_n)) ≤ δ                  [TR-1]
 
-npg.py proposes the natural step; here a line search makes the constraint true, not only its second-order model.
+npg.py proposes the natural step; here a line search makes the constraint true, not only its second-order model. Options: the
+constraint for every visited state [TR-13], the penalised form [TR-12], and the lower bound itself as objective [SUR-7].
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
 from minirl.algorithms.npg import NPGConfig, init, natural_step, update_with
-from minirl.config import AtLeastOne, Range
+from minirl.config import AtLeastOne, Positive, Range
+from minirl.errors import ConfigError
 from minirl.networks import Networks
 from minirl.reduce import SERIAL, mean, share
 
@@ -22,17 +24,26 @@ __all__ = ["TRPOConfig", "init", "trpo_step", "update"]
 class TRPOConfig(NPGConfig):
     """Configuration of TRPO."""
 
+    form: Literal["constraint", "penalty", "bound"] = "constraint"  # KL ≤ δ, or L − β KL, or the theory's bound L − C max KL
+    kl: Literal["mean", "max"] = "mean"  # which KL the constraint holds below δ: the mean, or that of every visited state
+    kl_coef: Annotated[float, Positive] = 1.0  # β of form penalty, > 0
     backtracks: Annotated[int, AtLeastOne] = 10  # tries before the update is given up, >= 1
     shrink: Annotated[float, Range(0, 1, open=True)] = 0.5  # each try takes this share of the step before it, in (0, 1]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form == "bound" and (self.normalize_adv or self.gamma == 1):
+            raise ConfigError("form = 'bound': its C is made of γ < 1 and true advantages; set normalize_adv to False and gamma below 1")
+
 
 def trpo_step(policy, theta_old, batch, cfg, comm=SERIAL):
-    """One constrained step on a batch of N samples: θ_old (n,) -> θ (n,), info. Returns θ_old itself if no try is accepted."""
+    """One step inside the trust region on a batch of N samples: θ_old (n,) -> θ (n,), info; θ_old itself if no try is accepted."""
     step, phi_old, info = natural_step(policy, theta_old, batch, cfg, comm)  # √(2δ / xᵀFx) x                       [TR-7]
     if not step.any():
-        return theta_old, info | {"kl": 0.0, "gain": 0.0, "backtracks": 0, "accepted": 0}
+        return theta_old, info | {"kl": 0.0, "kl_max": 0.0, "gain": 0.0, "backtracks": 0, "accepted": 0}
     w = share(batch.weight, comm)
     logp_old = policy.dist.log_prob(phi_old, batch.action)  # (N,)
+    step = first_length(policy, theta_old, batch, step, info["predicted_gain"], cfg, comm) * step
 
     for i in range(cfg.backtracks):
         with np.errstate(over="ignore", invalid="ignore"):  # a try may go too far: then it is refused
@@ -40,10 +51,53 @@ def trpo_step(policy, theta_old, batch, cfg, comm=SERIAL):
             phi, _ = policy.forward(theta, batch.obs)  # (N, P)
             ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n                               [IS-2]
             gain = mean(w, (ratio - 1) * batch.adv, comm)  # L(θ) − L(θ_old)                                        [SUR-1, SUR-3]
-            kl = mean(w, policy.dist.kl(phi_old, phi), comm)  # old first                                          [KL-11]
-        if kl <= cfg.delta and gain > 0 and np.isfinite(theta).all():  # [TR-1, TR-11]; NaN compares false, tanh hides an infinity
-            return theta, info | {"kl": kl, "gain": gain, "backtracks": i, "accepted": 1}
-    return theta_old, info | {"kl": 0.0, "gain": 0.0, "backtracks": cfg.backtracks, "accepted": 0}
+            kl = policy.dist.kl(phi_old, phi)  # (N,), old first
+            kl_mean, kl_max = mean(w, kl, comm), largest(kl, w, comm)  # [KL-11, KL-12]
+        if accepts(gain, kl_mean, kl_max, batch, cfg, comm) and np.isfinite(theta).all():  # tanh hides an infinity
+            return theta, info | {"kl": kl_mean, "kl_max": kl_max, "gain": gain, "backtracks": i, "accepted": 1}
+    return theta_old, info | {"kl": 0.0, "kl_max": 0.0, "gain": 0.0, "backtracks": cfg.backtracks, "accepted": 0}
+
+
+def accepts(gain, kl_mean, kl_max, batch, cfg, comm=SERIAL) -> bool:
+    """Whether a try counts as an improvement inside the trust region; NaN compares false, so it is refused.             [TR-11]"""
+    if cfg.form == "penalty":
+        return gain - cfg.kl_coef * kl_mean > 0  # Form 2                                                               [TR-12]
+    if cfg.form == "bound":
+        return gain - bound_coef(batch, cfg, comm) * kl_max > 0  # [SUR-7, SUR-8]
+    kl = kl_mean if cfg.kl == "mean" else kl_max
+    return kl <= cfg.delta and gain > 0  # Form 1 [TR-1], or for every visited state                                    [TR-13]
+
+
+def bound_coef(batch, cfg, comm=SERIAL) -> float:
+    """(1−γ) C = 4 γ max|A| / (1−γ): C of Schulman et al., Theorem 1, for an L that is a mean over normalised visits.     [SUR-7]"""
+    return 4 * cfg.gamma * largest(np.abs(batch.adv), batch.weight, comm) / (1 - cfg.gamma)  # [SUR-7]
+
+
+def first_length(policy, theta_old, batch, step, predicted_gain, cfg, comm=SERIAL) -> float:
+    """What the natural step of mean KL δ is multiplied by before the first try.
+
+    The step is (1/λ) F⁻¹g with λ = gᵀΔθ / 2δ [TR-7], and the maximiser of gᵀΔθ − (β/2) ΔθᵀFΔθ is λ/β times it. Where the worst
+    state counts, its second-order KL q = ½ φ̇ᵀF_dist φ̇ is brought to δ, or t in the bound's t gᵀΔθ − C t² q to its maximum.
+    """
+    if cfg.form == "penalty":
+        return predicted_gain / (2 * cfg.delta * cfg.kl_coef)  # λ/β                                                   [TR-12]
+    if cfg.form == "constraint" and cfg.kl == "mean":
+        return 1.0
+    phi, cache = policy.forward(theta_old, batch.obs)
+    phi_dot = policy.jvp(theta_old, cache, step.astype(theta_old.dtype))
+    model = 0.5 * (phi_dot * policy.dist.fisher_vec(phi, phi_dot)).sum(axis=1)  # q_n                                  [TR-3]
+    worst = largest(model, batch.weight, comm)
+    if not worst > 0:
+        return 1.0
+    if cfg.form == "bound":
+        return predicted_gain / (2 * bound_coef(batch, cfg, comm) * worst)
+    return float(np.sqrt(cfg.delta / worst))
+
+
+def largest(x, weight, comm=SERIAL) -> float:
+    """max over the samples that count, over all ranks; 0 where there are none. NaN stays NaN."""
+    counted = x[weight > 0]
+    return comm.max(float(counted.max()) if len(counted) else 0.0)
 
 
 def update(nets: Networks, state, batch, cfg: TRPOConfig, rng, progress: float = 0.0, comm=SERIAL):
