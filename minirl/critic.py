@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 
 from minirl.errors import NonFiniteError
+from minirl.losses import value_loss
 from minirl.mlp import MLP
-from minirl.optim import adam_step
-from minirl.reduce import SERIAL, explained_variance, mean, share
+from minirl.optim import adam_step, copy_adam
+from minirl.reduce import SERIAL, explained_variance, share
 from minirl.rollout import Batch, minibatches
+
+__all__ = ["Critic", "fit_critic", "value_loss"]
 
 
 class Critic:
@@ -36,18 +39,12 @@ class Critic:
         return self.mlp.vjp(theta, cache, dvalue[:, None])
 
 
-def value_loss(w, value, target, comm=SERIAL) -> tuple[float, np.ndarray]:
-    """L_V = mean (V − V̂)², no ½, and dL/dV (N,); w (N,) from `share`.                                              [PPO-8]"""
-    error = value - target
-    return mean(w, error * error, comm), (2 * w * error).astype(value.dtype)  # [PPO-8]
-
-
 def fit_critic(critic: Critic, theta, adam, batch: Batch, cfg, rng, comm=SERIAL):
     """Regress V on the returns: `critic_epochs` passes of minibatches with Adam. -> θ (n,), Adam's state, info; the inputs stay.
 
     The last step of GUIDE's algorithm; every sample is used once per pass, however few there are.                  [TR-14]
     """
-    theta, adam = theta.copy(), {"m": adam["m"].copy(), "v": adam["v"].copy(), "t": adam["t"]}
+    theta, adam = theta.copy(), copy_adam(adam)
     before = critic.value(theta, batch.obs)
     loss = 0.0
     for _ in range(cfg.critic_epochs):

@@ -222,19 +222,18 @@ class Rank:
     def __init__(self, rank, barrier, slots):
         self.rank, self.size, self.barrier, self.slots = rank, len(slots), barrier, slots
 
-    def sum(self, x):
+    def _reduce(self, x, operation):
         self.slots[self.rank] = x
         self.barrier.wait()
-        total = sum(self.slots[1:], start=self.slots[0])
+        result = operation(self.slots)
         self.barrier.wait()
-        return total
+        return result
+
+    def sum(self, x):
+        return self._reduce(x, lambda parts: sum(parts[1:], start=parts[0]))
 
     def max(self, x):
-        self.slots[self.rank] = x
-        self.barrier.wait()
-        largest = max(self.slots)
-        self.barrier.wait()
-        return largest
+        return self._reduce(x, lambda parts: float(np.max(parts)))  # NaN stays NaN
 
 
 def on_ranks(size, work):

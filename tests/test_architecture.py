@@ -13,13 +13,13 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 FLOORS = [
     ["_core", "errors"],
     ["config", "diagnostics", "distributions", "files", "mlp", "normalize", "optim", "reduce", "solvers", "spaces", "streams", "tensors"],
-    ["agent", "collect", "critic", "environments", "networks", "policy", "policyfile", "rollout"],
+    ["agent", "collect", "critic", "environments", "losses", "networks", "policy", "policyfile", "rollout"],
     ["algorithms"],
     ["api", "console", "evaluation", "interrupt", "learner", "live", "metrics", "plot", "run", "training"],
     [],  # multi-agent, population, sweeps: built on the floors below
     ["cli", "command_train", "commands", "__main__", "__init__"],
 ]
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms} | {"deploy": 3}
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms} | {"deploy": 3, "theory": 4}
 ALGORITHMS = ["reinforce", "npg", "trpo", "ppo"]  # each knows only those before it
 
 ANYWHERE = {"numpy"}
@@ -33,6 +33,7 @@ OUTSIDE = {  # what a room may import besides the standard library and NumPy; ex
     "metrics": {"tensorboardX"},
     "plot": {"matplotlib"},
     "run": {"gymnasium"},
+    "theory": {"matplotlib"},
 }
 EXTRAS = {"tyro", "rich", "tensorboardX", "matplotlib"}
 

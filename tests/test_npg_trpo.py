@@ -30,6 +30,7 @@ from minirl.algorithms.npg import NPGConfig, fisher_vector_product, natural_step
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.critic import Critic, fit_critic
 from minirl.distributions import Categorical, DiagGaussian
+from minirl.errors import ConfigError
 from minirl.networks import Networks
 from minirl.optim import adam_init
 from minirl.policy import Policy
@@ -282,16 +283,15 @@ def test_parameters_near_are_not_policies_near():  # [KL-14]: two steps of one l
 # ---------------------------------------------------------------------------------------------------- the constraint is obeyed
 
 
-def random_update(rng, dtype):
+def random_update(rng, dtype, **options):
     """A random policy, batch and configuration: a step that is often too long at first."""
     dist = Categorical(int(rng.integers(2, 6))) if rng.random() < 0.5 else DiagGaussian(int(rng.integers(1, 4)))
     hidden = [(), (5,), (7, 3)][rng.integers(3)]
     policy = Policy(dist, int(rng.integers(1, 6)), hidden, str(rng.choice(["tanh", "relu"])))
     theta = random_theta(policy, rng, dtype)
     batch = made_up_batch(policy, theta, int(rng.choice([1, 7, 33])), rng)
-    cfg = TRPOConfig(
-        delta=float(rng.choice([1e-4, 0.01, 0.3])), damping=float(rng.choice([0, 1e-3, 0.1])), shrink=float(rng.choice([0.5, 0.8]))
-    )
+    delta, damping, shrink = (float(rng.choice(values)) for values in ([1e-4, 0.01, 0.3], [0, 1e-3, 0.1], [0.5, 0.8]))
+    cfg = TRPOConfig(**({"delta": delta, "damping": damping, "shrink": shrink} | options))
     return policy, theta, batch, cfg
 
 
@@ -329,6 +329,72 @@ def test_the_first_try_that_obeys_is_taken_and_reported(rng):  # [TR-11, SUR-1, 
     assert tries.count(0) >= 5 and sum(t > 0 for t in tries) >= 5  # both happened
 
 
+def test_the_constraint_can_be_held_for_every_visited_state(rng):  # [TR-13, KL-12]
+    accepted = broken_by_the_mean = 0
+    for _ in range(100):
+        policy, theta, batch, cfg = random_update(rng, np.float64, kl="max")
+        weight = np.where(np.arange(len(batch)) % 4 == 3, 0.0, 1.0)
+        batch = dataclasses.replace(batch, weight=weight)  # a state that does not count does not bind
+        new, info = trpo_step(policy, theta, batch, cfg)
+        kl = plain_kl(policy, theta, new, batch.obs)[weight > 0]
+        assert kl.max() <= cfg.delta + 1e-14
+        assert info["kl_max"] == pytest.approx(kl.max(), rel=1e-7, abs=1e-15)
+        accepted += info["accepted"]
+        of_mean, info = trpo_step(policy, theta, batch, cfg.replace(kl="mean"))
+        kl = plain_kl(policy, theta, of_mean, batch.obs)[weight > 0]
+        assert info["kl_max"] == pytest.approx(kl.max(), rel=1e-7, abs=1e-15)
+        broken_by_the_mean += kl.max() > cfg.delta
+    assert accepted >= 75 and broken_by_the_mean >= 40
+
+
+def test_the_penalised_form_gains_more_than_it_pays(rng):  # [TR-12]
+    accepted = 0
+    for _ in range(100):
+        beta = float(rng.choice([0.1, 1.0, 30.0]))
+        policy, theta, batch, cfg = random_update(rng, np.float64, form="penalty", kl_coef=beta)
+        new, info = trpo_step(policy, theta, batch, cfg)
+        kl = plain_kl(policy, theta, new, batch.obs).mean()
+        accepted += info["accepted"]
+        if info["accepted"]:
+            assert plain_gain(policy, theta, new, batch) - beta * kl > -1e-14
+            assert info["kl"] == pytest.approx(kl, rel=1e-7, abs=1e-15)
+        else:
+            assert same_bits(new, theta)
+    assert accepted >= 75
+
+
+@pytest.mark.parametrize("delta", [1e-3, 10.0])
+@both
+def test_the_first_try_of_the_penalised_form_maximises_its_model(policy, delta, rng):  # [TR-12]: F⁻¹g/β, whatever δ is
+    theta = random_theta(policy, rng)
+    batch = made_up_batch(policy, theta, 13, rng)
+    cfg = TRPOConfig(form="penalty", kl_coef=50.0, delta=delta, cg_iters=300)
+    new, info = trpo_step(policy, theta, batch, cfg)
+    damped = dense_fisher(policy, theta, batch.obs) + 0.1 * np.eye(len(theta))
+    assert (info["accepted"], info["backtracks"]) == (1, 0)
+    assert relative_error(new - theta, np.linalg.solve(damped, gradient_of(policy, theta, batch)) / 50.0) <= 1e-6
+
+
+def test_the_bound_as_objective_is_raised_by_every_accepted_step(rng):  # [SUR-7]: mean L − (1−γ) C max KL with C = 4 γ max|A| / (1−γ)²
+    accepted, gamma = 0, 0.5
+    for _ in range(60):
+        policy, theta, batch, cfg = random_update(rng, np.float64, form="bound", normalize_adv=False, gamma=gamma)
+        new, info = trpo_step(policy, theta, batch, cfg)
+        worst = plain_kl(policy, theta, new, batch.obs).max()
+        accepted += info["accepted"]
+        if info["accepted"]:
+            assert plain_gain(policy, theta, new, batch) - 4 * gamma * np.abs(batch.adv).max() / (1 - gamma) * worst > -1e-14
+        else:
+            assert same_bits(new, theta)
+    assert accepted >= 45
+
+
+@pytest.mark.parametrize("options", [{"normalize_adv": True}, {"normalize_adv": False, "gamma": 1.0}])
+def test_the_bound_needs_true_advantages_and_a_discount(options):
+    with pytest.raises(ConfigError, match="bound"):
+        TRPOConfig(form="bound", **options)
+
+
 def tabular(logits):
     """θ of a linear policy on one-hot states with these logits (S, K)."""
     return np.concatenate([np.ravel(logits), np.zeros(np.shape(logits)[1])]).astype(float)
@@ -350,7 +416,7 @@ def propose(monkeypatch, step):
     """Let trpo_step and npg_step try this step instead of the natural one."""
 
     def fixed(policy, theta_old, batch, cfg, comm=SERIAL):
-        return step, policy.infer(theta_old, batch.obs), {"status": "converged"}
+        return step, policy.infer(theta_old, batch.obs), {"status": "converged", "predicted_gain": 1.0}
 
     monkeypatch.setattr(trpo, "natural_step", fixed)
     monkeypatch.setattr(npg, "natural_step", fixed)
@@ -700,13 +766,14 @@ def test_updates_solve_a_bandit_whose_best_arm_depends_on_the_state(module, conf
     assert metrics["losses/value_loss"] < 0.1
 
 
+@pytest.mark.parametrize("kl", ["mean", "max"])
 @pytest.mark.parametrize("cuts", [[8], [13], [0], [5, 6]])
 @both
-def test_ranks_together_take_the_step_that_one_process_takes(policy, cuts, rng):
+def test_ranks_together_take_the_step_that_one_process_takes(policy, cuts, kl, rng):
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, 13, rng)
     shards = [rows_of(batch, rows) for rows in np.split(np.arange(13), cuts)]
-    cfg = TRPOConfig(cg_iters=4)  # few: CG doubles the rounding of a sum in another order at each iteration
+    cfg = TRPOConfig(cg_iters=4, kl=kl)  # few: CG doubles the rounding of a sum in another order at each iteration
     alone, info = trpo_step(policy, theta, batch, cfg)
     together = on_ranks(len(shards), lambda comm: trpo_step(policy, theta, shards[comm.rank], cfg, comm))
     assert info["accepted"] == 1

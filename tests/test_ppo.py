@@ -43,7 +43,8 @@ def problem(dist, rng, n=23, dtype=np.float64, hidden=(5,), **fields):
 def start(nets, theta, cfg):
     """The training state that holds this θ."""
     n = nets.policy.num_params
-    return {"policy": theta[:n], "critic": theta[n:], "adam": adam_init(len(theta), theta.dtype)}
+    adam = adam_init(len(theta), theta.dtype)
+    return {"policy": theta[:n], "critic": theta[n:], "adam": adam, "kl_coef": 1.0, "lr": 1e-3}
 
 
 def config(**changes):
@@ -295,8 +296,8 @@ def calls(monkeypatch):
     """What each call of `minibatch_gradient` was given and gave: rows, logp_old, losses, and θ at that time."""
     seen = []
 
-    def spy(nets, theta, batch, rows, logp_old, cfg, comm):
-        result = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm)
+    def spy(nets, theta, batch, rows, logp_old, cfg, comm, *penalty):
+        result = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm, *penalty)
         seen.append((rows, logp_old, result[1], theta.copy()))
         return result
 

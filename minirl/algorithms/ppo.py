@@ -2,22 +2,35 @@
 
     maximise  mean_n[ min(r_n A_n, clip(r_n, 1−ε, 1+ε) A_n) ] + c_H mean_n[H(π_θ(·|s_n))] − c_V mean_n[(V_θ(s_n) − V̂_n)²]
 
-First order: minibatches and Adam instead of trpo.py's Fisher matrix and line search.                               [PPO-1, 7, 8, 9]
+First order: minibatches and Adam instead of trpo.py's Fisher matrix and line search. Options: the KL penalty in place of the
+clip [PPO-4], and KL kept near a target by adapting its coefficient [PPO-5] or the step size [PPO-6].
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from minirl.config import AtLeastOne, Config, NonNegative, Positive
-from minirl.critic import value_loss
+from minirl.config import AtLeastOne, Config, NonNegative, Positive, Range
 from minirl.diagnostics import kl_estimates
-from minirl.errors import MinirlError, NonFiniteError
+from minirl.errors import ConfigError, MinirlError, NonFiniteError
+from minirl.losses import adapt_kl_coef, adapt_lr, clipped_surrogate, clipped_value_loss, policy_loss, value_loss
 from minirl.networks import Networks
-from minirl.optim import adam_init, adam_step, clip_by_global_norm
+from minirl.optim import adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
 from minirl.reduce import SERIAL, explained_variance, mean, share
 from minirl.rollout import minibatches
+
+__all__ = [
+    "PPOConfig",
+    "clipped_surrogate",
+    "clipped_value_loss",
+    "init",
+    "minibatch_gradient",
+    "policy_loss",
+    "ppo_step",
+    "update",
+    "value_loss",
+]
 
 VANISHING = 1e-9  # of a clipped gradient: far below Adam's ε, it moves nothing
 
@@ -34,43 +47,30 @@ class PPOConfig(Config):
     ent_coef: Annotated[float, NonNegative] = 0.0  # c_H, weight of the entropy bonus, >= 0
     vf_coef: Annotated[float, NonNegative] = 0.5  # c_V, weight of the value loss (which has no ½), >= 0
     max_grad_norm: Annotated[float, Positive] = 0.5  # largest norm of the whole gradient, > 0
+    objective: Literal["clip", "kl"] = "clip"  # the clipped ratio, or r A − β KL(old‖new)
+    kl_coef: Annotated[float, Positive] = 1.0  # β of objective kl, > 0; its first value where it adapts
+    adapt: Literal["none", "kl_coef", "lr"] = "none"  # what moves after each update to keep KL(old‖new) near kl_target
+    kl_target: Annotated[float, Positive] = 0.01  # D, the KL that adapt steers to, > 0
+    dead_band: Annotated[float, AtLeastOne] = 1.0  # lr adapts only outside [D/band, band D], >= 1; 1 is the rule as printed
     target_kl: Annotated[float, Positive] | None = None  # stop before a step that takes KL(old‖new) beyond 1.5 times this, > 0
     clip_value: Annotated[float, Positive] | None = None  # clip V to this distance of its old value (in reward units), > 0
+    dual_clip: Annotated[float, Range(1, open=True)] | None = None  # c of dual clipping: for A < 0 no sample counts below c A, > 1
+    huber: Annotated[float, Positive] | None = None  # value errors beyond this count linearly, not as squares, > 0
+    optimizer: Literal["adam", "ascent"] = "adam"  # ascent is θ ← θ + α∇L and nothing else
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.adapt == "kl_coef" and self.objective != "kl":
+            raise ConfigError("adapt = 'kl_coef': there is a KL coefficient only with objective = 'kl'")
+        if self.adapt == "lr" and self.anneal_lr:
+            raise ConfigError("adapt = 'lr': set anneal_lr to False, for both would move the step size")
+        if self.dual_clip is not None and self.objective != "clip":
+            raise ConfigError(f"dual_clip = {self.dual_clip!r}: it belongs to objective = 'clip'")
+        if self.huber is not None and self.clip_value is not None:
+            raise ConfigError(f"huber = {self.huber!r}: clip_value is a value loss of its own, set one of them")
 
 
-def clipped_surrogate(ratio, adv, clip):
-    """ℓ_n = min(r A, clip(r, 1−ε, 1+ε) A) (N,), and dℓ/dr: A, but 0 where the clipped term is the smaller.      [PPO-1, PPO-3]"""
-    clipped = np.minimum(np.maximum(ratio, 1 - clip), 1 + clip)  # [PPO-2]
-    surrogate = np.minimum(ratio * adv, clipped * adv)  # [PPO-1]
-    stopped = ((adv > 0) & (ratio > 1 + clip)) | ((adv < 0) & (ratio < 1 - clip))
-    return surrogate, np.where(stopped, 0, adv)
-
-
-def policy_loss(dist, phi, action, logp_old, adv, w, cfg, comm=SERIAL):
-    """−(L^CLIP + c_H H), its gradient in φ (N, P), and r (N,).                                                     [PPO-1, PPO-7]"""
-    with np.errstate(over="ignore", invalid="ignore"):
-        ratio = np.exp(dist.log_prob(phi, action) - logp_old)  # r_n                                                [IS-2]
-        surrogate, dratio = clipped_surrogate(ratio, adv, cfg.clip)
-        loss = -mean(w, surrogate, comm)
-        push = np.where(dratio == 0, 0, -w * dratio * ratio)  # 0, not 0·∞, where a clipped ratio overflowed
-        dphi = dist.dlog_prob(phi, action) * push.astype(phi.dtype)[:, None]  # ∇r = r ∇log π                       [IS-5]
-    if cfg.ent_coef:
-        loss -= cfg.ent_coef * mean(w, dist.entropy(phi), comm)  # [PPO-7]
-        dphi -= dist.dentropy(phi) * (cfg.ent_coef * w).astype(phi.dtype)[:, None]
-    return loss, dphi, ratio
-
-
-def clipped_value_loss(w, value, value_old, target, clip, comm=SERIAL):
-    """mean max((V − V̂)², (V_old + clip(V − V_old, ±ε_V) − V̂)²), the more pessimistic of both, and dL/dV (N,). No ½."""
-    near = value_old + np.clip(value - value_old, -clip, clip)
-    error, near_error = value - target, near - target
-    use_near = near_error * near_error > error * error
-    moves = np.abs(value - value_old) <= clip
-    dvalue = 2 * w * np.where(use_near, near_error * moves, error)
-    return mean(w, np.maximum(error * error, near_error * near_error), comm), dvalue.astype(value.dtype)
-
-
-def minibatch_gradient(nets: Networks, theta, batch, rows, logp_old, cfg, comm=SERIAL):
+def minibatch_gradient(nets: Networks, theta, batch, rows, logp_old, cfg, comm=SERIAL, phi_old=None, kl_coef=0.0):
     """Loss and gradient of one minibatch in θ = [θ_π, θ_V] (n,), and the policy's φ and ratios on it."""
     policy, critic = nets
     w = share(batch.weight[rows], comm)
@@ -78,10 +78,11 @@ def minibatch_gradient(nets: Networks, theta, batch, rows, logp_old, cfg, comm=S
     theta_pi, theta_v = theta[: policy.num_params], theta[policy.num_params :]
 
     phi, cache = policy.forward(theta_pi, obs)
-    loss_pi, dphi, ratio = policy_loss(policy.dist, phi, batch.action[rows], logp_old[rows], batch.adv[rows], w, cfg, comm)
+    old = phi_old[rows] if phi_old is not None else None
+    loss_pi, dphi, ratio = policy_loss(policy.dist, phi, batch.action[rows], logp_old[rows], batch.adv[rows], w, cfg, comm, old, kl_coef)
     value, cache_v = critic.forward(theta_v, obs)
     if cfg.clip_value is None:
-        loss_v, dvalue = value_loss(w, value, target, comm)  # [PPO-8]
+        loss_v, dvalue = value_loss(w, value, target, comm, cfg.huber)  # [PPO-8]
     else:
         loss_v, dvalue = clipped_value_loss(w, value, batch.value[rows], target, cfg.clip_value, comm)
 
@@ -99,14 +100,14 @@ def check_gradient(gradient_pi, norm, scale):
         )
 
 
-def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL):
+def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, kl_coef=0.0):
     """K epochs of minibatch ascent from θ_old = [θ_π, θ_V] (n,): -> θ, Adam's state, info; the inputs stay.        [PPO-9]
 
     With `target_kl`, the step that takes the exact KL(old‖new) beyond 1.5 times it is undone and the update ends. It is measured
     on the minibatch that follows the step, after the last one on the whole batch.
     """
     policy, n = nets.policy, nets.policy.num_params
-    theta, adam = theta_old.copy(), {"m": adam["m"].copy(), "v": adam["v"].copy(), "t": adam["t"]}
+    theta, adam = theta_old.copy(), copy_adam(adam)
     phi_old = policy.infer(theta[:n], batch.obs)
     logp_old = policy.dist.log_prob(phi_old, batch.action)
     logp_old.flags.writeable = False
@@ -118,16 +119,19 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL):
     clipped, losses, steps, before = [], {"policy_loss": 0.0, "value_loss": 0.0}, 0, None
 
     for rows in (rows for _ in range(cfg.epochs) for rows in minibatches(len(batch), cfg.minibatch_size, rng)):
-        gradient, measured, phi, ratio = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm)
+        gradient, measured, phi, ratio = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm, phi_old, kl_coef)
         if before is not None and too_far(rows, phi):
             theta, adam, steps = *before, steps - 1
             break
         losses = measured
         if cfg.target_kl is not None:
-            before = theta.copy(), {"m": adam["m"].copy(), "v": adam["v"].copy(), "t": adam["t"]}
+            before = theta.copy(), copy_adam(adam)
         norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)
         check_gradient(gradient[:n], norm, scale)
-        adam_step(theta, gradient, adam, lr, scale)  # θ ← θ − α ∇loss                                              [PPO-9, PPO-12]
+        if cfg.optimizer == "adam":
+            adam_step(theta, gradient, adam, lr, scale)  # [PPO-9]
+        else:
+            ascent_step(theta, gradient, lr, scale)  # θ ← θ + α ∇L                                                [PPO-12]
         clipped.append(float(np.count_nonzero(np.abs(ratio - 1) > cfg.clip)) / max(len(rows), 1))
         steps += 1
     else:
@@ -137,30 +141,42 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL):
 
 
 def init(nets: Networks, cfg: PPOConfig, rng: np.random.Generator) -> dict[str, Any]:
-    """First training state: θ of policy and critic, and one Adam over both."""
+    """First training state: θ of policy and critic, one Adam over both, and what adapts."""
     policy = nets.policy.init(rng, cfg.log_std, cfg.dtype)
     critic = nets.critic.init(rng, cfg.dtype)
-    return {"policy": policy, "critic": critic, "adam": adam_init(len(policy) + len(critic), cfg.dtype)}
+    adam = adam_init(len(policy) + len(critic), cfg.dtype)
+    return {"policy": policy, "critic": critic, "adam": adam, "kl_coef": cfg.kl_coef, "lr": cfg.lr}
 
 
 def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 0.0, comm=SERIAL):
     """state, batch -> new state, info; nothing is changed in place. `progress` in [0, 1) is the part of the training done."""
-    lr = cfg.lr * (1 - progress) if cfg.anneal_lr else cfg.lr
-    n, dist = nets.policy.num_params, nets.policy.dist
+    lr = state["lr"] if cfg.adapt == "lr" else cfg.lr * (1 - progress if cfg.anneal_lr else 1)
+    kl_coef = state["kl_coef"] if cfg.adapt == "kl_coef" else cfg.kl_coef
+    n = nets.policy.num_params
     theta_old = np.concatenate([state["policy"], state["critic"]])
-    theta, adam, info = ppo_step(nets, theta_old, state["adam"], batch, cfg, lr, rng, comm)
+    theta, adam, info = ppo_step(nets, theta_old, state["adam"], batch, cfg, lr, rng, comm, kl_coef)
     if not (np.isfinite(theta).all() and np.isfinite(adam["v"]).all()):
         raise NonFiniteError("a parameter or its moment in Adam", "lower lr or max_grad_norm")
 
-    w = share(batch.weight, comm)
-    phi_old, phi = nets.policy.infer(theta_old[:n], batch.obs), nets.policy.infer(theta[:n], batch.obs)
+    measured = measure(nets.policy, theta_old[:n], theta[:n], batch, comm) | {"charts/learning_rate": lr}
+    kl, adapted = measured["losses/approx_kl"], {"kl_coef": state["kl_coef"], "lr": state["lr"]}
+    if cfg.adapt == "kl_coef":
+        adapted["kl_coef"] = adapt_kl_coef(state["kl_coef"], kl, cfg.kl_target)  # [PPO-5]
+    elif cfg.adapt == "lr":
+        adapted["lr"] = adapt_lr(state["lr"], kl, cfg.kl_target, cfg.dead_band, cfg.lr)  # [PPO-6]
+    if cfg.objective == "kl":
+        measured["losses/kl_coef"] = kl_coef
+    return {"policy": theta[:n], "critic": theta[n:], "adam": adam} | adapted, {f"losses/{k}": v for k, v in info.items()} | measured
+
+
+def measure(policy, theta_old, theta, batch, comm=SERIAL) -> dict[str, float]:
+    """What the update did to the policy, on the whole batch; KL is exact, and its estimates from samples stand beside it."""
+    w, dist = share(batch.weight, comm), policy.dist
+    phi_old, phi = policy.infer(theta_old, batch.obs), policy.infer(theta, batch.obs)
     logratio = dist.log_prob(phi, batch.action) - dist.log_prob(phi_old, batch.action)
-    measured = {
-        "losses/approx_kl": mean(w, dist.kl(phi_old, phi), comm),  # exact, old first                               [KL-11]
+    return {
+        "losses/approx_kl": mean(w, dist.kl(phi_old, phi), comm),  # old first                                      [KL-11]
         "losses/surrogate_gain": mean(w, np.expm1(np.minimum(logratio, 20)) * batch.adv, comm),
         "losses/entropy": mean(w, dist.entropy(phi), comm),
         "losses/explained_variance": explained_variance(batch.value, batch.returns, batch.weight, comm),
-        "losses/kl_k3": kl_estimates(logratio, w, comm)["k3"],
-        "charts/learning_rate": lr,
-    }
-    return {"policy": theta[:n], "critic": theta[n:], "adam": adam}, {f"losses/{k}": v for k, v in info.items()} | measured
+    } | {f"losses/kl_{name}": value for name, value in kl_estimates(logratio, w, comm).items()}

@@ -33,7 +33,7 @@ class Slice(NamedTuple):
 
 
 def along_the_step(seed: int = 228, reach: float = 10.0) -> Slice:
-    """J, its tangent, the surrogate and the mean KL along the direction of TRPO's step, on a small problem whose states share parameters."""
+    """J, its tangent, the surrogate and the mean KL in the direction of TRPO's step; the states share parameters."""
     rng = np.random.default_rng(seed)
     mdp = random_mdp(rng, 6, 3, 0.95, concentration=0.15)
     features = rng.normal(size=(6, 2))
@@ -99,7 +99,7 @@ def draw_all(out: Path) -> list[Path]:
 
     out.mkdir(parents=True, exist_ok=True)
     s = along_the_step()
-    paths = []
+    paths: list[Path] = []
     for number, draw in ((1, draw_tangent), (2, draw_trust_region)):
         fig, ax = plt.subplots(figsize=(7, 4.2), constrained_layout=True)
         draw(ax, s)

@@ -1,0 +1,80 @@
+"""PPO's losses and their gradients in φ and V, written out; the two rules that keep KL near a target."""
+
+import numpy as np
+
+from minirl.reduce import SERIAL, mean
+
+KL_COEF_RANGE = (1e-4, 1e4)  # β stays in here, whatever the measured KL
+LR_RANGE = (0.01, 10.0)  # and α in these multiples of the configured one
+
+
+def clipped_surrogate(ratio, adv, clip, dual=None):
+    """ℓ_n = min(r A, clip(r, 1−ε, 1+ε) A) (N,), and dℓ/dr: A, but 0 where the clipped term is the smaller.      [PPO-1, PPO-3]
+
+    dual: c > 1 of dual clipping (Ye et al., 2020), for A < 0 ℓ_n is held at or above c A.
+    """
+    clipped = np.minimum(np.maximum(ratio, 1 - clip), 1 + clip)  # [PPO-2]
+    surrogate = np.minimum(ratio * adv, clipped * adv)  # [PPO-1]
+    stopped = ((adv > 0) & (ratio > 1 + clip)) | ((adv < 0) & (ratio < 1 - clip))
+    if dual is not None:
+        floor = (adv < 0) & (surrogate < dual * adv)
+        surrogate, stopped = np.where(floor, dual * adv, surrogate), stopped | floor
+    return surrogate, np.where(stopped, 0, adv)
+
+
+def policy_loss(dist, phi, action, logp_old, adv, w, cfg, comm=SERIAL, phi_old=None, kl_coef=0.0):
+    """−(L + c_H H), its gradient in φ (N, P), and r (N,): L is L^CLIP, or L^KLPEN with `kl_coef` as β and φ_old.   [PPO-1, 4, 7]"""
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio = np.exp(dist.log_prob(phi, action) - logp_old)  # r_n                                                [IS-2]
+        surrogate, dratio = clipped_surrogate(ratio, adv, cfg.clip, cfg.dual_clip) if cfg.objective == "clip" else (ratio * adv, adv)
+        loss = -mean(w, surrogate, comm)
+        push = np.where(dratio == 0, 0, -w * dratio * ratio)  # 0, not 0·∞, where a clipped ratio overflowed
+        dphi = dist.dlog_prob(phi, action) * push.astype(phi.dtype)[:, None]  # ∇r = r ∇log π                       [IS-5]
+    if cfg.objective == "kl":  # the analytic KL, old first: β turns the direction
+        loss += kl_coef * mean(w, dist.kl(phi_old, phi), comm)  # [PPO-4]
+        dphi += dist.dkl(phi_old, phi) * (kl_coef * w).astype(phi.dtype)[:, None]  # ∇(r A) − β ∇KL                 [PPO-4]
+    if cfg.ent_coef:
+        loss -= cfg.ent_coef * mean(w, dist.entropy(phi), comm)  # [PPO-7]
+        dphi -= dist.dentropy(phi) * (cfg.ent_coef * w).astype(phi.dtype)[:, None]
+    return loss, dphi, ratio
+
+
+def value_loss(w, value, target, comm=SERIAL, huber=None) -> tuple[float, np.ndarray]:
+    """L_V = mean (V − V̂)², no ½, and dL/dV (N,); w (N,) from `share`.                                              [PPO-8]
+
+    huber: beyond this distance κ the square goes on as a line of the same slope, κ (2|V − V̂| − κ).
+    """
+    error = value - target
+    if huber is None:
+        return mean(w, error * error, comm), (2 * w * error).astype(value.dtype)  # [PPO-8]
+    far = np.abs(error)
+    loss = np.where(far <= huber, error * error, huber * (2 * far - huber))
+    return mean(w, loss, comm), (2 * w * np.clip(error, -huber, huber)).astype(value.dtype)
+
+
+def clipped_value_loss(w, value, value_old, target, clip, comm=SERIAL):
+    """mean max((V − V̂)², (V_old + clip(V − V_old, ±ε_V) − V̂)²), the more pessimistic of both, and dL/dV (N,). No ½."""
+    near = value_old + np.clip(value - value_old, -clip, clip)
+    error, near_error = value - target, near - target
+    use_near = near_error * near_error > error * error
+    moves = np.abs(value - value_old) <= clip
+    dvalue = 2 * w * np.where(use_near, near_error * moves, error)
+    return mean(w, np.maximum(error * error, near_error * near_error), comm), dvalue.astype(value.dtype)
+
+
+def adapt_kl_coef(kl_coef: float, kl: float, target: float) -> float:
+    """β/2 where KL < D/1.5, 2β where KL > 1.5 D, else β; D = target.                                               [PPO-5]"""
+    if kl < target / 1.5:
+        kl_coef = kl_coef / 2  # [PPO-5]
+    elif kl > 1.5 * target:
+        kl_coef = 2 * kl_coef
+    return min(max(kl_coef, KL_COEF_RANGE[0]), KL_COEF_RANGE[1])
+
+
+def adapt_lr(lr: float, kl: float, target: float, band: float, configured: float) -> float:
+    """α/2 where KL > band · D, 2α where KL < D/band, else α; band = 1 is the rule as printed, which moves α every time. [PPO-6]"""
+    if kl > target * band:
+        lr = lr / 2  # [PPO-6]
+    elif kl < target / band:
+        lr = 2 * lr
+    return min(max(lr, LR_RANGE[0] * configured), LR_RANGE[1] * configured)
