@@ -78,7 +78,7 @@ class DiagGaussian:
         self.dim = int(dim)
         self.num_params = 2 * self.dim
         self.num_free = self.dim
-        self.action_shape = (self.dim,)
+        self.action_shape: tuple[int, ...] = (self.dim,)
 
     def noise(self, rng, n):
         """Standard normal z (n, d)."""
