@@ -11,8 +11,6 @@ from minirl.optim import adam_step, copy_adam
 from minirl.reduce import SERIAL, explained_variance, share
 from minirl.rollout import Batch, minibatches
 
-__all__ = ["Critic", "fit_critic", "value_loss"]
-
 
 class Critic:
     """V_θ(s): obs (N, D) -> (N,); θ (n,) is the MLP's."""

@@ -12,7 +12,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 FLOORS = [
     ["_core", "errors"],
-    ["config", "diagnostics", "distributions", "files", "mlp", "normalize", "optim", "reduce", "solvers", "spaces", "streams", "tensors"],
+    ["config", "diagnostics", "distributions", "equations", "files", "mlp", "normalize", "optim", "reduce", "solvers", "spaces", "streams", "tensors"],
     ["agent", "collect", "critic", "environments", "losses", "networks", "policy", "policyfile", "rollout"],
     ["algorithms"],
     ["api", "console", "evaluation", "interrupt", "learner", "live", "metrics", "plot", "run", "training"],

@@ -200,7 +200,7 @@ def test_the_linear_model_of_the_gain_is_off_by_second_order(policy, rng):  # [T
     batch = made_up_batch(policy, theta, 21, rng)
     g, scales = gradient_of(policy, theta, batch), np.geomspace(1e-3, 1e-2, 5)
     errors = [abs(plain_gain(policy, theta, theta + s * v, batch) - s * g @ v) for s in scales]
-    assert np.polyfit(np.log(scales), np.log(errors), 1)[0] == pytest.approx(2, abs=0.1)
+    assert np.polyfit(np.log(scales), np.log(errors), 1)[0] >= 2 - 0.1  # reached as s -> 0; a wrong gradient would give 1
 
 
 @both

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from oracles import directional, gradient, plain_mlp, plain_phi, random_theta, relative_error, same_bits
 
-from minirl.critic import Critic, value_loss
+from minirl.critic import Critic
 from minirl.distributions import Categorical, DiagGaussian
+from minirl.losses import value_loss
 from minirl.policy import Policy
 from minirl.reduce import share
 

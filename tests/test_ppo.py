@@ -14,11 +14,12 @@ from oracles import PLAIN, gradient, made_up_batch, plain_kl, plain_mlp, plain_p
 from toy_envs import ALGORITHMS, Counting, learner, run, vector
 
 from minirl.algorithms import ppo
-from minirl.algorithms.ppo import PPOConfig, clipped_surrogate, clipped_value_loss, minibatch_gradient, policy_loss, ppo_step
-from minirl.critic import Critic, value_loss
+from minirl.algorithms.ppo import PPOConfig, minibatch_gradient, ppo_step
+from minirl.critic import Critic
 from minirl.diagnostics import kl_estimates
 from minirl.distributions import Categorical, DiagGaussian
 from minirl.errors import MinirlError, NonFiniteError
+from minirl.losses import clipped_surrogate, clipped_value_loss, policy_loss, value_loss
 from minirl.networks import Networks
 from minirl.optim import adam_init
 from minirl.policy import Policy

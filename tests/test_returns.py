@@ -14,7 +14,7 @@ from toy_envs import MODES, Counting, Drift, learner, vector
 
 from minirl import _core
 from minirl._core import reference
-from minirl.critic import value_loss
+from minirl.losses import value_loss
 from minirl.reduce import mean, share
 from minirl.rollout import Rollout, evaluate_states, make_batch
 

@@ -90,9 +90,9 @@ def test_step_07_curvature_that_is_rounding_counts_as_none(scale, rng):
     """In a random frame the flat direction has a curvature of ±10⁻¹⁷ of the largest, not 0: dividing by it gives x of 10¹⁶."""
     for _ in range(50):
         matrix, frame = spd(np.array([3.0, 2.0, 1.0, 0.0]), rng)
-        b = rng.standard_normal(4) + frame[:, 3]
+        b = frame.sum(axis=1)  # as much in the flat direction as in each other
         x, _, _, status = conjugate_gradient(lambda v, matrix=matrix: scale * (matrix @ v), b, 20)
-        assert status == "singular" and np.linalg.norm(scale * x) < 1e6
+        assert status == "singular" and np.linalg.norm(scale * x) < 20
 
 
 @pytest.mark.parametrize(

@@ -14,23 +14,11 @@ import numpy as np
 from minirl.config import AtLeastOne, Config, NonNegative, Positive, Range
 from minirl.diagnostics import kl_estimates
 from minirl.errors import ConfigError, MinirlError, NonFiniteError
-from minirl.losses import adapt_kl_coef, adapt_lr, clipped_surrogate, clipped_value_loss, policy_loss, value_loss
+from minirl.losses import adapt_kl_coef, adapt_lr, clipped_value_loss, policy_loss, value_loss
 from minirl.networks import Networks
 from minirl.optim import adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
 from minirl.reduce import SERIAL, explained_variance, mean, share
 from minirl.rollout import minibatches
-
-__all__ = [
-    "PPOConfig",
-    "clipped_surrogate",
-    "clipped_value_loss",
-    "init",
-    "minibatch_gradient",
-    "policy_loss",
-    "ppo_step",
-    "update",
-    "value_loss",
-]
 
 VANISHING = 1e-9  # of a clipped gradient: far below Adam's ε, it moves nothing
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minirl.algorithms.npg import natural_step
-from minirl.algorithms.ppo import clipped_surrogate
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
+from minirl.losses import clipped_surrogate
 from minirl.theory.bounds import surrogate, tabular_kl
 from minirl.theory.exact import exact_batch, linear_policy, pack, probabilities
 from minirl.theory.mdp import random_mdp, solve
