@@ -14,7 +14,7 @@ def clipped_surrogate(ratio, adv, clip, dual=None):
     dual: c > 1 of dual clipping (Ye et al., 2020), for A < 0 ℓ_n is held at or above c A.
     """
     clipped = np.minimum(np.maximum(ratio, 1 - clip), 1 + clip)  # [PPO-2]
-    surrogate = np.minimum(ratio * adv, clipped * adv)  # [PPO-1]
+    surrogate = np.minimum(ratio * adv, clipped * adv)  # [PPO-1, PPO-3]
     stopped = ((adv > 0) & (ratio > 1 + clip)) | ((adv < 0) & (ratio < 1 - clip))
     if dual is not None:
         floor = (adv < 0) & (surrogate < dual * adv)

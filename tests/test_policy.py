@@ -140,7 +140,7 @@ def test_values_are_float64_as_the_returns_are(critic, dtype, rng):
     assert relative_error(value, critic.forward(theta, obs)[0]) <= RTOL[dtype]
 
 
-def test_value_loss_is_the_mean_square_without_a_half(rng):  # [PPO-8, CLIP-17]
+def test_clip_17_value_loss_is_the_mean_square_without_a_half(rng):  # [PPO-8]
     w, value, target = share(np.array([1.0, 1, 1, 0])), np.array([1.0, 2, 3, 9]), np.array([3.0, 2, 6, 0])
     loss, dvalue = value_loss(w, value, target)
     assert loss == pytest.approx((4 + 0 + 9) / 3)  # a sample of weight 0 does not count

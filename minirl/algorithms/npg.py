@@ -34,7 +34,7 @@ class NPGConfig(Config):
 
 def policy_gradient(policy, theta, cache, phi, batch, w, comm=SERIAL):
     """g = ∇L(θ_old) = Σ_n w_n A_n ∇log π(a_n|s_n) -> (n,) float64: at θ_old the ratio's gradient is the score's.  [PG-11, IS-5]"""
-    dphi = policy.dist.dlog_prob(phi, batch.action) * (w * batch.adv).astype(phi.dtype)[:, None]  # [PG-11]
+    dphi = policy.dist.dlog_prob(phi, batch.action) * (w * batch.adv).astype(phi.dtype)[:, None]  # [PG-11, SUR-2]
     return comm.sum(policy.vjp(theta, cache, dphi).astype(np.float64))
 
 
@@ -66,14 +66,14 @@ def natural_step(policy, theta_old, batch, cfg, comm=SERIAL):
         phi_f, cache_f = policy.forward(theta_old, np.ascontiguousarray(batch.obs[::k]))
         w_f = share(batch.weight[::k], comm)
     fvp = fisher_vector_product(policy, theta_old, cache_f, phi_f, w_f, cfg.damping, comm)
-    x, residual, iters, status = conjugate_gradient(fvp, g, cfg.cg_iters)  # F x = g                                [TR-8]
+    x, residual, iters, status = conjugate_gradient(fvp, g, cfg.cg_iters)  # F x = g                                [TR-6, TR-8]
 
     xfx = float(x @ (g - residual))  # xᵀ(F+βI)x, for (F+βI)x = g − r
     if not (np.isfinite(xfx) and xfx > 0):
         status = {"zero_rhs": "zero_gradient", "max_iters": "no_direction", "converged": "no_direction"}.get(status, status)
         return np.zeros_like(g), phi_old, {"status": status, "cg_iters": iters}
-    step = np.sqrt(2 * cfg.delta / xfx) * x  # [TR-7]
-    return step, phi_old, {"status": status, "cg_iters": iters, "predicted_gain": float(g @ step)}
+    step = np.sqrt(2 * cfg.delta / xfx) * x  # [TR-5, TR-7]
+    return step, phi_old, {"status": status, "cg_iters": iters, "predicted_gain": float(g @ step)}  # gᵀΔθ  [TR-2]
 
 
 def npg_step(policy, theta_old, batch, cfg, comm=SERIAL):
@@ -84,7 +84,7 @@ def npg_step(policy, theta_old, batch, cfg, comm=SERIAL):
     with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: then it is refused
         theta = theta_old + step.astype(theta_old.dtype)
         phi, _ = policy.forward(theta, batch.obs)
-        kl = mean(share(batch.weight, comm), policy.dist.kl(phi_old, phi), comm)
+        kl = mean(share(batch.weight, comm), policy.dist.kl(phi_old, phi), comm)  # what a step costs, not its length  [KL-11, KL-14]
     if not (np.isfinite(theta).all() and np.isfinite(kl)):
         return theta_old, info | {"status": "non_finite", "kl": 0.0, "accepted": 0}
     return theta, info | {"kl": kl, "accepted": 1}

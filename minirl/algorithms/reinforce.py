@@ -39,7 +39,7 @@ def reinforce_gradient(policy, theta, batch, logp_old, cfg, comm=SERIAL):
     per_trajectory = comm.sum(float(batch.weight.sum())) / comm.sum(float(batch.trajectories))  # N/|S|: Σ over t, mean over i
     phi, cache = policy.forward(theta, batch.obs)
     ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n, the importance weight                 [IS-2]
-    loss = -per_trajectory * mean(w, ratio * batch.adv, comm)  # [IS-6, PG-13]
+    loss = -per_trajectory * mean(w, ratio * batch.adv, comm)  # [IS-1, IS-6, PG-13]
     push = -per_trajectory * w * ratio * batch.adv  # ∇r = r ∇log π                                                  [IS-5]
     dphi = policy.dist.dlog_prob(phi, batch.action) * push.astype(phi.dtype)[:, None]  # [PG-11]
     if cfg.ent_coef:

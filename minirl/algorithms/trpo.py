@@ -80,7 +80,7 @@ def first_length(policy, theta_old, batch, step, predicted_gain, cfg, comm=SERIA
     state counts, its second-order KL q = ½ φ̇ᵀF_dist φ̇ is brought to δ, or t in the bound's t gᵀΔθ − C t² q to its maximum.
     """
     if cfg.form == "penalty":
-        return predicted_gain / (2 * cfg.delta * cfg.kl_coef)  # λ/β                                                   [TR-12]
+        return predicted_gain / (2 * cfg.delta * cfg.kl_coef)  # λ/β                                            [TR-12, TR-15]
     if cfg.form == "constraint" and cfg.kl == "mean":
         return 1.0
     phi, cache = policy.forward(theta_old, batch.obs)
@@ -102,4 +102,4 @@ def largest(x, weight, comm=SERIAL) -> float:
 
 def update(nets: Networks, state, batch, cfg: TRPOConfig, rng, progress: float = 0.0, comm=SERIAL):
     """state, batch -> new state, info; nothing is changed in place. Policy first, then the critic.                [TR-14]"""
-    return update_with(trpo_step, nets, state, batch, cfg, rng, comm)
+    return update_with(trpo_step, nets, state, batch, cfg, rng, comm)  # [TR-14]

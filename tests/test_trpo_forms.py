@@ -1,0 +1,110 @@
+"""TRPO's other forms: the constraint on every visited state, the penalty, and the bound as objective."""
+
+import numpy as np
+import pytest
+from oracles import dense_fisher, made_up_batch, plain_gain, plain_kl, random_theta, relative_error, score
+
+from minirl.algorithms.npg import natural_step
+from minirl.algorithms.trpo import TRPOConfig, bound_coef, first_length, trpo_step
+from minirl.distributions import Categorical, DiagGaussian
+from minirl.environments import make_envs
+from minirl.errors import ConfigError
+from minirl.learner import Learner
+from minirl.policy import Policy
+
+both_families = pytest.mark.parametrize("dist", [Categorical(3), DiagGaussian(2)], ids=lambda d: d.name)
+
+
+def problems(dist, rng, count, n=41):
+    """Policies with a batch each, far from their starts and from each other."""
+    policy = Policy(dist, 3, (5,), "tanh")
+    for _ in range(count):
+        theta = random_theta(policy, rng)
+        yield policy, theta, made_up_batch(policy, theta, n, rng)
+
+
+def config(**fields):
+    return TRPOConfig(**{"dtype": "float64", "cg_iters": 30, "damping": 0.0} | fields)
+
+
+@both_families
+def test_tr_13_every_visited_state_keeps_its_kl_below_delta(dist, rng):
+    """Accepted steps obey D(π_old(·|s)‖π_θ(·|s)) ≤ δ state by state; most are accepted, and they are not needlessly short.   [TR-13]"""
+    cfg, largest = config(kl="max", delta=0.01, shrink=0.8, backtracks=15), []
+    for policy, theta_old, batch in problems(dist, rng, 60):
+        theta, info = trpo_step(policy, theta_old, batch, cfg)
+        if info["accepted"]:
+            kl = plain_kl(policy, theta_old, theta, batch.obs)
+            assert kl.max() <= 0.01 * (1 + 1e-9) and info["kl_max"] == pytest.approx(kl.max(), rel=1e-6)
+            assert plain_gain(policy, theta_old, theta, batch) > 0
+            largest.append(kl.max())
+    assert len(largest) >= 54 and np.median(largest) >= 0.01 / 4
+
+
+@both_families
+def test_tr_13_kl_12_the_mean_constraint_does_not_bound_every_state(dist, rng):
+    over = 0
+    for policy, theta_old, batch in problems(dist, rng, 10):
+        theta, _ = trpo_step(policy, theta_old, batch, config(delta=0.01))
+        over += plain_kl(policy, theta_old, theta, batch.obs).max() > 0.01  # [KL-12]
+    assert over >= 5
+
+
+@both_families
+def test_tr_12_the_penalised_step_maximises_its_quadratic_model(dist, rng):
+    """First try: Δθ = F⁻¹g/β, where gᵀΔθ − (β/2) ΔθᵀFΔθ has gradient 0; dense F from enumerated scores.                     [TR-12]"""
+    policy, theta, batch = next(problems(dist, rng, 1, n=61))
+    cfg = config(form="penalty", kl_coef=7.0, damping=1e-6, cg_iters=400)
+    step, _, info = natural_step(policy, theta, batch, cfg)
+    step = first_length(policy, theta, batch, step, info["predicted_gain"], cfg) * step
+    g = np.mean([a * score(policy, theta, s, act) for a, s, act in zip(batch.adv, batch.obs, batch.action, strict=True)], axis=0)
+    fisher = dense_fisher(policy, theta, batch.obs) + 1e-6 * np.eye(len(theta))
+    assert relative_error(7.0 * fisher @ step, g) < 1e-4  # conjugate gradient's residual
+
+
+@both_families
+@pytest.mark.parametrize("kl_coef", [0.5, 20.0])
+def test_tr_12_accepted_steps_improve_the_penalised_objective(dist, kl_coef, rng):
+    accepted = 0
+    for policy, theta_old, batch in problems(dist, rng, 15):
+        theta, info = trpo_step(policy, theta_old, batch, config(form="penalty", kl_coef=kl_coef))
+        accepted += info["accepted"]
+        objective = plain_gain(policy, theta_old, theta, batch) - kl_coef * plain_kl(policy, theta_old, theta, batch.obs).mean()
+        assert objective > 0 if info["accepted"] else np.array_equal(theta, theta_old)
+    assert accepted >= 13
+
+
+def test_tr_12_a_larger_beta_makes_a_shorter_step(rng):
+    policy, theta, batch = next(problems(Categorical(3), rng, 1))
+    moved = [np.linalg.norm(trpo_step(policy, theta, batch, config(form="penalty", kl_coef=b))[0] - theta) for b in (1.0, 10.0, 100.0)]
+    assert moved[0] > moved[1] > moved[2] > 0
+
+
+@both_families
+def test_sur_7_the_bound_as_objective_improves_the_bound(dist, rng):
+    """L(θ) − L(θ_old) − (1−γ) C max KL > 0 with C = 4 γ max|A| / (1−γ)²; the factor 1−γ because L is a mean over visits.    [SUR-7]"""
+    for policy, theta_old, batch in problems(dist, rng, 8):
+        cfg = config(form="bound", gamma=0.9, normalize_adv=False)
+        coef = 4 * 0.9 * np.abs(batch.adv).max() / 0.1
+        assert bound_coef(batch, cfg) == pytest.approx(coef, rel=1e-12)
+        theta, info = trpo_step(policy, theta_old, batch, cfg)
+        kl = plain_kl(policy, theta_old, theta, batch.obs)
+        assert info["accepted"] and plain_gain(policy, theta_old, theta, batch) - coef * kl.max() > 0
+
+
+@pytest.mark.parametrize("fields", [{"form": "bound"}, {"form": "bound", "normalize_adv": False, "gamma": 1.0}, {"kl_coef": 0.0}])
+def test_combinations_without_meaning_are_refused(fields):
+    with pytest.raises(ConfigError, match=r"form|kl_coef"):
+        TRPOConfig(**fields)
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize(
+    "fields",
+    [{"kl": "max", "shrink": 0.8}, {"form": "penalty"}, {"form": "bound", "normalize_adv": False, "dtype": "float64"}],
+    ids=["max", "penalty", "bound"],
+)
+def test_every_form_trains(env, fields):
+    cfg = TRPOConfig(num_envs=2, num_steps=64, total_timesteps=384, **fields)
+    updates = list(Learner("trpo", make_envs(env, 2), cfg))
+    assert len(updates) == 3 and sum(u.metrics["step/accepted"] for u in updates) >= 2
