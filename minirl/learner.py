@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,8 @@ class Learner:
             moved = moved.update(rollout.obs.reshape(-1, rollout.obs.shape[2]), weight.reshape(-1), self.comm)
         reward = scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
         batch = make_batch(rollout, reward, self._value, normalizer, cfg, self.comm)
+        if getattr(cfg, "recompute_adv", False):
+            batch = replace(batch, again=lambda value_of: make_batch(rollout, reward, value_of, normalizer, cfg, self.comm))
         collected = time.perf_counter()
 
         progress = min(self.global_step / cfg.total_timesteps, 1.0)

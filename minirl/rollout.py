@@ -1,7 +1,7 @@
 """From stepped environments to samples: the rollout (T, B), its advantages, and the flat batch (N) that an update sees."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ class Rollout:
     terminated: np.ndarray  # (T, B) bool: the episode is over, nothing follows
     truncated: np.ndarray  # (T, B) bool: it was cut short, its value goes on; never set together with terminated
     valid: np.ndarray  # (T, B) bool
+    mask: np.ndarray | None = None  # (T, B, K) bool: the actions that were allowed; None where all always are
 
     @property
     def cut(self) -> np.ndarray:
@@ -39,10 +40,16 @@ class Batch:
     returns: np.ndarray  # (N,) float64, targets of the critic
     value: np.ndarray  # (N,) float64, V(s) of the critic that made the advantages
     weight: np.ndarray  # (N,) float64, how much each sample counts
+    again: Callable[[Any], "Batch"] | None = None  # the same samples with the advantages of another critic, obs -> V
     trajectories: int = 1  # |S|, episodes or parts of one that the samples belong to
+    mask: np.ndarray | None = None  # (N, K) bool: the actions that were allowed; None where all always are
 
     def __len__(self) -> int:
         return len(self.obs)
+
+    def mask_of(self, rows: Any) -> np.ndarray | None:
+        """The mask of some of the samples."""
+        return None if self.mask is None else self.mask[rows]
 
 
 def evaluate_states(rollout: Rollout, value_of: Any, normalizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,14 +59,14 @@ def evaluate_states(rollout: Rollout, value_of: Any, normalizer: Any) -> tuple[n
     final observation itself. After termination it is 0.
     """
     T, B, D = rollout.obs.shape
-    obs = normalizer(rollout.obs.reshape(T * B, D))
+    obs = normalizer(rollout.obs.reshape(T * B, D))  # one batch of all actors  [PPO-10]
     value = value_of(obs).reshape(T, B)
     next_value = np.zeros((T, B))
     next_value[:-1] = value[1:]
     ask = rollout.cut.copy()
     ask[-1:] = True
-    ask &= ~rollout.terminated
-    next_value[rollout.terminated] = 0.0
+    ask &= ~rollout.terminated  # a truncated episode has a value behind it, a terminated one has not  [PPO-11]
+    next_value[rollout.terminated] = 0.0  # [PPO-11]
     if ask.any():
         next_value[ask] = value_of(normalizer(rollout.next_obs[ask]))
     return obs, value, next_value
@@ -75,7 +82,7 @@ def advantages(reward, value, next_value, rollout: Rollout, cfg: Any) -> tuple[n
         return adv, adv + value
     returns = _core.discounted_returns(reward, next_value, rollout.terminated, rollout.cut, cfg.gamma)  # G_t             [PG-6]
     if cfg.advantage == "baseline":
-        return returns - value, returns  # G_t − V(s_t)                                                                 [PG-8]
+        return returns - value, returns  # G_t − V(s_t)                                                                 [PG-7, PG-8]
     if cfg.advantage == "reward_to_go":
         return returns, returns
     first = segment_starts(rollout)  # R(τ) is G at the first step of the episode's part                              [PG-5]

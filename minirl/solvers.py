@@ -1,4 +1,4 @@
-"""Conjugate gradient: solves A x = b from products A v alone. Knows nothing of policies."""
+"""A x = b from products A v alone: conjugate gradient, and the matrix written out where it is small. Knows nothing of policies."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,6 +21,21 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
     """aᵀb; what is not finite is told by the status, not by a warning."""
     with np.errstate(over="ignore", invalid="ignore"):
         return float(a @ b)
+
+
+def dense_solve(matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray) -> Solution:
+    """A x = b with A (n, n) written out, column by column: the exact alternative for small n. Singular A gives x = 0 and says so."""
+    x = np.zeros(len(b))
+    if not b.any():
+        return Solution(x, b.astype(np.float64), 0, "zero_rhs")
+    matrix = np.stack([matvec(column) for column in np.eye(len(b))], axis=1)
+    if not np.isfinite(matrix).all():
+        return Solution(x, b.astype(np.float64), len(b), "non_finite")
+    try:
+        x = np.linalg.solve((matrix + matrix.T) / 2, b)
+    except np.linalg.LinAlgError:
+        return Solution(x, b.astype(np.float64), len(b), "singular")
+    return Solution(x, b - matrix @ x, len(b), "converged")
 
 
 def conjugate_gradient(

@@ -197,3 +197,27 @@ def test_every_algorithm_is_in_the_table_with_a_config_of_its_own():
     assert list(algorithms.ALGORITHMS) == ["reinforce", "npg", "trpo", "ppo"]
     for algorithm in algorithms.ALGORITHMS.values():
         assert dataclasses.is_dataclass(algorithm.config) and algorithm.summary
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_recomputed_advantages_are_those_of_the_critic_at_the_epochs_start(env, monkeypatch):
+    """After the first epoch the batch is the same samples with the advantages that `make_batch` gives for the moved critic."""
+    cfg = PPOConfig(num_envs=2, num_steps=32, total_timesteps=64, epochs=3, recompute_adv=True, lr=1e-2)
+    learner, seen = Learner("ppo", make_envs(env, 2), cfg), []
+    take = minibatch_gradient
+
+    def spy(nets, theta, batch, rows, *rest):
+        seen.append((theta[nets.policy.num_params :].copy(), batch))
+        return take(nets, theta, batch, rows, *rest)
+
+    monkeypatch.setattr(ppo, "minibatch_gradient", spy)
+    learner.step()
+    assert len(seen) == 3  # one minibatch an epoch
+    first = seen[0][1]
+    for critic, batch in seen[1:]:
+        np.testing.assert_array_equal(batch.obs, first.obs)
+        np.testing.assert_array_equal(batch.action, first.action)
+        np.testing.assert_array_equal(batch.value, learner.nets.critic.value(critic, batch.obs))
+        assert not np.array_equal(batch.adv, first.adv)
+        lengths = (batch.returns - batch.value) - (first.returns - first.value)
+        assert np.abs(lengths).max() > 0

@@ -5,7 +5,7 @@ import pytest
 from oracles import relative_error, same_bits
 from scipy.linalg import cho_factor, cho_solve, hilbert
 
-from minirl.solvers import conjugate_gradient
+from minirl.solvers import conjugate_gradient, dense_solve
 
 
 def spd(spectrum, rng):
@@ -159,3 +159,22 @@ def test_the_right_side_is_not_changed(rng):
     kept = b.copy()
     conjugate_gradient(lambda v: 2 * v, b, 5)
     assert same_bits(b, kept)
+
+
+def test_tr_8_a_matrix_written_out_gives_what_conjugate_gradient_approaches(rng):
+    q, _ = np.linalg.qr(rng.standard_normal((17, 17)))
+    a = q @ np.diag(np.linspace(0.1, 3, 17)) @ q.T
+    b = rng.standard_normal(17)
+    exact = dense_solve(lambda v: a @ v, b)
+    np.testing.assert_allclose(a @ exact.x, b, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(exact.x, conjugate_gradient(lambda v: a @ v, b, 60).x, rtol=1e-8)
+    assert exact.status == "converged" and exact.iters == 17
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "status"),
+    [(np.zeros((3, 3)), np.ones(3), "singular"), (np.eye(3), np.zeros(3), "zero_rhs"), (np.full((3, 3), np.nan), np.ones(3), "non_finite")],
+)
+def test_the_dense_solver_says_why_there_is_no_solution(a, b, status):
+    solution = dense_solve(lambda v: a @ v, b)
+    assert solution.status == status and not solution.x.any()

@@ -108,3 +108,18 @@ def test_every_form_trains(env, fields):
     cfg = TRPOConfig(num_envs=2, num_steps=64, total_timesteps=384, **fields)
     updates = list(Learner("trpo", make_envs(env, 2), cfg))
     assert len(updates) == 3 and sum(u.metrics["step/accepted"] for u in updates) >= 2
+
+
+@both_families
+def test_tr_7_the_dense_fisher_gives_the_same_step_as_enough_iterations(dist, rng):
+    policy, theta, batch = next(problems(dist, rng, 1, n=61))
+    dense, _, info = natural_step(policy, theta, batch, config(solver="dense", damping=0.01))
+    cg, _, _ = natural_step(policy, theta, batch, config(solver="cg", cg_iters=500, damping=0.01))
+    assert info["cg_iters"] == len(theta) and relative_error(dense, cg) < 1e-6
+
+
+def test_the_dense_fisher_refuses_what_would_not_fit():
+    policy = Policy(Categorical(2), 3, (80, 80), "tanh")
+    theta = random_theta(policy, np.random.default_rng(0))
+    with pytest.raises(ConfigError, match="solver"):
+        natural_step(policy, theta, made_up_batch(policy, theta, 5, np.random.default_rng(0)), config(solver="dense"))

@@ -7,16 +7,19 @@ what the step really does: trpo.py adds that.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from minirl.config import AtLeastOne, Config, NonNegative, Positive
 from minirl.critic import fit_critic
+from minirl.errors import ConfigError
 from minirl.networks import Networks
 from minirl.optim import adam_init
 from minirl.reduce import SERIAL, mean, share
-from minirl.solvers import conjugate_gradient
+from minirl.solvers import conjugate_gradient, dense_solve
+
+DENSE_LIMIT = 5000  # parameters; F then takes 200 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,7 @@ class NPGConfig(Config):
     delta: Annotated[float, Positive] = 0.01  # trust-region radius δ: KL(old‖new) that a step may cost, in nats, > 0
     damping: Annotated[float, NonNegative] = 0.1  # β of (F + βI)v, >= 0
     cg_iters: Annotated[int, AtLeastOne] = 10  # Fisher-vector products spent on F⁻¹g, >= 1
+    solver: Literal["cg", "dense"] = "cg"  # F⁻¹g by conjugate gradient, or with F written out (exact, for up to 5000 parameters)
     fisher_every: Annotated[int, AtLeastOne] = 1  # F from each k-th sample only, >= 1; KL is always checked on all
     critic_lr: Annotated[float, Positive] = 1e-3  # Adam step size of the value function, > 0
     critic_epochs: Annotated[int, AtLeastOne] = 10  # passes over the batch to fit the value function, >= 1
@@ -51,6 +55,17 @@ def fisher_vector_product(policy, theta, cache, phi, w, damping, comm=SERIAL):
     return product
 
 
+def solve(fvp, g, cfg):
+    """x ≈ (F+βI)⁻¹ g by the configured solver.                                                                     [TR-8]"""
+    if cfg.solver == "cg":
+        return conjugate_gradient(fvp, g, cfg.cg_iters)  # [TR-8]
+    if len(g) > DENSE_LIMIT:
+        raise ConfigError(
+            f"solver = 'dense': F would have {len(g)}² entries, the limit is {DENSE_LIMIT} parameters; use cg or fewer of them"
+        )
+    return dense_solve(fvp, g)
+
+
 def natural_step(policy, theta_old, batch, cfg, comm=SERIAL):
     """Δθ = √(2δ / xᵀ(F+βI)x) x with x ≈ (F+βI)⁻¹ g: (n,) float64, φ_old (N, P), info.                          [TR-6, TR-7]
 
@@ -58,15 +73,15 @@ def natural_step(policy, theta_old, batch, cfg, comm=SERIAL):
     non-finite gradient, no positive curvature) Δθ is exactly 0 and info["status"] says why.
     """
     w = share(batch.weight, comm)
-    phi_old, cache = policy.forward(theta_old, batch.obs)  # (N, P)
+    phi_old, cache = policy.forward(theta_old, batch.obs, batch.mask)  # (N, P)
     g = policy_gradient(policy, theta_old, cache, phi_old, batch, w, comm)
 
     k, phi_f, cache_f, w_f = cfg.fisher_every, phi_old, cache, w
     if k > 1:  # every k-th sample stands for k
-        phi_f, cache_f = policy.forward(theta_old, np.ascontiguousarray(batch.obs[::k]))
+        phi_f, cache_f = policy.forward(theta_old, np.ascontiguousarray(batch.obs[::k]), batch.mask_of(np.s_[::k]))
         w_f = share(batch.weight[::k], comm)
     fvp = fisher_vector_product(policy, theta_old, cache_f, phi_f, w_f, cfg.damping, comm)
-    x, residual, iters, status = conjugate_gradient(fvp, g, cfg.cg_iters)  # F x = g                                [TR-6, TR-8]
+    x, residual, iters, status = solve(fvp, g, cfg)  # F x = g                                [TR-6, TR-8]
 
     xfx = float(x @ (g - residual))  # xᵀ(F+βI)x, for (F+βI)x = g − r
     if not (np.isfinite(xfx) and xfx > 0):
@@ -83,7 +98,7 @@ def npg_step(policy, theta_old, batch, cfg, comm=SERIAL):
         return theta_old, info | {"kl": 0.0, "accepted": 0}
     with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: then it is refused
         theta = theta_old + step.astype(theta_old.dtype)
-        phi, _ = policy.forward(theta, batch.obs)
+        phi, _ = policy.forward(theta, batch.obs, batch.mask)
         kl = mean(share(batch.weight, comm), policy.dist.kl(phi_old, phi), comm)  # what a step costs, not its length  [KL-11, KL-14]
     if not (np.isfinite(theta).all() and np.isfinite(kl)):
         return theta_old, info | {"status": "non_finite", "kl": 0.0, "accepted": 0}
@@ -101,7 +116,7 @@ def update_with(step, nets: Networks, state, batch, cfg, rng, comm):
     """One update: `step` moves the policy, then the critic is fitted to the returns."""
     theta, info = step(nets.policy, state["policy"], batch, cfg, comm)
     critic, adam, critic_info = fit_critic(nets.critic, state["critic"], state["adam"], batch, cfg, rng, comm)
-    phi = nets.policy.infer(theta, batch.obs)
+    phi = nets.policy.infer(theta, batch.obs, batch.mask)
     entropy = mean(share(batch.weight, comm), nets.policy.dist.entropy(phi), comm)
     return {"policy": theta, "critic": critic, "adam": adam}, metrics(info) | critic_info | {"losses/entropy": entropy}
 

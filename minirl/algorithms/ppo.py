@@ -44,6 +44,7 @@ class PPOConfig(Config):
     clip_value: Annotated[float, Positive] | None = None  # clip V to this distance of its old value (in reward units), > 0
     dual_clip: Annotated[float, Range(1, open=True)] | None = None  # c of dual clipping: for A < 0 no sample counts below c A, > 1
     huber: Annotated[float, Positive] | None = None  # value errors beyond this count linearly, not as squares, > 0
+    recompute_adv: bool = False  # advantages and returns anew before each epoch, with the critic as it is then
     optimizer: Literal["adam", "ascent"] = "adam"  # ascent is θ ← θ + α∇L and nothing else
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ def minibatch_gradient(nets: Networks, theta, batch, rows, logp_old, cfg, comm=S
     obs, target = batch.obs[rows], batch.returns[rows]
     theta_pi, theta_v = theta[: policy.num_params], theta[policy.num_params :]
 
-    phi, cache = policy.forward(theta_pi, obs)
+    phi, cache = policy.forward(theta_pi, obs, batch.mask_of(rows))
     old = phi_old[rows] if phi_old is not None else None
     loss_pi, dphi, ratio = policy_loss(policy.dist, phi, batch.action[rows], logp_old[rows], batch.adv[rows], w, cfg, comm, old, kl_coef)
     value, cache_v = critic.forward(theta_v, obs)
@@ -88,6 +89,16 @@ def check_gradient(gradient_pi, norm, scale):
         )
 
 
+def passes(batch, value_of, cfg, rng):
+    """(batch, rows) of every minibatch of the K epochs; with `recompute_adv` each epoch's advantages are those of the critic so far."""
+    anew = batch.again
+    for epoch in range(cfg.epochs):
+        if epoch > 0 and cfg.recompute_adv:
+            batch = anew(value_of)
+        for rows in minibatches(len(batch), cfg.minibatch_size, rng):
+            yield batch, rows
+
+
 def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, kl_coef=0.0):
     """K epochs of minibatch ascent from θ_old = [θ_π, θ_V] (n,): -> θ, Adam's state, info; the inputs stay.        [PPO-9]
 
@@ -96,7 +107,7 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
     """
     policy, n = nets.policy, nets.policy.num_params
     theta, adam = theta_old.copy(), copy_adam(adam)
-    phi_old = policy.infer(theta[:n], batch.obs)
+    phi_old = policy.infer(theta[:n], batch.obs, batch.mask)
     logp_old = policy.dist.log_prob(phi_old, batch.action)
     logp_old.flags.writeable = False
 
@@ -104,10 +115,13 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
         kl = mean(share(batch.weight[rows], comm), policy.dist.kl(phi_old[rows], phi), comm)
         return not kl <= 1.5 * cfg.target_kl  # NaN is too far
 
+    def value_now(obs):
+        return nets.critic.value(theta[n:], obs)
+
     clipped, losses, steps, before = [], {"policy_loss": 0.0, "value_loss": 0.0}, 0, None
 
-    for rows in (rows for _ in range(cfg.epochs) for rows in minibatches(len(batch), cfg.minibatch_size, rng)):
-        gradient, measured, phi, ratio = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm, phi_old, kl_coef)
+    for samples, rows in passes(batch, value_now, cfg, rng):
+        gradient, measured, phi, ratio = minibatch_gradient(nets, theta, samples, rows, logp_old, cfg, comm, phi_old, kl_coef)
         if before is not None and too_far(rows, phi):
             theta, adam, steps = *before, steps - 1
             break
@@ -123,7 +137,7 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
         clipped.append(float(np.count_nonzero(np.abs(ratio - 1) > cfg.clip)) / max(len(rows), 1))
         steps += 1
     else:
-        if before is not None and too_far(slice(None), policy.infer(theta[:n], batch.obs)):
+        if before is not None and too_far(slice(None), policy.infer(theta[:n], batch.obs, batch.mask)):
             theta, adam, steps = *before, steps - 1
     return theta, adam, losses | {"clipfrac": float(np.mean(clipped or [0.0])), "gradient_steps": steps}
 
@@ -160,7 +174,7 @@ def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 
 def measure(policy, theta_old, theta, batch, comm=SERIAL) -> dict[str, float]:
     """What the update did to the policy, on the whole batch; KL is exact, and its estimates from samples stand beside it."""
     w, dist = share(batch.weight, comm), policy.dist
-    phi_old, phi = policy.infer(theta_old, batch.obs), policy.infer(theta, batch.obs)
+    phi_old, phi = policy.infer(theta_old, batch.obs, batch.mask), policy.infer(theta, batch.obs, batch.mask)
     logratio = dist.log_prob(phi, batch.action) - dist.log_prob(phi_old, batch.action)
     return {
         "losses/approx_kl": mean(w, dist.kl(phi_old, phi), comm),  # old first                                      [KL-11]

@@ -37,7 +37,7 @@ def reinforce_gradient(policy, theta, batch, logp_old, cfg, comm=SERIAL):
     """∇loss (n,) and loss: −(1/|S|) Σ r_n A_n with r_n = 1 on fresh data, so that ∇r = ∇log π.           [PG-13, IS-6, IS-5]"""
     w = share(batch.weight, comm)
     per_trajectory = comm.sum(float(batch.weight.sum())) / comm.sum(float(batch.trajectories))  # N/|S|: Σ over t, mean over i
-    phi, cache = policy.forward(theta, batch.obs)
+    phi, cache = policy.forward(theta, batch.obs, batch.mask)
     ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n, the importance weight                 [IS-2]
     loss = -per_trajectory * mean(w, ratio * batch.adv, comm)  # [IS-1, IS-6, PG-13]
     push = -per_trajectory * w * ratio * batch.adv  # ∇r = r ∇log π                                                  [IS-5]
@@ -50,7 +50,7 @@ def reinforce_gradient(policy, theta, batch, logp_old, cfg, comm=SERIAL):
 def reinforce_step(policy, theta_old, adam, batch, cfg, comm=SERIAL):
     """`gradient_steps` steps down the loss: θ_old (n,) -> θ (n,), Adam's state, info; the inputs stay."""
     theta, adam = theta_old.copy(), copy_adam(adam)
-    logp_old = policy.dist.log_prob(policy.infer(theta, batch.obs), batch.action)
+    logp_old = policy.dist.log_prob(policy.infer(theta, batch.obs, batch.mask), batch.action)
     loss = 0.0
     for _ in range(cfg.gradient_steps):
         gradient, loss = reinforce_gradient(policy, theta, batch, logp_old, cfg, comm)
@@ -76,7 +76,7 @@ def update(nets: Networks, state, batch, cfg: ReinforceConfig, rng, progress: fl
     theta, policy_adam, info = reinforce_step(policy, state["policy"], state["policy_adam"], batch, cfg, comm)
     critic, adam, critic_info = fit_critic(nets.critic, state["critic"], state["adam"], batch, cfg, rng, comm)
     w = share(batch.weight, comm)
-    phi_old, phi = policy.infer(state["policy"], batch.obs), policy.infer(theta, batch.obs)
+    phi_old, phi = policy.infer(state["policy"], batch.obs, batch.mask), policy.infer(theta, batch.obs, batch.mask)
     measured = {
         "losses/approx_kl": mean(w, policy.dist.kl(phi_old, phi), comm),
         "losses/entropy": mean(w, policy.dist.entropy(phi), comm),

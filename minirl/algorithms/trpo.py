@@ -48,7 +48,7 @@ def trpo_step(policy, theta_old, batch, cfg, comm=SERIAL):
     for i in range(cfg.backtracks):
         with np.errstate(over="ignore", invalid="ignore"):  # a try may go too far: then it is refused
             theta = theta_old + (cfg.shrink**i * step).astype(theta_old.dtype)  # [TR-11]
-            phi, _ = policy.forward(theta, batch.obs)  # (N, P)
+            phi, _ = policy.forward(theta, batch.obs, batch.mask)  # (N, P)
             ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n                               [IS-2]
             gain = mean(w, (ratio - 1) * batch.adv, comm)  # L(θ) − L(θ_old)                                        [SUR-1, SUR-3]
             kl = policy.dist.kl(phi_old, phi)  # (N,), old first
@@ -83,7 +83,7 @@ def first_length(policy, theta_old, batch, step, predicted_gain, cfg, comm=SERIA
         return predicted_gain / (2 * cfg.delta * cfg.kl_coef)  # λ/β                                            [TR-12, TR-15]
     if cfg.form == "constraint" and cfg.kl == "mean":
         return 1.0
-    phi, cache = policy.forward(theta_old, batch.obs)
+    phi, cache = policy.forward(theta_old, batch.obs, batch.mask)
     phi_dot = policy.jvp(theta_old, cache, step.astype(theta_old.dtype))
     model = 0.5 * (phi_dot * policy.dist.fisher_vec(phi, phi_dot)).sum(axis=1)  # q_n                                  [TR-3]
     worst = largest(model, batch.weight, comm)
