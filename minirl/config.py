@@ -54,6 +54,7 @@ class Config:
     normalize_adv: bool = True  # advantages to mean 0 and deviation 1 over the batch
     normalize_obs: bool = True  # observations by their running mean and variance, cut at ±10
     normalize_reward: bool = True  # rewards divided by the running deviation of the discounted return, cut at ±10
+    normalize_value: bool = False  # the critic learns in units of the returns' running deviation (PopArt); V itself does not jump
     vectorization: Literal["sync", "async", "vector_entry_point"] = "sync"  # how gymnasium steps the environments together
     check_env: bool = True  # try a few steps first and explain what breaks gymnasium's contract
 

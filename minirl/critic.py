@@ -4,37 +4,78 @@ from typing import Any
 
 import numpy as np
 
+from minirl import _core
 from minirl.errors import NonFiniteError
 from minirl.losses import value_loss
 from minirl.mlp import MLP
 from minirl.optim import adam_step, copy_adam
-from minirl.reduce import SERIAL, explained_variance, share
+from minirl.reduce import SERIAL, explained_variance, moments, share
 from minirl.rollout import Batch, minibatches
 
 
-class Critic:
-    """V_θ(s): obs (N, D) -> (N,); θ (n,) is the MLP's."""
+RATE = 0.2  # share of the newest batch in the moments that a scaled critic keeps
 
-    def __init__(self, obs_dim: int, hidden: tuple[int, ...], activation: str):
+
+class Critic:
+    """V_θ(s): obs (N, D) -> (N,); θ (n,) is the MLP's, and with `scaled` V = μ + σ y with μ, σ as the last two entries of θ.
+
+    No gradient moves μ and σ: `rescale` does, and keeps V as it is (PopArt, van Hasselt et al., 2016).
+    """
+
+    def __init__(self, obs_dim: int, hidden: tuple[int, ...], activation: str, scaled: bool = False):
         self.mlp = MLP((obs_dim, *hidden, 1), activation)
-        self.num_params = self.mlp.num_params
+        self.scaled = scaled
+        self.num_params = self.mlp.num_params + 2 * scaled
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
-        """Orthogonal weights, gain 1 in the last layer."""
-        return self.mlp.init(rng, 1.0, dtype)
+        """Orthogonal weights, gain 1 in the last layer; μ = 0, σ = 1."""
+        theta = self.mlp.init(rng, 1.0, dtype)
+        return np.concatenate([theta, np.array([0, 1], dtype)]) if self.scaled else theta
+
+    def unit(self, theta: np.ndarray) -> float:
+        """σ, in which errors of V are measured; 1 when not scaled."""
+        return float(theta[-1]) if self.scaled else 1.0
 
     def forward(self, theta: np.ndarray, obs: np.ndarray) -> tuple[np.ndarray, Any]:
         """V (N,) and the cache that vjp takes."""
-        y, cache = self.mlp.forward(theta, obs)
-        return y[:, 0], cache
+        y, cache = self.mlp.forward(theta[: self.mlp.num_params], obs)
+        return (theta[-2] + theta[-1] * y[:, 0] if self.scaled else y[:, 0]), cache
 
     def value(self, theta: np.ndarray, obs: np.ndarray) -> np.ndarray:
         """V (N,) in float64, as the returns are."""
-        return self.mlp.infer(theta, obs)[:, 0].astype(np.float64)
+        y = self.mlp.infer(theta[: self.mlp.num_params], obs)[:, 0].astype(np.float64)
+        return theta[-2] + theta[-1] * y if self.scaled else y
 
     def vjp(self, theta: np.ndarray, cache: Any, dvalue: np.ndarray) -> np.ndarray:
         """Jᵀ dV: (N,) -> (n,)."""
-        return self.mlp.vjp(theta, cache, dvalue[:, None])
+        if not self.scaled:
+            return self.mlp.vjp(theta, cache, dvalue[:, None])
+        dtheta = self.mlp.vjp(theta[:-2], cache, (theta[-1] * dvalue)[:, None])
+        return np.concatenate([dtheta, np.zeros(2, theta.dtype)])
+
+    def rescale(self, theta: np.ndarray, mean: float, std: float) -> np.ndarray:
+        """θ with μ, σ = mean, std and the last layer changed so that V(s) is what it was for every s."""
+        old_mean, old_std = float(theta[-2]), float(theta[-1])
+        theta = theta.copy()
+        weight, bias = _core.mlp_layers(theta[: self.mlp.num_params], self.mlp.sizes)[-1]
+        weight *= old_std / std
+        bias[...] = (old_mean - mean + old_std * bias) / std
+        theta[-2:] = mean, std
+        return theta
+
+
+def track_returns(critic: Critic, theta: np.ndarray, batch: Batch, comm=SERIAL) -> np.ndarray:
+    """With `scaled`: move μ and σ towards the moments of the batch's returns, V unchanged. -> θ (n,); the first batch sets them."""
+    if not critic.scaled:
+        return theta
+    n, centre, m2 = moments(batch.weight, batch.returns[:, None], comm)
+    mean = float(centre[0])
+    square = float(m2[0]) / max(n, 1.0) + mean**2
+    old_mean, old_std = float(theta[-2]), float(theta[-1])
+    if (old_mean, old_std) != (0.0, 1.0):
+        mean = old_mean + RATE * (mean - old_mean)
+        square = (1 - RATE) * (old_std**2 + old_mean**2) + RATE * square
+    return critic.rescale(theta, mean, max(float(np.sqrt(max(square - mean**2, 0.0))), 1e-4))
 
 
 def fit_critic(critic: Critic, theta, adam, batch: Batch, cfg, rng, comm=SERIAL):
@@ -47,7 +88,7 @@ def fit_critic(critic: Critic, theta, adam, batch: Batch, cfg, rng, comm=SERIAL)
     loss = 0.0
     for _ in range(cfg.critic_epochs):
         for rows in minibatches(len(batch), cfg.minibatch_size, rng):
-            w = share(batch.weight[rows], comm)
+            w = share(batch.weight[rows], comm) / critic.unit(theta) ** 2
             value, cache = critic.forward(theta, batch.obs[rows])
             loss, dvalue = value_loss(w, value, batch.returns[rows], comm)
             adam_step(theta, comm.sum(critic.vjp(theta, cache, dvalue)), adam, cfg.critic_lr)

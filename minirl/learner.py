@@ -44,7 +44,8 @@ class Learner:
         codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space)
         dim = codecs[0].dim
         self.nets = Networks(
-            Policy(codecs[1].family(), dim, config.hidden, config.activation), Critic(dim, config.hidden, config.activation)
+            Policy(codecs[1].family(), dim, config.hidden, config.activation),
+            Critic(dim, config.hidden, config.activation, config.normalize_value),
         )
         seeds = streams.stream_seeds(config.seed)
         self.state = self.algorithm.init(self.nets, config, streams.generator(seeds["init"]))

@@ -59,3 +59,15 @@ def test_learning_stops_and_goes_on():
     assert steps == [16, 32, 48, 64, 80]
     with pytest.raises(StopIteration):
         next(learner)
+
+
+@pytest.mark.parametrize("name", ["reinforce", "npg", "trpo", "ppo"])
+def test_learning_with_normalised_values_is_finite_and_moves_the_units(name):
+    cfg = algorithms.find(name).config(
+        env="Pendulum-v1", num_envs=3, num_steps=40, total_timesteps=360, normalize_value=True, normalize_reward=False
+    )
+    learner = Learner(name, make_envs("Pendulum-v1", 3), cfg)
+    *_, last = learner
+    assert last.number == 3 and np.isfinite(last.metrics["losses/value_loss"])
+    assert learner.state["critic"][-2] < -20 and learner.nets.critic.unit(learner.state["critic"]) > 1
+    assert last.metrics["losses/value_loss"] < 50  # in units of the returns' deviation, not in rewards squared

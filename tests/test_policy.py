@@ -1,11 +1,13 @@
 """φ(s) from θ with the state-independent log σ, the value function, and the products of both Jacobians."""
 
+import dataclasses
+
 import autograd
 import numpy as np
 import pytest
-from oracles import directional, gradient, plain_mlp, plain_phi, random_theta, relative_error, same_bits
+from oracles import directional, gradient, made_up_batch, plain_mlp, plain_phi, random_theta, relative_error, same_bits
 
-from minirl.critic import Critic
+from minirl.critic import Critic, track_returns
 from minirl.distributions import Categorical, DiagGaussian
 from minirl.losses import value_loss
 from minirl.policy import Policy
@@ -147,3 +149,41 @@ def test_clip_17_value_loss_is_the_mean_square_without_a_half(rng):  # [PPO-8]
     assert relative_error(dvalue, gradient(lambda v: value_loss(w, v, target)[0], value)) <= 1e-9
     assert value_loss(w, value.astype(np.float32), target)[1].dtype == np.float32
     assert value_loss(np.zeros(0), np.zeros(0), np.zeros(0))[0] == 0
+
+
+@pytest.mark.parametrize("n", [0, 1, 7])
+def test_a_scaled_critic_is_its_mlp_in_other_units(n, rng):
+    critic, plain = Critic(3, (5,), "tanh", scaled=True), Critic(3, (5,), "tanh")
+    theta = np.concatenate([random_theta(plain, rng), [2.0, 3.0]])
+    obs, dvalue = rng.standard_normal((n, 3)), rng.standard_normal(n)
+    value, cache = critic.forward(theta, obs)
+    np.testing.assert_allclose(value, 2 + 3 * plain.value(theta[:-2], obs), rtol=1e-12)
+    np.testing.assert_allclose(critic.value(theta, obs), value, rtol=1e-12)
+    g = critic.vjp(theta, cache, dvalue)
+    assert not g[-2:].any()
+    assert relative_error(g[:-2], gradient(lambda th: dvalue @ critic.forward(np.append(th, [2.0, 3.0]), obs)[0], theta[:-2])) < 1e-7
+
+
+def test_rescaling_changes_the_units_and_not_the_values(rng):
+    """PopArt: V(s) stays to rounding, whatever the new μ and σ; returns then have mean 0 and deviation 1 in the new units."""
+    critic = Critic(3, (5,), "tanh", scaled=True)
+    theta, obs = critic.init(rng, np.float64), rng.standard_normal((23, 3))
+    before = critic.value(theta, obs)
+    for mean, std in ((5.0, 3.0), (-200.0, 0.01), (0.0, 1e4)):
+        theta = critic.rescale(theta, mean, std)
+        assert (theta[-2], critic.unit(theta)) == (mean, std)
+        np.testing.assert_allclose(critic.value(theta, obs), before, rtol=1e-8, atol=1e-8)
+
+
+def test_the_first_batch_sets_the_units_and_later_ones_move_them(rng):
+    critic = Critic(3, (), "tanh", scaled=True)
+    theta = critic.init(rng, np.float64)
+    policy = Policy(Categorical(2), 3, (), "tanh")
+    batch = made_up_batch(policy, random_theta(policy, rng), 50, rng, returns=7 + 2 * rng.standard_normal(50))
+    theta = track_returns(critic, theta, batch)
+    np.testing.assert_allclose(theta[-2:], [batch.returns.mean(), batch.returns.std()], rtol=1e-12)
+    other = dataclasses.replace(batch, returns=batch.returns + 10)
+    moved = track_returns(critic, theta, other)
+    assert moved[-2] == pytest.approx(batch.returns.mean() + 0.2 * 10, rel=1e-12)
+    blend = np.concatenate([np.tile(batch.returns, 4), other.returns])  # 80 % of the old moments, 20 % of the new
+    assert moved[-1] == pytest.approx(blend.std(), rel=1e-12)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from minirl.config import AtLeastOne, Config, NonNegative, Positive
-from minirl.critic import fit_critic
+from minirl.critic import fit_critic, track_returns
 from minirl.errors import ConfigError
 from minirl.networks import Networks
 from minirl.optim import adam_init
@@ -99,7 +99,7 @@ def npg_step(policy, theta_old, batch, cfg, comm=SERIAL):
     with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: then it is refused
         theta = theta_old + step.astype(theta_old.dtype)
         phi, _ = policy.forward(theta, batch.obs, batch.mask)
-        kl = mean(share(batch.weight, comm), policy.dist.kl(phi_old, phi), comm)  # what a step costs, not its length  [KL-11, KL-14]
+        kl = mean(share(batch.weight, comm), policy.dist.kl(phi_old, phi), comm)  # [KL-11]
     if not (np.isfinite(theta).all() and np.isfinite(kl)):
         return theta_old, info | {"status": "non_finite", "kl": 0.0, "accepted": 0}
     return theta, info | {"kl": kl, "accepted": 1}
@@ -115,7 +115,8 @@ def init(nets: Networks, cfg: NPGConfig, rng: np.random.Generator) -> dict[str, 
 def update_with(step, nets: Networks, state, batch, cfg, rng, comm):
     """One update: `step` moves the policy, then the critic is fitted to the returns."""
     theta, info = step(nets.policy, state["policy"], batch, cfg, comm)
-    critic, adam, critic_info = fit_critic(nets.critic, state["critic"], state["adam"], batch, cfg, rng, comm)
+    critic = track_returns(nets.critic, state["critic"], batch, comm)
+    critic, adam, critic_info = fit_critic(nets.critic, critic, state["adam"], batch, cfg, rng, comm)
     phi = nets.policy.infer(theta, batch.obs, batch.mask)
     entropy = mean(share(batch.weight, comm), nets.policy.dist.entropy(phi), comm)
     return {"policy": theta, "critic": critic, "adam": adam}, metrics(info) | critic_info | {"losses/entropy": entropy}

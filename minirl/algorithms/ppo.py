@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from minirl.config import AtLeastOne, Config, NonNegative, Positive, Range
+from minirl.critic import track_returns
 from minirl.diagnostics import kl_estimates
 from minirl.errors import ConfigError, MinirlError, NonFiniteError
 from minirl.losses import adapt_kl_coef, adapt_lr, clipped_value_loss, policy_loss, value_loss
@@ -55,6 +56,8 @@ class PPOConfig(Config):
             raise ConfigError("adapt = 'lr': set anneal_lr to False, for both would move the step size")
         if self.dual_clip is not None and self.objective != "clip":
             raise ConfigError(f"dual_clip = {self.dual_clip!r}: it belongs to objective = 'clip'")
+        if self.clip_value is not None and self.normalize_value:
+            raise ConfigError(f"clip_value = {self.clip_value!r}: normalize_value changes the units that it is in, set one of them")
         if self.huber is not None and self.clip_value is not None:
             raise ConfigError(f"huber = {self.huber!r}: clip_value is a value loss of its own, set one of them")
 
@@ -71,7 +74,7 @@ def minibatch_gradient(nets: Networks, theta, batch, rows, logp_old, cfg, comm=S
     loss_pi, dphi, ratio = policy_loss(policy.dist, phi, batch.action[rows], logp_old[rows], batch.adv[rows], w, cfg, comm, old, kl_coef)
     value, cache_v = critic.forward(theta_v, obs)
     if cfg.clip_value is None:
-        loss_v, dvalue = value_loss(w, value, target, comm, cfg.huber)  # [PPO-8]
+        loss_v, dvalue = value_loss(w / critic.unit(theta_v) ** 2, value, target, comm, cfg.huber)  # [PPO-8]
     else:
         loss_v, dvalue = clipped_value_loss(w, value, batch.value[rows], target, cfg.clip_value, comm)
 
@@ -155,7 +158,8 @@ def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 
     lr = state["lr"] if cfg.adapt == "lr" else cfg.lr * (1 - progress if cfg.anneal_lr else 1)
     kl_coef = state["kl_coef"] if cfg.adapt == "kl_coef" else cfg.kl_coef
     n = nets.policy.num_params
-    theta_old = np.concatenate([state["policy"], state["critic"]])
+    critic = track_returns(nets.critic, state["critic"], batch, comm)
+    theta_old = np.concatenate([state["policy"], critic])
     theta, adam, info = ppo_step(nets, theta_old, state["adam"], batch, cfg, lr, rng, comm, kl_coef)
     if not (np.isfinite(theta).all() and np.isfinite(adam["v"]).all()):
         raise NonFiniteError("a parameter or its moment in Adam", "lower lr or max_grad_norm")

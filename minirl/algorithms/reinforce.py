@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from minirl.config import AtLeastOne, Config, NonNegative, Positive
-from minirl.critic import fit_critic
+from minirl.critic import fit_critic, track_returns
 from minirl.errors import NonFiniteError
 from minirl.networks import Networks
 from minirl.optim import adam_init, adam_step, ascent_step, copy_adam
@@ -74,7 +74,8 @@ def update(nets: Networks, state, batch, cfg: ReinforceConfig, rng, progress: fl
     """state, batch -> new state, info; nothing is changed in place."""
     policy = nets.policy
     theta, policy_adam, info = reinforce_step(policy, state["policy"], state["policy_adam"], batch, cfg, comm)
-    critic, adam, critic_info = fit_critic(nets.critic, state["critic"], state["adam"], batch, cfg, rng, comm)
+    critic = track_returns(nets.critic, state["critic"], batch, comm)
+    critic, adam, critic_info = fit_critic(nets.critic, critic, state["adam"], batch, cfg, rng, comm)
     w = share(batch.weight, comm)
     phi_old, phi = policy.infer(state["policy"], batch.obs, batch.mask), policy.infer(theta, batch.obs, batch.mask)
     measured = {

@@ -65,7 +65,7 @@ def accepts(gain, kl_mean, kl_max, batch, cfg, comm=SERIAL) -> bool:
     if cfg.form == "bound":
         return gain - bound_coef(batch, cfg, comm) * kl_max > 0  # [SUR-7, SUR-8]
     kl = kl_mean if cfg.kl == "mean" else kl_max
-    return kl <= cfg.delta and gain > 0  # Form 1 [TR-1], or for every visited state                                    [TR-13]
+    return kl <= cfg.delta and gain > 0  # Form 1 [TR-1, TR-11], or for every visited state                             [TR-13]
 
 
 def bound_coef(batch, cfg, comm=SERIAL) -> float:
