@@ -3,6 +3,7 @@
     python benches/learning.py cartpole                    seeds 0-9, on which the defaults were chosen
     python benches/learning.py cartpole --seeds 100-109    seeds that nobody had looked at, run once
     python benches/learning.py pendulum halfcheetah
+    python benches/learning.py methods-cartpole methods-pendulum       every method, 200 000 transitions
 
 A row per seed: mean return of the episodes that ended in the first and last tenth of the training, and of 20 greedy episodes after it.
 """
@@ -19,26 +20,41 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 
-STUDIES = {  # environment, algorithms, seeds, transitions, bar on the greedy evaluation
-    "cartpole": ("CartPole-v1", ("ppo", "trpo"), range(10), 100_000, 475.0),
-    "pendulum": ("Pendulum-v1", ("ppo", "trpo"), range(5), 100_000, None),
-    "halfcheetah": ("HalfCheetah-v5", ("ppo", "trpo"), range(3), 200_000, None),
+DEFAULTS = [("ppo", {}), ("trpo", {})]
+METHODS = [
+    ("reinforce", {"lr": 3e-3}),
+    ("reinforce", {"lr": 3e-3, "advantage": "gae"}),
+    ("npg", {}),
+    ("trpo", {}),
+    ("trpo", {"kl": "max", "shrink": 0.8}),
+    ("trpo", {"form": "penalty"}),
+    ("ppo", {}),
+    ("ppo", {"objective": "kl"}),
+    ("ppo", {"objective": "kl", "adapt": "kl_coef"}),
+    ("ppo", {"adapt": "lr", "anneal_lr": False, "dead_band": 1.5}),
+]
+STUDIES = {  # environment, (algorithm, changed fields), seeds, transitions, bar on the greedy evaluation
+    "cartpole": ("CartPole-v1", DEFAULTS, range(10), 100_000, 475.0),
+    "pendulum": ("Pendulum-v1", DEFAULTS, range(5), 100_000, None),
+    "halfcheetah": ("HalfCheetah-v5", DEFAULTS, range(3), 200_000, None),
+    "methods-cartpole": ("CartPole-v1", METHODS, range(10), 200_000, 400.0),
+    "methods-pendulum": ("Pendulum-v1", METHODS, range(3), 200_000, None),
 }
 RESULTS = Path(__file__).parent / "results"
 
 
-def train(job: tuple[str, str, int, int]) -> dict[str, object]:
-    """One seed, default configuration."""
+def train(job: tuple[str, dict, str, int, int]) -> dict[str, object]:
+    """One seed; `fields` are the only ones that are not the defaults."""
     import minirl
 
-    algorithm, env, seed, steps = job
-    result = minirl.train(algorithm, env, seed=seed, total_timesteps=steps)
+    algorithm, fields, env, seed, steps = job
+    result = minirl.train(algorithm, env, seed=seed, total_timesteps=steps, **fields)
     episodes = [(update.global_step, update.metrics["charts/episodic_return"]) for update in result.history]
     first = [r for step, r in episodes if step <= steps / 10 and np.isfinite(r)]
     last = [r for step, r in episodes if step > 0.9 * steps and np.isfinite(r)]
     greedy = minirl.evaluate(result.policy, env, episodes=20, seed=seed)
     return {
-        "algorithm": algorithm,
+        "algorithm": " ".join([algorithm, *(f"{name}={value}" for name, value in fields.items())]),
         "env": env,
         "seed": seed,
         "total_timesteps": steps,
@@ -57,28 +73,28 @@ def main() -> None:
     args = parser.parse_args()
 
     for study in args.studies:
-        env, algorithms, seeds, steps, bar = STUDIES[study]
+        env, methods, seeds, steps, bar = STUDIES[study]
         if args.seeds:
             low, high = args.seeds.split("-")
             seeds = range(int(low), int(high) + 1)
-        jobs = [(algorithm, env, seed, steps) for algorithm in algorithms for seed in seeds]
+        jobs = [(algorithm, fields, env, seed, steps) for algorithm, fields in methods for seed in seeds]
         with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
             rows = pool.map(train, jobs, chunksize=1)
-        report(study, rows, algorithms, bar)
+        report(study, rows, bar)
         save(study, seeds, rows)
 
 
-def report(study: str, rows: list[dict], algorithms: tuple[str, ...], bar: float | None) -> None:
-    for algorithm in algorithms:
+def report(study: str, rows: list[dict], bar: float | None) -> None:
+    for algorithm in dict.fromkeys(row["algorithm"] for row in rows):
         mine = [row for row in rows if row["algorithm"] == algorithm]
         for row in mine:
             print(
-                f"{algorithm:5} {row['env']} seed {row['seed']:3}  first tenth {row['first_tenth']:8.1f}  "
+                f"{algorithm} {row['env']} seed {row['seed']:3}  first tenth {row['first_tenth']:8.1f}  "
                 f"last tenth {row['last_tenth']:8.1f}  greedy {row['greedy_mean']:8.1f} ± {row['greedy_std']:.1f}"
             )
         greedy = np.array([row["greedy_mean"] for row in mine])
         passed = f", {int((greedy >= bar).sum())} of {len(greedy)} at {bar:g} or more" if bar is not None else ""
-        print(f"{algorithm:5} {study}: greedy mean {greedy.mean():.1f}, min {greedy.min():.1f}{passed}\n")
+        print(f"{algorithm}, {study}: greedy mean {greedy.mean():.1f}, min {greedy.min():.1f}{passed}\n")
 
 
 def save(study: str, seeds: range, rows: list[dict]) -> None:

@@ -23,6 +23,9 @@ USAGE = """usage: minirl COMMAND [flags]
   eval RUN          play a trained policy         minirl eval runs/CartPole-v1-trpo-0-1
   plot RUN ...      draw learning curves          minirl plot runs/* --out curves.png
   list              algorithms, environments      minirl list --envs cart
+  equations TAG     what computes an equation     minirl equations TR-9
+  demo              one step, TRPO and PPO        minirl demo
+  figures           the documents' figures        minirl figures --out figures
 
 `minirl COMMAND --help` shows the flags of a command, `minirl --version` the version."""
 

@@ -11,14 +11,15 @@ from typing import Annotated, Any
 
 import gymnasium
 
-from minirl import api
+from minirl import api, equations, equations_page
 from minirl import plot as plotting
 from minirl.algorithms import ALGORITHMS
 from minirl.command_train import summary
 from minirl.config import AtLeastOne, NonNegative, check_ranges
-from minirl.console import say
-from minirl.errors import UserError
+from minirl.console import say, width
+from minirl.errors import FileError, UserError
 from minirl.evaluation import Evaluation
+from minirl.theory import demo, figures
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,26 @@ class List:
     """List the algorithms, or gymnasium's environments."""
 
     envs: tuple[str, ...] | None = None  # list environments, those whose id contains each of these words
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Look up the equations of the documents: formula, lines of code, tests, measured error, remarks."""
+
+    words: tuple[str, ...]  # tags (TR-9) or words to search for; none lists all
+    markdown: bool = False  # print the whole index as the page docs/equations.md
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Show one proposed step as TRPO and PPO see it: the worked numbers of the documents, computed here."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Draw the documents' three figures from the library's own computations."""
+
+    out: Path = Path("figures")  # directory for fig-1.png, fig-2.png and fig-3.png
 
 
 def evaluate(flags: Eval) -> int:
@@ -83,4 +104,35 @@ def list_all(flags: List) -> int:
     return 0
 
 
-COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {"eval": (Eval, evaluate), "plot": (Plot, plot), "list": (List, list_all)}
+def show_equations(flags: Equations) -> int:
+    for line in equations_page.page(equations.load()) if flags.markdown else equations.main_lines(flags.words, width()):
+        say(line)
+    return 0
+
+
+def demonstrate(_flags: Demo) -> int:
+    for line in demo.lines():
+        say(line)
+    return 0
+
+
+def draw_figures(flags: Figures) -> int:
+    try:
+        drawn = figures.draw_all(flags.out)
+    except ModuleNotFoundError as why:
+        raise UserError('drawing needs matplotlib: pip install ".[plot]"') from why
+    except OSError as why:
+        raise FileError(f"--out {flags.out}: {why.strerror or why}") from why
+    for path in drawn:
+        say(f"drawn: {path}")
+    return 0
+
+
+COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
+    "eval": (Eval, evaluate),
+    "plot": (Plot, plot),
+    "list": (List, list_all),
+    "equations": (Equations, show_equations),
+    "demo": (Demo, demonstrate),
+    "figures": (Figures, draw_figures),
+}

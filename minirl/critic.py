@@ -12,7 +12,6 @@ from minirl.optim import adam_step, copy_adam
 from minirl.reduce import SERIAL, explained_variance, moments, share
 from minirl.rollout import Batch, minibatches
 
-
 RATE = 0.2  # share of the newest batch in the moments that a scaled critic keeps
 
 

@@ -67,7 +67,7 @@ def adapt_kl_coef(kl_coef: float, kl: float, target: float) -> float:
     if kl < target / 1.5:
         kl_coef = kl_coef / 2  # [PPO-5]
     elif kl > 1.5 * target:
-        kl_coef = 2 * kl_coef
+        kl_coef = 2 * kl_coef  # [PPO-5]
     return min(max(kl_coef, KL_COEF_RANGE[0]), KL_COEF_RANGE[1])
 
 
@@ -76,5 +76,5 @@ def adapt_lr(lr: float, kl: float, target: float, band: float, configured: float
     if kl > target * band:
         lr = lr / 2  # [PPO-6]
     elif kl < target / band:
-        lr = 2 * lr
+        lr = 2 * lr  # [PPO-6]
     return min(max(lr, LR_RANGE[0] * configured), LR_RANGE[1] * configured)

@@ -10,6 +10,11 @@ from minirl.mlp import MLP
 HEAD_GAIN = 0.01  # a small last layer: the first policy is near uniform (or near mean 0) in every state
 
 
+def masked(phi: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """φ with −∞ as the logit of each action that is not allowed: its probability, entropy, KL, Fisher and gradient are 0 by themselves."""
+    return phi if mask is None else np.where(mask, phi, phi.dtype.type(-np.inf))
+
+
 class Policy:
     """π_θ(a|s) = family(φ), φ (N, P) = [MLP(s), free parameters]; θ (n,) = [θ of the MLP, free parameters].
 
@@ -37,16 +42,16 @@ class Policy:
         phi[:, y.shape[1] :] = free
         return phi
 
-    def forward(self, theta: np.ndarray, obs: np.ndarray) -> tuple[np.ndarray, Any]:
-        """obs (N, D) -> φ (N, P) and the cache that vjp and jvp take."""
+    def forward(self, theta: np.ndarray, obs: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
+        """obs (N, D), mask (N, P) -> φ (N, P) and the cache that vjp and jvp take."""
         weights, free = self._split(theta)
         y, cache = self.mlp.forward(weights, obs)
-        return self._phi(y, free), cache
+        return masked(self._phi(y, free), mask), cache
 
-    def infer(self, theta: np.ndarray, obs: np.ndarray) -> np.ndarray:
+    def infer(self, theta: np.ndarray, obs: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """φ (N, P) alone, for acting."""
         weights, free = self._split(theta)
-        return self._phi(self.mlp.infer(weights, obs), free)
+        return masked(self._phi(self.mlp.infer(weights, obs), free), mask)
 
     def vjp(self, theta: np.ndarray, cache: Any, dphi: np.ndarray) -> np.ndarray:
         """Jᵀ dφ: (N, P) -> (n,), summed over the samples; a free parameter collects its column."""

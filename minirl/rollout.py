@@ -116,6 +116,7 @@ def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, normalizer: 
         value=value.reshape(-1)[keep],
         weight=weight,
         trajectories=int((rollout.cut & rollout.valid).sum()) + int((rollout.valid & ~rollout.cut)[-1:].sum()),
+        mask=rollout.mask.reshape(len(obs), -1)[keep] if rollout.mask is not None else None,
     )
 
 

@@ -1,18 +1,17 @@
 """What the tests hold the library against: differences, automatic differentiation of a plain re-statement, exact expectations.
 
-The re-statement below is written from the textbook, without any of the library's precautions against overflow; `autograd`
-differentiates it. A family enters the suites by one row in PLAIN.
+The re-statement is written from the textbook, without any of the library's precautions against overflow; `autograd` differentiates
+it. That of the distributions stands in plain_families.py.
 """
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise, product
 
 import autograd
 import autograd.numpy as anp
 import numpy as np
+from plain_families import PLAIN
 
 from minirl.rollout import Batch
 
@@ -88,62 +87,7 @@ def hessian(f, x, h=3e-4):
     return out
 
 
-# -------------------------------------------------------------------------------------- the textbook, for autograd
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A family as the textbook has it: log π(a|φ), H(φ), KL(old‖new), each (N,) and differentiable by autograd.
-
-    `outcomes(φ row)` gives actions and probabilities whose weighted sum is the expectation: all actions of a discrete family,
-    Gauss–Hermite nodes of a continuous one (exact for polynomials in a up to degree 5: score products, log-ratios).
-    """
-
-    log_prob: Callable
-    entropy: Callable
-    kl: Callable
-    outcomes: Callable
-
-
-def _softmax(phi):
-    return anp.exp(phi) / anp.sum(anp.exp(phi), axis=1, keepdims=True)
-
-
-def _std(phi):
-    return anp.exp(phi[:, phi.shape[1] // 2 :])
-
-
-def _mean(phi):
-    return phi[:, : phi.shape[1] // 2]
-
-
-def _hermite(phi):
-    node, weight = np.polynomial.hermite_e.hermegauss(3)
-    d = len(phi) // 2
-    z = np.array(list(product(node, repeat=d)))
-    p = np.array([np.prod(w) for w in product(weight / weight.sum(), repeat=d)])
-    return phi[:d] + np.exp(phi[d:]) * z, p
-
-
-PLAIN = {
-    "categorical": Plain(
-        log_prob=lambda phi, a: anp.log(anp.sum(_softmax(phi) * np.eye(phi.shape[1])[a], axis=1)),
-        entropy=lambda phi: -anp.sum(_softmax(phi) * anp.log(_softmax(phi)), axis=1),
-        kl=lambda old, new: anp.sum(_softmax(old) * anp.log(_softmax(old) / _softmax(new)), axis=1),
-        outcomes=lambda phi: (np.arange(len(phi)), np.exp(phi) / np.exp(phi).sum()),
-    ),
-    "diag_gaussian": Plain(
-        log_prob=lambda phi, a: -0.5 * anp.sum((a - _mean(phi)) ** 2 / _std(phi) ** 2 + anp.log(2 * np.pi * _std(phi) ** 2), axis=1),
-        entropy=lambda phi: 0.5 * anp.sum(anp.log(2 * np.pi * np.e * _std(phi) ** 2), axis=1),
-        kl=lambda old, new: (
-            0.5
-            * anp.sum(
-                anp.log(_std(new) ** 2 / _std(old) ** 2) + (_std(old) ** 2 + (_mean(old) - _mean(new)) ** 2) / _std(new) ** 2 - 1, axis=1
-            )
-        ),
-        outcomes=_hermite,
-    ),
-}
+# ----------------------------------------------------------------------------------------------- policies, for autograd
 
 
 def plain_mlp(theta, x, sizes, activation):

@@ -25,6 +25,7 @@ FLOORS = [
         "reduce",
         "solvers",
         "spaces",
+        "special",
         "streams",
         "tagscan",
         "tensors",

@@ -21,7 +21,7 @@ from minirl.errors import EnvError, NonFiniteError, SpaceError
 from minirl.evaluation import evaluate
 from minirl.learner import Learner
 from minirl.metrics import row_of
-from minirl.rollout import Rollout, evaluate_states
+from minirl.rollout import evaluate_states
 from minirl.spaces import action_codec, obs_codec
 
 NEXT_STEP, SAME_STEP, DISABLED = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED
@@ -47,7 +47,7 @@ def identity(obs):
 
 def transitions(rollouts, b):
     """The real transitions (s, a, r, s', terminated, truncated) of environment b, in order."""
-    names = [n for n in Rollout.__dataclass_fields__ if n != "valid"]
+    names = [n for n, field in vars(rollouts[0]).items() if n != "valid" and field is not None]
     return [tuple(getattr(r, n)[t, b].tobytes() for n in names) for r in rollouts for t in np.flatnonzero(r.valid[:, b])]
 
 

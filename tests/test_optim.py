@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from oracles import on_ranks, relative_error, same_bits
 
-from minirl.optim import ADAM_EPS, adam_init, adam_step, clip_by_global_norm
+from minirl.optim import ADAM_EPS, adam_init, adam_step, ascent_step, clip_by_global_norm
 from minirl.reduce import SERIAL, explained_variance, mean, moments, share, standardize_adv
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
@@ -57,6 +57,14 @@ def test_scaling_inside_adam_is_scaling_the_gradient(n, dtype, rng):
         adam_step(thetas[1], grad * dtype(0.25), states[1], 0.01)
         assert same_bits(grad, kept)
     assert same_bits(thetas[0], thetas[1]) and same_bits(states[0], states[1])
+
+
+@dtypes
+def test_pg_12_plain_ascent_moves_against_the_loss_by_lr_times_the_scaled_gradient(dtype):
+    theta, grad = np.array([1.0, -2.0, 4.0], dtype), np.array([8.0, 0.0, -16.0], dtype)
+    ascent_step(theta, grad, 0.5, scale=0.25)  # powers of two: exact
+    np.testing.assert_array_equal(theta, [0.0, -2.0, 6.0])
+    assert theta.dtype == dtype
 
 
 def test_adam_finds_the_minimum_of_a_badly_scaled_bowl():

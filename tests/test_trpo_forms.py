@@ -51,6 +51,16 @@ def test_tr_13_kl_12_the_mean_constraint_does_not_bound_every_state(dist, rng):
 
 
 @both_families
+def test_tr_13_tr_3_the_first_try_brings_the_worst_states_model_to_delta(dist, rng):
+    """½ ΔθᵀF_nΔθ = δ in the state where it is largest, F_n dense from enumerated scores of that state alone.          [TR-13, TR-3]"""
+    policy, theta, batch = next(problems(dist, rng, 1, n=13))
+    step, _, info = natural_step(policy, theta, batch, config())
+    step = first_length(policy, theta, batch, step, info["predicted_gain"], config(kl="max")) * step
+    model = [0.5 * step @ dense_fisher(policy, theta, s[None]) @ step for s in batch.obs]
+    assert max(model) == pytest.approx(0.01, rel=1e-9)
+
+
+@both_families
 def test_tr_12_the_penalised_step_maximises_its_quadratic_model(dist, rng):
     """First try: Δθ = F⁻¹g/β, where gᵀΔθ − (β/2) ΔθᵀFΔθ has gradient 0; dense F from enumerated scores.                     [TR-12]"""
     policy, theta, batch = next(problems(dist, rng, 1, n=61))

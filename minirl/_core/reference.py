@@ -35,7 +35,7 @@ def gae(reward, value, next_value, terminated, cut, gamma, lam):
     adv = np.empty_like(td)
     running = np.zeros(td.shape[1])
     for t in range(len(td) - 1, -1, -1):
-        running = td[t] + gamma * lam * np.where(cut[t], 0.0, running)  # [GAE-2]
+        running = td[t] + gamma * lam * np.where(cut[t], 0.0, running)  # [GAE-2]; λ = 0: [GAE-3], λ = 1: [GAE-4]
         adv[t] = running
     return adv
 
@@ -114,7 +114,7 @@ def categorical_kl(phi_old, phi_new):
     logp, logq = categorical_log_softmax(phi_old), categorical_log_softmax(phi_new)
     p = np.exp(logp)
     gap = np.subtract(logp, logq, out=np.zeros_like(logp), where=p > 0)
-    return np.maximum((p * gap).sum(axis=1), 0)  # [KL-1]
+    return np.maximum((p * gap).sum(axis=1), 0)  # [KL-1, KL-5]
 
 
 def categorical_dkl(phi_old, phi_new):
@@ -185,7 +185,7 @@ def gaussian_kl(phi_old, phi_new):
     mean2, log_std2, _ = gaussian_split(phi_new)
     widen = log_std2 - log_std1
     z = (mean1 - mean2) * np.exp(-log_std2)
-    kl = (widen + 0.5 * np.expm1(-2 * widen) + 0.5 * z * z).sum(axis=1)  # [KL-7], summed over dimensions [KL-4]
+    kl = (widen + 0.5 * np.expm1(-2 * widen) + 0.5 * z * z).sum(axis=1)  # [KL-2, KL-7], summed over dimensions [KL-4]
     return np.maximum(kl, 0)
 
 

@@ -34,7 +34,7 @@ def shrunk(p_old: float, p_new: float, delta: float = DELTA) -> tuple[int, float
 def lines() -> Iterator[str]:
     """The demonstration, line by line; the tags are those of `minirl equations`."""
     yield f"One state, two actions; the old policy goes left with p = 0.2. PPO clips at ε = {CLIP}, TRPO trusts mean KL ≤ δ = {DELTA}."
-    for tag, p in (("EX-1", 0.6), ("EX-2", 0.25)):
+    for tag, p in (("EX-1", 0.6), ("EX-2", 0.25)):  # [EX-1, EX-2]
         ratio, kl = p / 0.2, bernoulli_kl(0.2, p)
         halvings, accepted, accepted_kl = shrunk(0.2, p)
         verdict = "accepts it" if kl <= DELTA else f"halves the step {halvings} times: p = {accepted:.4f}, KL = {accepted_kl:.4f}"

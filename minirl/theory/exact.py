@@ -56,7 +56,7 @@ def improve(mdp: MDP, step, cfg, theta: np.ndarray, iterations: int) -> tuple[np
     """Iterate `step` (npg_step, trpo_step, …) with exact expectations: θ (n,) after the last one, and J before each and at the end."""
     policy, returns = tabular_policy(mdp), []
     for _ in range(iterations):
-        returns.append(solve(mdp, probabilities(policy, theta, np.eye(mdp.shape[0]))).j)
+        returns.append(float(solve(mdp, probabilities(policy, theta, np.eye(mdp.shape[0]))).j))
         theta, _ = step(policy, theta, exact_batch(mdp, policy, theta), cfg)
-    returns.append(solve(mdp, probabilities(policy, theta, np.eye(mdp.shape[0]))).j)
+    returns.append(float(solve(mdp, probabilities(policy, theta, np.eye(mdp.shape[0]))).j))
     return theta, returns

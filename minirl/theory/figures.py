@@ -12,7 +12,8 @@ import numpy as np
 from minirl.algorithms.npg import natural_step
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.losses import clipped_surrogate
-from minirl.theory.bounds import surrogate, tabular_kl
+from minirl.theory.bounds import surrogate
+from minirl.theory.divergences import tabular_kl
 from minirl.theory.exact import exact_batch, linear_policy, pack, probabilities
 from minirl.theory.mdp import random_mdp, solve
 
@@ -44,7 +45,7 @@ def along_the_step(seed: int = 228, reach: float = 10.0) -> Slice:
 
     pi = probabilities(policy, theta, features)
     exact = solve(mdp, pi)
-    t = np.linspace(-0.3 * reach, reach, 301)
+    t = np.arange(-60, 201) * (reach / 200)  # holds 0 itself: θ_old
     moved = [probabilities(policy, theta + s * step, features) for s in t]
     return Slice(
         t=t,
@@ -60,7 +61,7 @@ def draw_tangent(ax, s: Slice) -> None:
     """J(θ) and its first-order approximation at θ_old: the same value and slope there, and nowhere else.                 [FIG-1]"""
     ax.plot(s.t, s.j, color=BLUE, lw=2.2, label=r"$J(\theta)$, exact")
     ax.plot(s.t, s.tangent, color=ORANGE, lw=1.6, ls="--", label=r"$J(\theta_{old}) + g^T\Delta\theta$")
-    ax.plot(0, s.j[np.abs(s.t).argmin()], "o", color="black", ms=6, label=r"$\theta_{old}$")
+    ax.plot(0, s.j[s.t == 0], "o", color="black", ms=6, label=r"$\theta_{old}$")
     ax.set_ylim(s.j.min() - 0.3 * np.ptp(s.j), s.j.max() + 0.5 * np.ptp(s.j))
     ax.set_title("The gradient is true locally [FIG-1]")
 
@@ -71,7 +72,7 @@ def draw_trust_region(ax, s: Slice) -> None:
     ax.axvspan(s.t[inside].min(), s.t[inside].max(), color=GREEN, alpha=0.15, label=rf"mean KL $\leq \delta$ = {CONFIG.delta:g}")
     ax.plot(s.t, s.j, color=BLUE, lw=2.2, label=r"$J(\theta)$, exact")
     ax.plot(s.t, s.surrogate, color=ORANGE, lw=1.6, ls="--", label=r"surrogate $L(\theta)$")
-    ax.plot(0, np.interp(0, s.t, s.j), "o", color="black", ms=6, label=r"$\theta_{old}$")
+    ax.plot(0, s.j[s.t == 0], "o", color="black", ms=6, label=r"$\theta_{old}$")
     ax.plot(s.accepted, np.interp(s.accepted, s.t, s.j), "*", color=GREEN, ms=15, label=r"accepted, $\theta^*_{TRPO}$")
     ax.set_title("A step that stays where the surrogate holds [FIG-2]")
 

@@ -52,7 +52,7 @@ def rung_gradients(mdp: MDP, theta: np.ndarray, paths: Trajectories, rung: str, 
     weights = rung_weights(mdp, pi, paths, rung)
     if discounted and rung != "trajectory":
         weights = weights * mdp.gamma ** np.arange(weights.shape[1])
-    return np.einsum("mt,mtsk->msk", weights, score(pi, paths.states[:, :-1], paths.actions))
+    return np.einsum("mt,mtsk->msk", weights, score(pi, paths.states[:, :-1], paths.actions))  # Σ_t ∇log π w_t  [PG-4]
 
 
 def mean_and_variance(mdp: MDP, theta: np.ndarray, horizon: int, rung: str, discounted: bool = True) -> tuple[np.ndarray, float]:
@@ -60,7 +60,7 @@ def mean_and_variance(mdp: MDP, theta: np.ndarray, horizon: int, rung: str, disc
     paths = trajectories(mdp, horizon)
     prob = trajectory_prob(paths, softmax_policy(theta))
     grads = rung_gradients(mdp, theta, paths, rung, discounted)
-    mean = np.einsum("m,msk->sk", prob, grads)
+    mean = np.einsum("m,msk->sk", prob, grads)  # Σ_τ P ∇log P R  [PG-3]
     return mean, float(np.einsum("m,msk->", prob, (grads - mean) ** 2))
 
 
@@ -69,3 +69,13 @@ def exact_gradient(mdp: MDP, theta: np.ndarray) -> np.ndarray:
     pi = softmax_policy(theta)
     exact = solve(mdp, pi)
     return exact.rho[:, None] * pi * exact.adv  # [PG-10]: Σ_a π(a) (1[k=a] − π_k) A(a) = π_k A(k), for Σ π A = 0
+
+
+def gae_bias(mdp: MDP, pi: np.ndarray, error: np.ndarray, lam: float) -> np.ndarray:
+    """E[Â^GAE | s, a] − A(s,a) (S, K) when the critic is V + error: −e(s) + γ(1−λ) E[Σ_l (γλ)^l e(s_{l+1})].        [GAE-2]
+
+    Of Σ_l (γλ)^l δ_l each e(s_{l+1}) is left with γ(γλ)^l − (γλ)^{l+1}. At λ = 1 all that remains is −e(s), which no gradient sees.
+    """
+    p_pi = np.einsum("sk,skt->st", pi, mdp.p)
+    later = np.linalg.solve(np.eye(len(p_pi)) - mdp.gamma * lam * p_pi, error)  # Σ_l (γλ)^l P^l e
+    return mdp.gamma * (1 - lam) * mdp.p @ later - error[:, None]  # [GAE-2]

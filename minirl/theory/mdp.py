@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MDP:
-    """p(s'|s,a) (S, K, S), expected reward r(s,a) (S, K), p(s₀) (S,), discount γ."""
+    """p(s'|s,a) (S, K, S), expected reward r(s,a) (S, K), p(s₀) (S,), discount γ. Leading axes, if any, are a batch of problems."""
 
     p: np.ndarray
     r: np.ndarray
@@ -19,17 +19,17 @@ class MDP:
     @property
     def shape(self) -> tuple[int, int]:
         """S states, K actions."""
-        return self.r.shape[0], self.r.shape[1]
+        return self.r.shape[-2], self.r.shape[-1]
 
 
 class Solution(NamedTuple):
-    """What a policy is worth: V (S,), Q and A (S, K), ρ (S,) unnormalised discounted visits, J."""
+    """What a policy is worth: V (S,), Q and A (S, K), ρ (S,) unnormalised discounted visits, J (); of a batch with its leading axes."""
 
     v: np.ndarray
     q: np.ndarray
     adv: np.ndarray
     rho: np.ndarray
-    j: float
+    j: np.ndarray
 
 
 class Trajectories(NamedTuple):
@@ -49,21 +49,22 @@ def random_mdp(rng: np.random.Generator, num_states: int, num_actions: int, gamm
 
 def softmax_policy(theta: np.ndarray) -> np.ndarray:
     """π(a|s) = softmax of θ (S, K) along the actions."""
-    e = np.exp(theta - theta.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    e = np.exp(theta - theta.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
 
 
 def solve(mdp: MDP, pi: np.ndarray) -> Solution:
-    """The linear systems of a policy π (S, K).
+    """The linear systems of a policy π (S, K), or of a batch of them (…, S, K).
 
     V = (I − γP_π)⁻¹ r_π,   Q = r + γ p V,   A = Q − V [PG-9],   ρ = (I − γP_πᵀ)⁻¹ p(s₀) [SUR-6],   J = p(s₀)ᵀV [PG-1]
     """
-    p_pi = np.einsum("sk,skt->st", pi, mdp.p)
-    system = np.eye(len(p_pi)) - mdp.gamma * p_pi
-    v = np.linalg.solve(system, (pi * mdp.r).sum(axis=1))
-    q = mdp.r + mdp.gamma * mdp.p @ v
-    rho = np.linalg.solve(system.T, mdp.start)  # [SUR-6]
-    return Solution(v, q, q - v[:, None], rho, float(mdp.start @ v))  # [PG-9]
+    p_pi = np.einsum("...sk,...skt->...st", pi, mdp.p)
+    system = np.eye(p_pi.shape[-1]) - mdp.gamma * p_pi
+    v = np.linalg.solve(system, (pi * mdp.r).sum(axis=-1)[..., None])[..., 0]
+    q = mdp.r + mdp.gamma * np.einsum("...skt,...t->...sk", mdp.p, v)
+    start = np.broadcast_to(mdp.start, v.shape)
+    rho = np.linalg.solve(np.swapaxes(system, -1, -2), start[..., None])[..., 0]  # [SUR-6]
+    return Solution(v, q, q - v[..., None], rho, (start * v).sum(axis=-1))  # [PG-9, PG-1]
 
 
 def trajectories(mdp: MDP, horizon: int) -> Trajectories:
@@ -74,6 +75,21 @@ def trajectories(mdp: MDP, horizon: int) -> Trajectories:
     states, actions = np.repeat(states, len(actions), axis=0), np.tile(actions, (len(states), 1))
     steps = mdp.p[states[:, :-1], actions, states[:, 1:]]
     return Trajectories(states, actions, mdp.start[states[:, 0]] * steps.prod(axis=1), mdp.r[states[:, :-1], actions])
+
+
+def sample_trajectories(mdp: MDP, pi: np.ndarray, horizon: int, episodes: int, rng: np.random.Generator) -> Trajectories:
+    """M = `episodes` paths of H steps, drawn step by step; where `trajectories` has the dynamics' probability these have 1/M."""
+    states, actions = np.empty((episodes, horizon + 1), int), np.empty((episodes, horizon), int)
+
+    def draw(prob: np.ndarray) -> np.ndarray:
+        """One outcome per row of probabilities (M, n)."""
+        return np.minimum((rng.random((episodes, 1)) > prob.cumsum(axis=1)).sum(axis=1), prob.shape[1] - 1)
+
+    states[:, 0] = draw(np.broadcast_to(mdp.start, (episodes, len(mdp.start))))
+    for t in range(horizon):
+        actions[:, t] = draw(pi[states[:, t]])
+        states[:, t + 1] = draw(mdp.p[states[:, t], actions[:, t]])
+    return Trajectories(states, actions, np.full(episodes, 1 / episodes), mdp.r[states[:, :-1], actions])
 
 
 def trajectory_prob(paths: Trajectories, pi: np.ndarray) -> np.ndarray:

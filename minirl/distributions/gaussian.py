@@ -1,0 +1,56 @@
+"""Independent Gaussians, their log σ one parameter per dimension or one output of the network."""
+
+import numpy as np
+
+from minirl import _core
+
+
+class DiagGaussian:
+    """d independent Gaussians, φ = [μ (d), log σ (d)]; log σ does not depend on the state."""
+
+    name = "diag_gaussian"
+    action_dtype = np.float64
+
+    def __init__(self, dim: int):
+        self.dim = int(dim)
+        self.num_params = 2 * self.dim
+        self.num_free = self.dim
+        self.action_shape: tuple[int, ...] = (self.dim,)
+
+    def start(self, log_std):
+        """μ = 0, log σ as given (2d,)."""
+        return np.repeat([0.0, log_std], self.dim)
+
+    def noise(self, rng, n):
+        """Standard normal z (n, d)."""
+        return rng.standard_normal((n, self.dim))
+
+    def from_noise(self, phi, noise):
+        """a = μ + σ z."""
+        return _core.gaussian_sample(phi, noise)
+
+    def sample(self, phi, rng):
+        """Draw one action per row: (N, P) -> (N, d)."""
+        return self.from_noise(phi, self.noise(rng, len(phi)))
+
+    def mode(self, phi):
+        """μ."""
+        return phi[:, : self.dim].copy()
+
+    log_prob = staticmethod(_core.gaussian_log_prob)
+    dlog_prob = staticmethod(_core.gaussian_dlog_prob)
+    entropy = staticmethod(_core.gaussian_entropy)
+    dentropy = staticmethod(_core.gaussian_dentropy)
+    kl = staticmethod(_core.gaussian_kl)
+    dkl = staticmethod(_core.gaussian_dkl)
+    fisher_vec = staticmethod(_core.gaussian_fisher_vec)
+
+
+class StateGaussian(DiagGaussian):
+    """The same, log σ(s) an output of the network as μ(s) is: the policy may be sure in one state and try things in another."""
+
+    name = "state_gaussian"
+
+    def __init__(self, dim: int):
+        super().__init__(dim)
+        self.num_free = 0
