@@ -13,7 +13,7 @@ from minirl.deploy import load
 from minirl.errors import ConfigError
 from minirl.evaluation import Evaluation
 from minirl.learner import Learner, Update
-from minirl.training import SAVE_EVERY, training
+from minirl.runs.training import SAVE_EVERY, training
 
 __all__ = ["Result", "configure", "evaluate", "learn", "load", "train"]
 

@@ -6,28 +6,46 @@ from typing import Any
 
 import numpy as np
 
-from minirl.distributions import FAMILIES, Categorical, DiagGaussian, Family
+from minirl.distributions import FAMILIES, Family
 from minirl.errors import SpaceError
+
+FAMILY = {"discrete": "categorical", "multi_discrete": "multi_categorical", "multi_binary": "bernoulli", "box": "diag_gaussian"}
+BOX_FAMILIES = ("diag_gaussian", "state_gaussian", "full_gaussian", "squashed_gaussian", "beta")
+BOUNDED = ("squashed_gaussian", "beta")  # their actions are spread between the bounds, not cut at them
 
 
 @dataclass(frozen=True)
 class ObsCodec:
-    """Observations of a batch -> (N, D): a Box is flattened, a Discrete becomes one-hot (first number `start`)."""
+    """Observations of a batch -> (N, D). Box and MultiBinary are flattened, a Discrete becomes one-hot (first number `start`).
 
-    kind: str  # "box" or "discrete"
+    The others are made of parts, whose columns stand side by side in gymnasium's order: a MultiDiscrete of one Discrete per entry, a
+    Tuple of its spaces, a Dict of those under its `keys`. A batch of a Tuple is a tuple of batches, one of a Dict a dict of batches.
+    """
+
+    kind: str  # box, multi_binary, discrete, multi_discrete, tuple or dict
     shape: tuple[int, ...]
     start: int = 0
     size: int = 0
+    parts: tuple["ObsCodec", ...] = ()
+    keys: tuple[str, ...] = ()
 
     @property
     def dim(self) -> int:
-        return math.prod(self.shape) if self.kind == "box" else self.size
+        if self.parts or self.kind in ("tuple", "dict"):
+            return sum(part.dim for part in self.parts)
+        return self.size if self.kind == "discrete" else math.prod(self.shape)
 
     def encode(self, obs: Any, dtype: Any) -> np.ndarray:
-        """(N, *shape) or (N,) -> (N, D) of the given float type, always a fresh array."""
+        """(N, *shape) or (N,), or a tuple or dict of such -> (N, D) of the given float type, always a fresh array."""
+        if self.kind in ("tuple", "dict"):
+            pairs = zip(self.parts, self._inside(obs), strict=True)
+            return np.concatenate([part.encode(x, dtype) for part, x in pairs], axis=1)
         x = np.asarray(obs)
         if x.shape[1:] != self.shape:
             raise SpaceError(f"observation of shape {x.shape[1:]}: this policy takes {self.shape}; pass one batch axis in front")
+        if self.kind == "multi_discrete":
+            columns = x.reshape(len(x), -1).T
+            return np.concatenate([part.encode(column, dtype) for part, column in zip(self.parts, columns, strict=True)], axis=1)
         if self.kind == "discrete":
             index = x - self.start
             if ((index < 0) | (index >= self.size)).any():
@@ -36,28 +54,102 @@ class ObsCodec:
         with np.errstate(over="ignore"):
             return np.array(x.reshape(len(x), -1), dtype=dtype, order="C")
 
+    def _inside(self, obs: Any) -> list[Any]:
+        """What an observation, or a batch of them, holds for each part."""
+        if self.kind == "dict":
+            if not isinstance(obs, dict) or set(obs) != set(self.keys):
+                held = sorted(map(str, obs)) if isinstance(obs, dict) else type(obs).__name__
+                raise SpaceError(f"observation with {held}: this policy takes a dict with {', '.join(self.keys)}")
+            return [obs[key] for key in self.keys]
+        if not isinstance(obs, tuple | list) or len(obs) != len(self.parts):
+            raise SpaceError(f"observation of type {type(obs).__name__}: this policy takes a tuple of {len(self.parts)}")
+        return list(obs)
+
+    def stack(self, observations: list[Any]) -> Any:
+        """Single observations -> a batch of them, as `encode` takes it."""
+        if self.kind not in ("tuple", "dict"):
+            return np.stack([np.asarray(obs) for obs in observations]) if len(observations) > 1 else np.asarray(observations[0])[None]
+        inside = zip(*(self._inside(obs) for obs in observations), strict=True)
+        batches = [part.stack(list(xs)) for part, xs in zip(self.parts, inside, strict=True)]
+        return dict(zip(self.keys, batches, strict=True)) if self.kind == "dict" else tuple(batches)
+
+    def __str__(self) -> str:
+        if self.kind in ("tuple", "dict"):
+            inside = (f"{key}: {part}" for key, part in zip(self.keys, self.parts, strict=True)) if self.keys else map(str, self.parts)
+            return f"{self.kind}({', '.join(inside)})"
+        return f"{self.kind} {self.size if self.kind == 'discrete' else self.shape}"
+
 
 @dataclass(frozen=True)
 class ActionCodec:
-    """Raw actions -> what the environment takes: Discrete numbers from `start`, Box values reshaped, cast and then cut at the bounds."""
+    """Raw actions -> what the environment takes.
 
-    kind: str
+    Discrete and MultiDiscrete: numbers from their start. Box: a Gaussian's values reshaped, cast and then cut at the bounds; those of
+    a bounded family spread between the bounds. `low` and `high` are a Box's bounds or the first and last numbers of a MultiDiscrete.
+    """
+
+    kind: str  # discrete, multi_discrete, multi_binary or box
     shape: tuple[int, ...]
     dtype: str
     start: int = 0
     size: int = 0
     low: np.ndarray | None = None
     high: np.ndarray | None = None
+    family_name: str = "auto"  # of the distribution; auto is the plainest that the space allows
+
+    def __post_init__(self) -> None:
+        if self.family_name == "auto":
+            object.__setattr__(self, "family_name", FAMILY[self.kind])
+        if self.family_name != FAMILY[self.kind] and (self.kind != "box" or self.family_name not in BOX_FAMILIES):
+            allowed = BOX_FAMILIES if self.kind == "box" else (FAMILY[self.kind],)
+            raise SpaceError(f"family = {self.family_name!r}: for actions of kind {self.kind} there is auto, {', '.join(allowed)}")
+        if self.family_name in BOUNDED and not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):  # type: ignore[arg-type]
+            raise SpaceError(f"family = {self.family_name!r}: it needs finite bounds, the action space has {self.low} to {self.high}")
 
     def decode(self, action: np.ndarray) -> np.ndarray:
         """(N,) or (N, d) -> (N, *shape) in the space's own type; a fresh array, so that nobody can change the stored one."""
         if self.kind == "discrete":
             return action.astype(self.dtype) + np.dtype(self.dtype).type(self.start)
-        return np.clip(action.astype(self.dtype).reshape(len(action), *self.shape), self.low, self.high)
+        if self.family_name in BOUNDED:
+            family: Any = FAMILIES[self.family_name]
+            unit = family.unit(action.astype(np.float64)).reshape(len(action), *self.shape)  # how far from low to high
+            action = self.low * (1 - unit) + self.high * unit  # type: ignore[operator]
+        x = action.reshape(len(action), *self.shape).astype(self.dtype)
+        if self.kind == "multi_discrete":
+            return x + self.low
+        return x if self.kind == "multi_binary" else np.clip(x, self.low, self.high)
 
     def family(self) -> Family:
-        """Discrete -> Categorical, Box -> diagonal Gaussian over the flattened action."""
-        return Categorical(self.size) if self.kind == "discrete" else DiagGaussian(math.prod(self.shape))
+        """The distribution over raw actions; a Box's is over the flattened action."""
+        family: Any = FAMILIES[self.family_name]
+        if self.kind == "discrete":
+            return family(self.size)
+        if self.kind == "multi_discrete":
+            return family((self.high - self.low + 1).reshape(-1))  # type: ignore[operator]
+        return family(math.prod(self.shape))
+
+    def read_mask(self, mask: Any, where: str = "row") -> np.ndarray:
+        """An action mask (N, K), anything that is true where an action is allowed -> bool; SpaceError where there is nothing to choose.
+
+        Of a MultiDiscrete the masks of the choices stand side by side. `where` is what the message calls a row.
+        """
+        if self.kind not in ("discrete", "multi_discrete"):
+            raise SpaceError(f"mask_actions: there are masks for Discrete and MultiDiscrete actions, not for kind {self.kind}")
+        dist: Any = self.family()
+        allowed = np.asarray(mask)
+        if allowed.ndim != 2 or allowed.shape[1] != dist.num_params or allowed.dtype.kind not in "biuf":
+            raise SpaceError(
+                f"action_mask of shape {allowed.shape[1:]} and type {allowed.dtype}: it takes {dist.num_params} numbers or truths"
+            )
+        allowed = allowed.astype(bool)
+        stuck = np.flatnonzero(~dist.possible(allowed))
+        if len(stuck):
+            raise SpaceError(f"action_mask, {where}={stuck[0]}: it allows no action")
+        return allowed
+
+    def __str__(self) -> str:
+        size = self.size if self.kind == "discrete" else self.shape
+        return f"{self.kind} {(self.high - self.low + 1).tolist() if self.kind == 'multi_discrete' else size}"  # type: ignore[operator]
 
 
 def obs_codec(space: Any) -> ObsCodec:
@@ -66,24 +158,34 @@ def obs_codec(space: Any) -> ObsCodec:
 
     if isinstance(space, spaces.Box):
         return ObsCodec("box", tuple(space.shape))
+    if isinstance(space, spaces.MultiBinary):
+        return ObsCodec("multi_binary", tuple(space.shape))
     if isinstance(space, spaces.Discrete):
         return ObsCodec("discrete", (), int(space.start), int(space.n))
-    raise SpaceError(f"observation space {space}: minirl learns from Box and Discrete; wrap it, e.g. gymnasium.wrappers.FlattenObservation")
+    if isinstance(space, spaces.MultiDiscrete):
+        entries = zip(space.start.reshape(-1).tolist(), space.nvec.reshape(-1).tolist(), strict=True)
+        return ObsCodec("multi_discrete", tuple(space.shape), parts=tuple(ObsCodec("discrete", (), first, n) for first, n in entries))
+    if isinstance(space, spaces.Tuple):
+        return ObsCodec("tuple", (), parts=tuple(obs_codec(part) for part in space.spaces))
+    if isinstance(space, spaces.Dict) and all(isinstance(key, str) for key in space.spaces):
+        return ObsCodec("dict", (), parts=tuple(obs_codec(part) for part in space.spaces.values()), keys=tuple(space.spaces))
+    known = "Box, Discrete, MultiDiscrete, MultiBinary, and from Tuple and Dict (with texts as keys) of these"
+    raise SpaceError(f"observation space {space}: minirl learns from {known}; wrap it, e.g. gymnasium.wrappers.TransformObservation")
 
 
-def action_codec(space: Any) -> ActionCodec:
-    """The decoder for a single environment's action space; SpaceError for one without."""
+def action_codec(space: Any, family: str = "auto") -> ActionCodec:
+    """The decoder for a single environment's action space; SpaceError for one without, or where the family does not fit."""
     from gymnasium import spaces
 
     if isinstance(space, spaces.Discrete):
-        return ActionCodec("discrete", (), str(space.dtype), int(space.start), int(space.n))
+        return ActionCodec("discrete", (), str(space.dtype), int(space.start), int(space.n), family_name=family)
+    if isinstance(space, spaces.MultiDiscrete):
+        low = np.array(space.start, space.dtype)
+        high = (low + space.nvec - 1).astype(space.dtype)
+        return ActionCodec("multi_discrete", tuple(space.shape), str(space.dtype), low=low, high=high, family_name=family)
+    if isinstance(space, spaces.MultiBinary):
+        return ActionCodec("multi_binary", tuple(space.shape), str(space.dtype), family_name=family)
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
-        return ActionCodec("box", tuple(space.shape), str(space.dtype), low=space.low.copy(), high=space.high.copy())
-    raise SpaceError(f"action space {space}: minirl acts in Discrete and in Box of floats")
-
-
-def family_from_name(name: str, num_params: int) -> Family:
-    """The family that a saved policy names."""
-    if name not in FAMILIES:
-        raise SpaceError(f"distribution family {name!r}: this minirl knows {', '.join(FAMILIES)}")
-    return Categorical(num_params) if name == "categorical" else DiagGaussian(num_params // 2)
+        low, high = space.low.copy(), space.high.copy()
+        return ActionCodec("box", tuple(space.shape), str(space.dtype), low=low, high=high, family_name=family)
+    raise SpaceError(f"action space {space}: minirl acts in Discrete, MultiDiscrete, MultiBinary and in Box of floats")

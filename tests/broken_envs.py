@@ -66,11 +66,11 @@ class Prints(Still):
         return 1.0
 
 
-class MultiBinary(Still):
+class Speaks(Still):
     """Actions that minirl has no code for."""
 
-    action_space = spaces.MultiBinary(3)
+    action_space = spaces.Text(3)
 
 
-for kind in (Still, NaNReward, Raises, Slow, Prints, MultiBinary):
+for kind in (Still, NaNReward, Raises, Slow, Prints, Speaks):
     gymnasium.register(f"{kind.__name__}-v0", kind, disable_env_checker=True)

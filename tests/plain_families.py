@@ -140,9 +140,7 @@ GAUSSIAN = {
     "entropy": lambda phi: 0.5 * anp.sum(anp.log(2 * np.pi * np.e * _std(phi) ** 2), axis=1),
     "kl": lambda old, new: (
         0.5
-        * anp.sum(
-            anp.log(_std(new) ** 2 / _std(old) ** 2) + (_std(old) ** 2 + (_mean(old) - _mean(new)) ** 2) / _std(new) ** 2 - 1, axis=1
-        )
+        * anp.sum(anp.log(_std(new) ** 2 / _std(old) ** 2) + (_std(old) ** 2 + (_mean(old) - _mean(new)) ** 2) / _std(new) ** 2 - 1, axis=1)
     ),
     "volume": _diag_volume,
     "outcomes": _diag_outcomes,

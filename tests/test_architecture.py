@@ -32,9 +32,9 @@ FLOORS = [
     ],
     ["agent", "collect", "critic", "environments", "losses", "networks", "policy", "policyfile", "rollout"],
     ["algorithms"],
-    ["api", "console", "evaluation", "interrupt", "learner", "live", "metrics", "plot", "run", "training"],
+    ["api", "evaluation", "learner", "runs"],
     [],  # multi-agent, population, sweeps: built on the floors below
-    ["cli", "command_train", "commands", "__main__", "__init__"],
+    ["cli", "__main__", "__init__"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms} | {"deploy": 3, "theory": 4}
 ALGORITHMS = ["reinforce", "npg", "trpo", "ppo"]  # each knows only those before it
@@ -45,11 +45,7 @@ OUTSIDE = {  # what a room may import besides the standard library and NumPy; ex
     "environments": {"gymnasium"},
     "spaces": {"gymnasium"},
     "cli": {"gymnasium", "tyro", "rich"},
-    "commands": {"gymnasium"},
-    "live": {"rich"},
-    "metrics": {"tensorboardX"},
-    "plot": {"matplotlib"},
-    "run": {"gymnasium"},
+    "runs": {"gymnasium", "matplotlib", "tensorboardX"},
     "theory": {"matplotlib"},
 }
 EXTRAS = {"tyro", "rich", "tensorboardX", "matplotlib"}

@@ -13,7 +13,7 @@ from processes import SMALL, cli, one_sentence, python
 import minirl
 from minirl._core import COMPILED, REFERENCE
 from minirl.algorithms import ALGORITHMS
-from minirl.command_train import TWINS
+from minirl.cli.train import TWINS
 from minirl.config import Range
 
 
@@ -139,7 +139,7 @@ MISTAKES = {
     "train ppo --save-every 0": "save_every = 0: takes a number >= 1",
     "train ppo --env CartPol-v1": "env = 'CartPol-v1' is not known to gymnasium",
     "train ppo --env nowhere:CartPole-v1": "env = 'nowhere:CartPole-v1' is not known to gymnasium: No module named 'nowhere'",
-    "train ppo --env broken_envs:MultiBinary-v0": "action space MultiBinary(3): minirl acts in Discrete and in Box of floats",
+    "train ppo --env broken_envs:Speaks-v0": "action space Text(1, 3",
     "train ppo --env broken_envs:Raises-v0 --run file": "run directory file cannot be used: it is a file",
     "train ppo --run file/below": "run directory file/below cannot be used: Not a directory",
     "eval": "Missing from minirl eval: ",
@@ -184,7 +184,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(line, outcomes):
 
 
 @pytest.mark.parametrize(
-    "line", ["train trpo --delta -1", "train ppo --cilp 1", "train ppo --env broken_envs:MultiBinary-v0", "eval nowhere"]
+    "line", ["train trpo --delta -1", "train ppo --cilp 1", "train ppo --env broken_envs:Speaks-v0", "eval nowhere"]
 )
 def test_a_process_ends_with_that_code_and_sentence(line, outcomes, tmp_path):
     done = cli(*line.split(), cwd=tmp_path)

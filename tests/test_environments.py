@@ -20,8 +20,8 @@ from minirl.environments import autoreset_mode, check_env, make_env, make_envs, 
 from minirl.errors import EnvError, NonFiniteError, SpaceError
 from minirl.evaluation import evaluate
 from minirl.learner import Learner
-from minirl.metrics import row_of
 from minirl.rollout import evaluate_states
+from minirl.runs.metrics import row_of
 from minirl.spaces import action_codec, obs_codec
 
 NEXT_STEP, SAME_STEP, DISABLED = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED

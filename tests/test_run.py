@@ -14,12 +14,12 @@ from processes import SMALL, cli, environment, one_sentence, python, rows, start
 
 import minirl
 from minirl import policyfile, tensors
+from minirl.cli.live import PlainView, sparkline
 from minirl.errors import FileError, RunInUseError
 from minirl.learner import Update
-from minirl.live import PlainView, sparkline
-from minirl.metrics import CsvWriter, JsonlWriter, read_csv, row_of
-from minirl.plot import band, read_curve, smooth
-from minirl.run import open_run
+from minirl.runs.directory import open_run
+from minirl.runs.metrics import CsvWriter, JsonlWriter, read_csv, row_of
+from minirl.runs.plot import band, read_curve, smooth
 
 
 @pytest.fixture(scope="module")

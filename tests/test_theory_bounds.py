@@ -135,7 +135,13 @@ def mean_kl(mdp, pi, new):
 def searched(gamma, score, chains=300, steps=700, states=4, actions=2):
     """The largest scores (chains,) that a random ascent over problems and pairs of policies finds; max KL stays above 1e-4."""
     rng = np.random.default_rng(1)
-    shapes = {"p": (states, actions, states), "r": (states, actions), "start": (states,), "pi": (states, actions), "step": (states, actions)}
+    shapes = {
+        "p": (states, actions, states),
+        "r": (states, actions),
+        "start": (states,),
+        "pi": (states, actions),
+        "step": (states, actions),
+    }
     at = {name: rng.standard_normal((chains, *shape)) for name, shape in shapes.items()}
 
     def value(x):

@@ -249,7 +249,7 @@ def test_pg_12_pg_13_reinforce_with_exact_expectations_climbs(gamma):
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
-@pytest.mark.parametrize(("delta", "updates"), [(0.1, 7), (0.01, 16), (0.001, 47)])
+@pytest.mark.parametrize(("delta", "updates"), [(0.1, 7), (0.01, 17), (0.001, 47)])
 def test_tr_6_tr_7_npg_reaches_the_optimum(delta, updates, gamma):
     """J rises at every exact update until the gap to value iteration is 1e-4 of what it was; REINFORCE is far from that by then."""
     mdp, theta, _, _, _ = setting(gamma)

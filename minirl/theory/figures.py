@@ -1,4 +1,4 @@
-"""The documents' three figures, drawn from the library's own computations (matplotlib, extra `plot`).
+"""The documents' three figures and the tightness of the bound, drawn from the library's own computations (matplotlib, extra `plot`).
 
 A small problem solved exactly stands in for the sketches: the curves are J, its tangent and the surrogate along the very
 direction that TRPO steps in, and the step is the one that `trpo_step` accepts.
@@ -12,10 +12,10 @@ import numpy as np
 from minirl.algorithms.npg import natural_step
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.losses import clipped_surrogate
-from minirl.theory.bounds import surrogate
+from minirl.theory.bounds import surrogate, tightness
 from minirl.theory.divergences import tabular_kl
 from minirl.theory.exact import exact_batch, linear_policy, pack, probabilities
-from minirl.theory.mdp import random_mdp, solve
+from minirl.theory.mdp import MDP, random_mdp, softmax_policy, solve
 
 BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d9730d", "#2e8b57", "#8a8f98"
 # The problem (its seed) is chosen because the surrogate goes astray on it early; nothing is fitted or drawn by hand.
@@ -91,8 +91,26 @@ def draw_clip(ax, adv: float, clip: float = 0.2) -> None:
     ax.set_title(rf"$\hat{{A}} {'>' if adv > 0 else '<'} 0$: nothing gained beyond {edge:g} [FIG-3]")
 
 
+def draw_bound(ax, pairs: int = 3000, seed: int = 0) -> None:
+    """How much of its penalty C max KL, C = 4 γ max|A|/(1−γ)², a random pair of policies uses up: 1 would be a violation.  [SUR-7]"""
+    rng = np.random.default_rng(seed)
+    for gamma, color in ((0.1, BLUE), (0.5, ORANGE), (0.9, GREEN)):
+        p = rng.dirichlet(np.full(4, 0.2), size=(pairs, 4, 2))
+        mdp = MDP(p, rng.uniform(-1, 1, (pairs, 4, 2)), rng.dirichlet(np.ones(4), pairs), gamma)
+        theta = rng.standard_normal((pairs, 4, 2))
+        pi, new = (
+            softmax_policy(theta),
+            softmax_policy(theta + rng.standard_normal((pairs, 4, 2)) * 10 ** rng.uniform(-1, 1, (pairs, 1, 1))),
+        )
+        used = tightness(mdp, pi, new) / 4  # [SUR-7]
+        ax.scatter(tabular_kl(pi, new).max(axis=-1), used, s=5, color=color, alpha=0.4, label=rf"$\gamma$ = {gamma:g}")
+    ax.axhline(1, color="black", lw=1, label="the theorem")
+    ax.set(xscale="log", ylim=(-0.3, 1.1), xlabel=r"$\max_s$ KL", ylabel=r"$(L - \eta)\,/\,(C\,\max_s$ KL$)$")
+    ax.set_title("Room between the bound and the truth [SUR-7]")
+
+
 def draw_all(out: Path) -> list[Path]:
-    """Write fig-1.png, fig-2.png and fig-3.png into `out`."""
+    """Write fig-1.png, fig-2.png, fig-3.png and bound.png into `out`."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -112,6 +130,9 @@ def draw_all(out: Path) -> list[Path]:
         draw_clip(ax, adv)
     axes[0].set_ylabel("objective of one sample")
     _finish(fig, axes, out / "fig-3.png", paths)
+    fig, ax = plt.subplots(figsize=(7, 4.2), constrained_layout=True)
+    draw_bound(ax)
+    _finish(fig, [ax], out / "bound.png", paths)
     return paths
 
 
@@ -121,4 +142,5 @@ def _finish(fig, axes, path: Path, paths: list[Path]) -> None:
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=9)
     fig.savefig(path, dpi=150)
+    fig.clear()
     paths.append(path)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from minirl import console
+from minirl.cli import console
 from minirl.errors import MinirlError, UserError
 
 NEEDED = ("tyro", "rich")
@@ -57,8 +57,8 @@ def _dispatch(argv: list[str]) -> int:
         console.say(f"minirl {minirl.__version__}")
         return 0
     _check_installed()
-    from minirl.command_train import train
-    from minirl.commands import COMMANDS
+    from minirl.cli.commands import COMMANDS
+    from minirl.cli.train import train
 
     name, rest = argv[0], argv[1:]
     if name == "train":

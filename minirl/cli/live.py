@@ -4,7 +4,7 @@ import math
 import time
 from typing import Any, Protocol
 
-from minirl.console import discard, is_terminal, say, width
+from minirl.cli.console import discard, is_terminal, say, width
 from minirl.learner import Update
 
 SHOWN = {  # label: (tag, format)

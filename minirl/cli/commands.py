@@ -1,6 +1,6 @@
 """What each command does. Its flags are a dataclass: the field is the flag, the comment beside it the help.
 
-`train`, whose flags depend on the algorithm, stands in `command_train.py`.
+`train`, whose flags depend on the algorithm, stands in `train.py`.
 """
 
 import json
@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import gymnasium
 
 from minirl import api, equations, equations_page
-from minirl import plot as plotting
 from minirl.algorithms import ALGORITHMS
-from minirl.command_train import summary
+from minirl.cli.console import say, width
+from minirl.cli.train import summary
 from minirl.config import AtLeastOne, NonNegative, check_ranges
-from minirl.console import say, width
 from minirl.errors import FileError, UserError
 from minirl.evaluation import Evaluation
+from minirl.runs import plot as plotting
 from minirl.theory import demo, figures
 
 

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal
 from minirl import environments, evaluation
 from minirl._core import COMPILED, REFERENCE
 from minirl.algorithms import ALGORITHMS, find
+from minirl.cli.console import complain, say
+from minirl.cli.live import open_view
 from minirl.config import AtLeastOne, NonNegative, check_ranges
-from minirl.console import complain, say
 from minirl.errors import MinirlError, NonFiniteError, UserError
 from minirl.evaluation import Evaluation
-from minirl.interrupt import Stop, stop_on_signals
-from minirl.live import open_view
-from minirl.training import SAVE_EVERY, Training, training
+from minirl.runs.interrupt import Stop, stop_on_signals
+from minirl.runs.training import SAVE_EVERY, Training, training
 
 TWINS = "the compiled core is not built; running on the NumPy twins (same results, slower)"
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from minirl.errors import FileError, UserError
 from minirl.files import read_json, write_atomically
-from minirl.metrics import read_csv
+from minirl.runs.metrics import read_csv
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito: told apart by everyone
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (2, 1)), (0, (6, 1, 1, 1)))  # so that of two lines that coincide both are seen

@@ -6,12 +6,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from minirl import environments, metrics, plot, policyfile
+from minirl import environments, policyfile
 from minirl.config import Config
 from minirl.errors import FileError
-from minirl.interrupt import workers_ignore_ctrl_c
 from minirl.learner import Learner, Update
-from minirl.run import RunDir, describe, open_run
+from minirl.runs import metrics, plot
+from minirl.runs.directory import RunDir, describe, open_run
+from minirl.runs.interrupt import workers_ignore_ctrl_c
 
 SAVE_EVERY = 20  # updates
 
