@@ -20,22 +20,27 @@ class Agent:
     hidden: tuple[int, ...]
     activation: str
     normalizer: ObsNormalizer | None = None
+    masked: bool = False  # trained on action masks: it expects to be given them
     policy: Policy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "policy", Policy(self.action_codec.family(), self.obs_codec.dim, self.hidden, self.activation))
 
-    def act(self, obs: Any, rng: np.random.Generator | None = None) -> Any:
-        """The action for one observation, as the environment takes it: the likeliest one, or a sample when a generator is given."""
-        return self.act_batch(np.asarray(obs)[None], rng)[0]
+    def act(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> Any:
+        """The action for one observation, as the environment takes it: the likeliest one, or a sample when a generator is given.
 
-    def act_batch(self, obs: Any, rng: np.random.Generator | None = None) -> np.ndarray:
-        """Actions (N, …) for N observations (N, …)."""
-        phi = self.phi(obs)
+        mask: what is allowed, as info["action_mask"] says it (K,).
+        """
+        return self.act_batch(self.obs_codec.stack([obs]), rng, None if mask is None else np.asarray(mask)[None])[0]
+
+    def act_batch(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> np.ndarray:
+        """Actions (N, …) for N observations (N, …), masks (N, K). SpaceError where a mask allows nothing."""
+        phi = self.phi(obs, mask)
         dist = self.policy.dist
         return self.action_codec.decode(dist.mode(phi) if rng is None else dist.sample(phi, rng))
 
-    def phi(self, obs: Any) -> np.ndarray:
+    def phi(self, obs: Any, mask: Any = None) -> np.ndarray:
         """The distribution's parameters (N, P) for N raw observations."""
         x = self.obs_codec.encode(obs, self.theta.dtype)
-        return self.policy.infer(self.theta, self.normalizer(x) if self.normalizer else x)
+        allowed = None if mask is None else self.action_codec.read_mask(mask)
+        return self.policy.infer(self.theta, self.normalizer(x) if self.normalizer else x, allowed)

@@ -7,6 +7,7 @@ import numpy as np
 from minirl import _core, streams
 from minirl.environments import AutoresetMode, autoreset_mode, reset
 from minirl.errors import EnvError, NonFiniteError
+from minirl.masks import ActionMasks
 from minirl.policy import Policy
 from minirl.rollout import Rollout
 from minirl.spaces import ActionCodec, ObsCodec
@@ -63,6 +64,7 @@ class Collector:
         seeds: dict[str, np.random.SeedSequence],
         num_steps: int,
         dtype: str,
+        masked: bool = False,
     ):
         self.envs, self.policy, self.num_steps, self.dtype = envs, policy, num_steps, np.dtype(dtype)
         self.obs_codec, self.action_codec = codecs
@@ -73,7 +75,9 @@ class Collector:
         self.episode_length = np.zeros(self.num_envs)
         self.due = np.zeros(self.num_envs, dtype=bool)  # NEXT_STEP: the next step of these only resets
         self.steps_taken = 0  # of the vector, for messages
-        self.obs = self._encode(reset(envs, seeds["envs"]))
+        obs, info = reset(envs, seeds["envs"])
+        self.obs = self._encode(obs)
+        self.masks = ActionMasks(self.action_codec, self.num_envs, info) if masked else None
 
     def _encode(self, obs: Any, rows: np.ndarray | None = None) -> np.ndarray:
         """Observations -> (B, D) checked for NaN and infinity; `rows` names the environments when not all are there."""
@@ -82,15 +86,22 @@ class Collector:
             bad = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
             index = int(np.flatnonzero(~np.isfinite(x[bad]))[0])
             env = bad if rows is None else int(rows[bad])
-            remedy = f"entry {index} is {np.asarray(obs)[bad].reshape(-1)[index]}; mend the environment, or train with dtype float64"
+            value = np.asarray(obs)[bad].reshape(-1)[index] if self.obs_codec.kind == "box" else x[bad, index]
+            remedy = f"entry {index} is {value}; mend the environment, or train with dtype float64"
             raise NonFiniteError("obs", remedy, env=env, step=self.steps_taken)
         return x
+
+    def _see(self, obs: Any, info: dict[str, Any], whole: bool = True) -> np.ndarray:
+        """What the policy acts on next (B, D); `info` is that of the `whole` vector, or of the environments that were just reset."""
+        if self.masks is not None:
+            self.masks.update(info, whole)
+        return self._encode(obs)
 
     def collect(self, theta: np.ndarray, normalizer: Any) -> Rollout:
         """`num_steps` rows (T, B) under π_θ, θ and the normaliser as they are."""
         T, B, D = self.num_steps, self.num_envs, self.obs.shape[1]
         dist = self.policy.dist
-        action_type = self.dtype if dist.action_shape else np.int64
+        action_type = np.int64 if dist.action_dtype is np.int64 else self.dtype
         rollout = Rollout(
             obs=np.empty((T, B, D), self.dtype),
             action=np.empty((T, B, *dist.action_shape), action_type),
@@ -99,10 +110,14 @@ class Collector:
             terminated=np.empty((T, B), bool),
             truncated=np.empty((T, B), bool),
             valid=np.ones((T, B), bool),
+            mask=np.empty((T, B, dist.num_params), bool) if self.masks is not None else None,
         )
         self.noise.refill()
         for t in range(T):
-            phi = self.policy.infer(theta, normalizer(self.obs))
+            mask = self.masks.read(self.due) if self.masks is not None else None
+            phi = self.policy.infer(theta, normalizer(self.obs), mask)
+            if rollout.mask is not None:
+                rollout.mask[t] = mask
             resetting = bool(self.due.any())
             if resetting:
                 rollout.valid[t] = ~self.due
@@ -115,12 +130,12 @@ class Collector:
     def _step(self, rollout: Rollout, t: int, resetting: bool) -> None:
         """One step of the vector: fills row t and moves to the observation that the policy sees next."""
         action = rollout.action[t]
-        if action.ndim > 1 and not _core.all_finite(action):
+        if action.dtype.kind == "f" and not _core.all_finite(action):
             env = int(np.flatnonzero(~np.isfinite(action).all(axis=1))[0])
             raise NonFiniteError("action", "the policy's σ or mean overflowed; lower the learning rate", env=env, step=self.steps_taken + 1)
         returned, reward, terminated, truncated, info = self.envs.step(self.action_codec.decode(action))
         self.steps_taken += 1
-        self.obs = rollout.next_obs[t] = self._encode(returned)
+        self.obs = rollout.next_obs[t] = self._see(returned, info)
         rollout.reward[t], rollout.terminated[t], rollout.truncated[t] = reward, terminated, truncated
         if resetting:
             rollout.reward[t, self.due] = 0.0
@@ -136,14 +151,16 @@ class Collector:
         if self.mode is AutoresetMode.NEXT_STEP:  # the final observation was returned; the reset is the next step of these
             self.due = done
             if done.all():  # no one would do anything real in the next row: reset now, so that no row is empty
-                self.obs = self._encode(self.envs.step(self.action_codec.decode(rollout.action[t]))[0])
+                obs, *_, info = self.envs.step(self.action_codec.decode(rollout.action[t]))
+                self.obs = self._see(obs, info)
                 self.due = np.zeros(self.num_envs, dtype=bool)
         elif self.mode is AutoresetMode.SAME_STEP:  # the reset observation was returned, the final one is in info
             if "final_obs" not in info:
                 raise EnvError("the vector environment says SAME_STEP but its info has no final_obs at the end of an episode")
-            rollout.next_obs[t, rows] = self._encode(np.stack([np.asarray(info["final_obs"][b]) for b in rows]), rows)
+            rollout.next_obs[t, rows] = self._encode(self.obs_codec.stack([info["final_obs"][b] for b in rows]), rows)
         elif len(rows):  # DISABLED: the final observation was returned, the reset is ours
-            self.obs = self._encode(self.envs.reset(options={"reset_mask": done})[0])
+            obs, info = self.envs.reset(options={"reset_mask": done})
+            self.obs = self._see(obs, info, whole=False)
 
     def _check_rewards(self, rollout: Rollout) -> None:
         if not _core.all_finite(rollout.reward):

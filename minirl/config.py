@@ -50,6 +50,8 @@ class Config:
     hidden: tuple[Annotated[int, AtLeastOne], ...] = (64, 64)  # widths of the hidden layers of policy and critic, each >= 1
     activation: Literal["tanh", "relu"] = "tanh"  # of the hidden layers
     log_std: Annotated[float, Range(-5, 2)] = 0.0  # initial log σ of Gaussian policies, in [-5, 2]
+    family: Literal["auto", "diag_gaussian", "state_gaussian", "full_gaussian", "squashed_gaussian", "beta"] = "auto"  # of Box actions
+    mask_actions: bool = False  # never take what info["action_mask"] rules out (Discrete and MultiDiscrete actions)
     dtype: Literal["float32", "float64"] = "float32"  # of parameters and samples: float32 trains, float64 proves
     normalize_adv: bool = True  # advantages to mean 0 and deviation 1 over the batch
     normalize_obs: bool = True  # observations by their running mean and variance, cut at ±10

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from minirl import streams
 from minirl.errors import EnvError
+from minirl.spaces import ObsCodec, obs_codec
 
 __all__ = ["AutoresetMode", "autoreset_mode", "check_env", "make_envs", "reset"]
 
@@ -25,9 +26,9 @@ class OwnFinalObs(gymnasium.Wrapper):
 
 
 def make_envs(env_id: str, num_envs: int, vectorization: str = "sync", **kwargs: Any) -> Any:
-    """`num_envs` copies of a registered environment as a gymnasium VectorEnv, SAME_STEP where we have the choice."""
+    """`num_envs` copies of a registered environment as a VectorEnv; where we choose, SAME_STEP and one buffer for the observations."""
     find(env_id)
-    ours = {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}, "wrappers": (OwnFinalObs,)}
+    ours = {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP, "copy": False}, "wrappers": (OwnFinalObs,)}
     options = kwargs if vectorization == "vector_entry_point" else kwargs | ours
     try:
         return gymnasium.make_vec(env_id, num_envs, vectorization_mode=vectorization, **options)
@@ -73,14 +74,14 @@ def autoreset_mode(envs: Any) -> AutoresetMode:
         raise EnvError(f"metadata['autoreset_mode'] = {mode!r}: a vector environment has to say one of {names}") from None
 
 
-def reset(envs: Any, seed: np.random.SeedSequence) -> Any:
-    """First observations (B, …). gymnasium's sync and async vectors take a seed per environment; others take one for all."""
+def reset(envs: Any, seed: np.random.SeedSequence) -> tuple[Any, dict[str, Any]]:
+    """First observations (B, …) and infos. gymnasium's sync and async vectors take a seed per environment; others take one for all."""
     from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
     seeds = streams.integer_seeds(seed, envs.num_envs)
     envs.action_space.seed(seeds[0])
     one_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv)
-    return envs.reset(seed=seeds if one_each else seeds[0])[0]
+    return envs.reset(seed=seeds if one_each else seeds[0])
 
 
 def check_env(env_id: str, seed: int = 0, steps: int = 3) -> None:
@@ -120,7 +121,7 @@ def _call(env_id: str, contract: str, call: Any, length: int) -> Any:
 
 def _check_obs(env_id: str, space: Any, obs: Any) -> None:
     if not isinstance(space, gymnasium.spaces.Box | gymnasium.spaces.Discrete):
-        return  # minirl has no encoder for it and says so elsewhere
+        return _check_encoding(env_id, obs_codec(space), obs)
     try:
         shape = np.asarray(obs, dtype=np.float64).shape
     except (TypeError, ValueError) as why:
@@ -129,6 +130,13 @@ def _check_obs(env_id: str, space: Any, obs: Any) -> None:
         raise EnvError(f"env = {env_id!r}: obs has shape {shape}, its observation_space says {space.shape}")
     if isinstance(space, gymnasium.spaces.Discrete) and not space.contains(obs):
         raise EnvError(f"env = {env_id!r}: obs {obs!r} is not in its observation_space {space}")
+
+
+def _check_encoding(env_id: str, codec: ObsCodec, obs: Any) -> None:
+    try:
+        codec.encode(codec.stack([obs]), np.float64)
+    except (TypeError, ValueError) as why:
+        raise EnvError(f"env = {env_id!r}: obs {obs!r} does not fit its observation_space: {why}") from why
 
 
 def _check_scalar(env_id: str, name: str, value: Any, wanted: str) -> None:

@@ -32,9 +32,8 @@ def check_fits(agent: Agent, env_id: str, env: Any) -> None:
     """SpaceError where observations or actions have another kind, shape or number than the policy's."""
     obs, action = obs_codec(env.observation_space), action_codec(env.action_space)
     for name, mine, its in (("observations", agent.obs_codec, obs), ("actions", agent.action_codec, action)):
-        if (mine.kind, mine.shape, mine.size) != (its.kind, its.shape, its.size):
-            ours, theirs = (f"{c.kind} {c.shape or c.size}" for c in (mine, its))
-            raise SpaceError(f"env = {env_id!r}: its {name} are {theirs}, the policy was trained for {ours}")
+        if str(mine) != str(its):
+            raise SpaceError(f"env = {env_id!r}: its {name} are {its}, the policy was trained for {mine}")
 
 
 def evaluate(agent: Agent, env_id: str, episodes: int = 20, stochastic: bool = False, seed: int = 0, **kwargs: Any) -> Evaluation:
@@ -49,10 +48,11 @@ def evaluate(agent: Agent, env_id: str, episodes: int = 20, stochastic: bool = F
     returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
     try:
         for i, env_seed in enumerate(streams.integer_seeds(sequence, episodes)):
-            obs, _ = env.reset(seed=env_seed)
+            obs, info = env.reset(seed=env_seed)
             over = False
             while not over:
-                obs, reward, terminated, truncated, _ = env.step(agent.act(obs, rng))
+                mask = info.get("action_mask") if agent.masked else None
+                obs, reward, terminated, truncated, info = env.step(agent.act(obs, rng, mask))
                 returns[i] += float(reward)
                 lengths[i] += 1
                 over = bool(terminated or truncated)

@@ -41,7 +41,7 @@ class Learner:
 
     def __init__(self, algorithm: str, envs: Any, config: Config, comm: Any = SERIAL):
         self.algorithm, self.config, self.comm = algorithms.find(algorithm), config, comm
-        codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space)
+        codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space, config.family)
         dim = codecs[0].dim
         self.nets = Networks(
             Policy(codecs[1].family(), dim, config.hidden, config.activation),
@@ -52,7 +52,7 @@ class Learner:
         self.rng = streams.generator(seeds["updates"])
         self.normalizer = ObsNormalizer(RunningMoments.zeros(dim))
         self.scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(envs.num_envs))
-        self.collector = Collector(envs, self.nets.policy, codecs, seeds, config.num_steps, config.dtype)
+        self.collector = Collector(envs, self.nets.policy, codecs, seeds, config.num_steps, config.dtype, config.mask_actions)
         self.updates = self.global_step = 0
 
     def __iter__(self) -> Iterator[Update]:
@@ -125,6 +125,7 @@ class Learner:
             hidden=self.config.hidden,
             activation=self.config.activation,
             normalizer=self.normalizer if self.config.normalize_obs else None,
+            masked=self.config.mask_actions,
         )
 
 

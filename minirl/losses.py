@@ -13,9 +13,9 @@ def clipped_surrogate(ratio, adv, clip, dual=None):
 
     dual: c > 1 of dual clipping (Ye et al., 2020), for A < 0 ℓ_n is held at or above c A.
     """
-    clipped = np.minimum(np.maximum(ratio, 1 - clip), 1 + clip)  # [PPO-2]
-    surrogate = np.minimum(ratio * adv, clipped * adv)  # [PPO-1, PPO-3]
-    stopped = ((adv > 0) & (ratio > 1 + clip)) | ((adv < 0) & (ratio < 1 - clip))
+    plain = ratio * adv
+    clipped = np.minimum(np.maximum(ratio, 1 - clip), 1 + clip) * adv  # [PPO-2]
+    surrogate, stopped = np.minimum(plain, clipped), clipped < plain  # [PPO-1]
     if dual is not None:
         floor = (adv < 0) & (surrogate < dual * adv)
         surrogate, stopped = np.where(floor, dual * adv, surrogate), stopped | floor

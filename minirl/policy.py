@@ -27,8 +27,12 @@ class Policy:
         self.num_params = self.mlp.num_params + dist.num_free
 
     def init(self, rng: np.random.Generator, log_std: float, dtype: Any = np.float32) -> np.ndarray:
-        """Orthogonal weights with a 0.01 head; every free parameter at `log_std` -> θ (n,)."""
-        return np.concatenate([self.mlp.init(rng, HEAD_GAIN, dtype), np.full(self.dist.num_free, log_std, dtype)])
+        """Orthogonal weights with a 0.01 head, its biases and the free parameters where the family starts -> θ (n,)."""
+        start = self.dist.start(log_std).astype(dtype)
+        outputs = len(start) - self.dist.num_free
+        theta = np.concatenate([self.mlp.init(rng, HEAD_GAIN, dtype), start[outputs:]])
+        theta[self.mlp.num_params - outputs : self.mlp.num_params] = start[:outputs]  # the biases of the last layer
+        return theta
 
     def _split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return theta[: self.mlp.num_params], theta[self.mlp.num_params :]

@@ -17,12 +17,13 @@ from minirl.agent import Agent
 from minirl.errors import FileError
 from minirl.files import parse_json
 from minirl.normalize import ObsNormalizer, RunningMoments
-from minirl.spaces import ActionCodec, ObsCodec
+from minirl.spaces import BOX_FAMILIES, FAMILY, ActionCodec, ObsCodec
 
 FILE = "policy.safetensors"
 FORMAT = 1
 BOUNDS = ("action_low", "action_high")  # may be infinite
 MAX_SIZE = 1 << 24  # of an observation, an action, or a layer
+COMPOSITE = ("multi_discrete", "tuple", "dict")  # observations that are made of parts
 
 
 def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
@@ -36,7 +37,7 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
         "hidden": [int(n) for n in agent.hidden],
         "activation": agent.activation,
         "dtype": str(agent.theta.dtype),
-        "obs": {"kind": obs.kind, "shape": list(obs.shape), "start": obs.start, "size": obs.size},
+        "obs": _obs_description(obs),
         "action": {
             "kind": action.kind,
             "shape": list(action.shape),
@@ -45,11 +46,13 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
             "size": action.size,
         },
     }
+    if agent.masked:
+        description["masked"] = True
     arrays = {"theta": agent.theta}
     if agent.normalizer is not None:
         moments = agent.normalizer.moments
         arrays |= {"obs_mean": moments.mean, "obs_m2": moments.m2, "obs_count": np.array(float(moments.count))}
-    if action.kind == "box":
+    if action.low is not None:
         arrays |= {"action_low": np.asarray(action.low, np.float64), "action_high": np.asarray(action.high, np.float64)}
     tensors.write(path, arrays, {"minirl": json.dumps(description, separators=(",", ":"))}, any_value=BOUNDS)
 
@@ -75,37 +78,67 @@ def _agent(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple[Age
     for name in ("algorithm", "env"):
         if not isinstance(about[name], str) or not about[name].isprintable():
             raise ValueError(f"{name} has to be printable text")
-    obs, action = _obs_codec(about["obs"]), _action_codec(about["action"], arrays)
+    obs, action = _obs_codec(about["obs"]), _action_codec(about["action"], about["family"], arrays)
+    if obs.dim > MAX_SIZE:
+        raise ValueError(f"its observations have {obs.dim} numbers, the limit is {MAX_SIZE}")
     hidden = tuple(_natural("hidden", n, 1) for n in about["hidden"])
     _among("activation", about["activation"], tuple(ACTIVATIONS))
     _among("dtype", about["dtype"], ("float32", "float64"))
-    _among("family", about["family"], (action.family().name,))
-    agent = Agent(obs, action, arrays["theta"], hidden, about["activation"], _normalizer(arrays, obs.dim))
+    masked = about.get("masked", False)
+    if type(masked) is not bool or (masked and action.kind not in ("discrete", "multi_discrete")):
+        raise ValueError("masked has to be true or false, and true only where actions can be masked")
+    agent = Agent(obs, action, arrays["theta"], hidden, about["activation"], _normalizer(arrays, obs.dim), masked)
     expected = (agent.policy.num_params,)
     if agent.theta.shape != expected or str(agent.theta.dtype) != about["dtype"]:
         raise ValueError(f"theta is {agent.theta.dtype} {agent.theta.shape}, the description says {about['dtype']} {expected}")
     return agent, about
 
 
+def _obs_description(obs: ObsCodec) -> dict[str, Any]:
+    plain = {"kind": obs.kind, "shape": list(obs.shape), "start": obs.start, "size": obs.size}
+    if obs.kind in COMPOSITE:
+        plain["parts"] = [_obs_description(part) for part in obs.parts]
+    return plain | ({"keys": list(obs.keys)} if obs.kind == "dict" else {})
+
+
 def _obs_codec(about: dict[str, Any]) -> ObsCodec:
-    _among("obs kind", about["kind"], ("box", "discrete"))
-    size = _natural("obs size", about["size"], 1 if about["kind"] == "discrete" else 0)
-    shape = _shape("obs", about["shape"], about["kind"] == "discrete")
-    return ObsCodec(about["kind"], shape, _integer("obs start", about["start"]), size)
+    kind = about["kind"]
+    _among("obs kind", kind, ("box", "discrete", "multi_binary", *COMPOSITE))
+    size = _natural("obs size", about["size"], 1 if kind == "discrete" else 0)
+    shape = _shape("obs", about["shape"], kind in ("discrete", "dict", "tuple"))
+    parts = tuple(_obs_codec(part) for part in about["parts"]) if kind in COMPOSITE else ()
+    keys = tuple(about["keys"]) if kind == "dict" else ()
+    if kind == "dict" and (len(set(keys)) != len(parts) or not all(isinstance(key, str) for key in keys)):
+        raise ValueError("a dict observation has to have a key of its own, a text, for each part")
+    if kind == "multi_discrete" and (len(parts) != math.prod(shape) or any(part.kind != "discrete" for part in parts)):
+        raise ValueError("a multi_discrete observation has to have a discrete part for each entry")
+    return ObsCodec(kind, shape, _integer("obs start", about["start"]), size, parts, keys)
 
 
-def _action_codec(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> ActionCodec:
-    _among("action kind", about["kind"], ("box", "discrete"))
-    discrete = about["kind"] == "discrete"
-    _among("action dtype", about["dtype"], _INTEGERS if discrete else ("float16", "float32", "float64"))
-    shape, start = _shape("action", about["shape"], discrete), _integer("action start", about["start"])
-    if discrete:
-        return ActionCodec("discrete", shape, about["dtype"], start, _natural("action size", about["size"], 1))
+def _action_codec(about: dict[str, Any], family: Any, arrays: dict[str, np.ndarray]) -> ActionCodec:
+    kind = about["kind"]
+    _among("action kind", kind, tuple(FAMILY))
+    _among("action dtype", about["dtype"], ("float16", "float32", "float64") if kind == "box" else _INTEGERS)
+    _among("family", family, BOX_FAMILIES if kind == "box" else (FAMILY[kind],))
+    shape, start = _shape("action", about["shape"], kind == "discrete"), _integer("action start", about["start"])
+    if kind in ("discrete", "multi_binary"):
+        return ActionCodec(kind, shape, about["dtype"], start, _natural("action size", about["size"], 1 if kind == "discrete" else 0))
     low, high = (arrays[name] for name in BOUNDS)
     if low.shape != shape or high.shape != shape or not (low <= high).all():
         raise ValueError(f"the action bounds have to have shape {shape}, the lower one below the upper one")
+    if kind == "multi_discrete":
+        _whole_numbers(low, high, about["dtype"])
     with np.errstate(over="ignore"):
-        return ActionCodec("box", shape, about["dtype"], low=low.astype(about["dtype"]), high=high.astype(about["dtype"]))
+        low, high = low.astype(about["dtype"]), high.astype(about["dtype"])
+    return ActionCodec(kind, shape, about["dtype"], low=low, high=high, family_name=family)
+
+
+def _whole_numbers(low: np.ndarray, high: np.ndarray, dtype: str) -> None:
+    """First and last numbers of choices that fit the type, and are not too many."""
+    limits = np.iinfo(dtype)
+    fits = (np.abs(low) <= 2**53) & (np.abs(high) <= 2**53) & (low >= limits.min) & (high <= limits.max)
+    if not (fits & (low == np.round(low)) & (high == np.round(high))).all() or (high - low + 1).sum() > MAX_SIZE:
+        raise ValueError(f"the first and last numbers of the choices have to be whole ones of type {dtype}, at most {MAX_SIZE} in all")
 
 
 def _normalizer(arrays: dict[str, np.ndarray], dim: int) -> ObsNormalizer | None:

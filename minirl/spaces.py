@@ -48,8 +48,8 @@ class ObsCodec:
             return np.concatenate([part.encode(column, dtype) for part, column in zip(self.parts, columns, strict=True)], axis=1)
         if self.kind == "discrete":
             index = x - self.start
-            if ((index < 0) | (index >= self.size)).any():
-                raise SpaceError(f"observation {x}: this policy takes {self.start} to {self.start + self.size - 1}")
+            if index.dtype.kind not in "iu" or ((index < 0) | (index >= self.size)).any():
+                raise SpaceError(f"observation {x}: this policy takes whole numbers, {self.start} to {self.start + self.size - 1}")
             return np.eye(self.size, dtype=dtype)[index]
         with np.errstate(over="ignore"):
             return np.array(x.reshape(len(x), -1), dtype=dtype, order="C")
@@ -77,6 +77,8 @@ class ObsCodec:
         if self.kind in ("tuple", "dict"):
             inside = (f"{key}: {part}" for key, part in zip(self.keys, self.parts, strict=True)) if self.keys else map(str, self.parts)
             return f"{self.kind}({', '.join(inside)})"
+        if self.kind == "multi_discrete":
+            return f"{self.kind} {self.shape} of {[part.size for part in self.parts]}"
         return f"{self.kind} {self.size if self.kind == 'discrete' else self.shape}"
 
 

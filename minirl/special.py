@@ -24,22 +24,26 @@ def _series(x, coefficients):
     return total
 
 
-def _lgamma_tail(y):
-    """Σ B₂ᵢ / (2i (2i−1) y²ⁱ⁻¹), and its derivative −Σ B₂ᵢ / (2i y²ⁱ)."""
-    tail = _series(y, [b / (2 * i * (2 * i - 1)) for i, b in enumerate(BERNOULLI, 1)]) / y
-    return tail, -_series(y, [b / (2 * i) for i, b in enumerate(BERNOULLI, 1)]) / (y * y)
+def _tail(y):
+    """Σ B₂ᵢ / (2i (2i−1) y²ⁱ⁻¹), what Stirling's formula for ln Γ(y) leaves."""
+    return _series(y, [b / (2 * i * (2 * i - 1)) for i, b in enumerate(BERNOULLI, 1)]) / y
+
+
+def _tail_slope(y):
+    """Its derivative, −Σ B₂ᵢ / (2i y²ⁱ)."""
+    return -_series(y, [b / (2 * i) for i, b in enumerate(BERNOULLI, 1)]) / (y * y)
 
 
 def lgamma(x):
     """ln Γ(x) = (y − ½) ln y − y + ½ ln 2π + Σ B₂ᵢ / (2i (2i−1) y²ⁱ⁻¹) − ln Π_k (x + k), y = x + SHIFT; x up to 1e30."""
     y = np.asarray(x, np.float64) + SHIFT
-    return (y - 0.5) * np.log(y) - y + HALF_LOG_2PI + _lgamma_tail(y)[0] - np.log(_passed(x).prod(axis=-1))
+    return (y - 0.5) * np.log(y) - y + HALF_LOG_2PI + _tail(y) - np.log(_passed(x).prod(axis=-1))
 
 
 def digamma(x):
     """ψ(x) = ln y − 1/2y − Σ B₂ᵢ / (2i y²ⁱ) − Σ_k 1/(x + k), y = x + SHIFT."""
     y = np.asarray(x, np.float64) + SHIFT
-    return np.log(y) - 0.5 / y + _lgamma_tail(y)[1] - (1 / _passed(x)).sum(axis=-1)
+    return np.log(y) - 0.5 / y + _tail_slope(y) - (1 / _passed(x)).sum(axis=-1)
 
 
 def trigamma(x):
@@ -58,8 +62,7 @@ def lgamma_gap(x, to):
     factors = (r - np.log1p(r)).sum(axis=-1)
     r = step / y
     stirling = y * ((1 + r) * np.log1p(r) - r) + 0.5 * (r - np.log1p(r))
-    (tail, slope), (tail_to, _) = _lgamma_tail(y), _lgamma_tail(y + step)
-    return stirling + factors + (tail_to - tail - slope * step)
+    return stirling + factors + (_tail(y + step) - _tail(y) - _tail_slope(y) * step)
 
 
 def softplus(x):

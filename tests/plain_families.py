@@ -3,8 +3,10 @@
 A family enters the suites by one row in PLAIN.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import autograd.numpy as anp
@@ -151,7 +153,7 @@ GAUSSIAN = {
 
 
 def _dim(phi):
-    return int(round((np.sqrt(9 + 8 * phi.shape[1]) - 3) / 2))  # P = d + d(d+1)/2
+    return (math.isqrt(9 + 8 * phi.shape[1]) - 3) // 2  # P = d + d(d+1)/2
 
 
 def _factor(phi):
@@ -233,8 +235,13 @@ def _log_cosh(x):
     return anp.logaddexp(x, -x) - np.log(2)
 
 
+@cache
+def _many_nodes():
+    return np.polynomial.hermite.hermgauss(300)
+
+
 def _squashed_entropy(phi):  # E[log 1/cosh² x] by 300 Gauss–Hermite nodes
-    node, weight = np.polynomial.hermite.hermgauss(300)
+    node, weight = _many_nodes()
     x = _mean(phi)[:, :, None] + np.sqrt(2) * _std(phi)[:, :, None] * node
     return GAUSSIAN["entropy"](phi) - 2 * anp.sum(_log_cosh(x) * (weight / np.sqrt(np.pi)), axis=(1, 2))
 

@@ -30,7 +30,7 @@ FLOORS = [
         "tagscan",
         "tensors",
     ],
-    ["agent", "collect", "critic", "environments", "losses", "networks", "policy", "policyfile", "rollout"],
+    ["agent", "collect", "critic", "environments", "losses", "masks", "networks", "policy", "policyfile", "rollout"],
     ["algorithms"],
     ["api", "evaluation", "learner", "runs"],
     [],  # multi-agent, population, sweeps: built on the floors below

@@ -183,9 +183,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(line, outcomes):
     assert code == 2 and out == "" and one_sentence(err).startswith(MISTAKES[line])
 
 
-@pytest.mark.parametrize(
-    "line", ["train trpo --delta -1", "train ppo --cilp 1", "train ppo --env broken_envs:Speaks-v0", "eval nowhere"]
-)
+@pytest.mark.parametrize("line", ["train trpo --delta -1", "train ppo --cilp 1", "train ppo --env broken_envs:Speaks-v0", "eval nowhere"])
 def test_a_process_ends_with_that_code_and_sentence(line, outcomes, tmp_path):
     done = cli(*line.split(), cwd=tmp_path)
     assert [done.returncode, done.stdout, done.stderr] == outcomes[line]

@@ -16,6 +16,7 @@ from minirl.theory.exact import pack
 from minirl.theory.figures import CONFIG, along_the_step, draw_all, draw_bound, draw_clip, draw_tangent, draw_trust_region
 from minirl.theory.mdp import random_mdp
 
+pytest.importorskip("matplotlib").use("Agg")
 plt = pytest.importorskip("matplotlib.pyplot")
 
 
@@ -125,7 +126,7 @@ def test_fig_1_fig_2_the_curves_are_those_of_the_problem(curve):
     rng = np.random.default_rng(228)
     mdp = random_mdp(rng, 6, 3, 0.95, concentration=0.15)
     features, weights = rng.normal(size=(6, 2)), 0.5 * rng.normal(size=(2, 3))
-    policy, batch = figures.linear_policy(2, 3), None
+    policy = figures.linear_policy(2, 3)
     batch = figures.exact_batch(mdp, policy, pack(weights), features)
     step = figures.natural_step(policy, pack(weights), batch, CONFIG)[0]
 

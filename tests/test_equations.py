@@ -149,8 +149,9 @@ def test_demo_shows_the_worked_numbers(capsys):
 def test_figures_are_drawn_where_they_are_wanted(capsys, tmp_path):
     pytest.importorskip("matplotlib")
     code, out, _ = run(capsys, "figures", "--out", str(tmp_path / "drawn"))
-    assert code == 0 and out.count("drawn: ") == 3
-    assert all((tmp_path / "drawn" / f"fig-{n}.png").stat().st_size > 5000 for n in (1, 2, 3))
+    assert code == 0 and out.count("drawn: ") == 4
+    names = ("fig-1.png", "fig-2.png", "fig-3.png", "bound.png")
+    assert all((tmp_path / "drawn" / name).stat().st_size > 5000 for name in names)
     (tmp_path / "file").write_text("")
     code, _, err = run(capsys, "figures", "--out", str(tmp_path / "file"))
     assert code == 2 and "file" in err

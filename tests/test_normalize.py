@@ -109,7 +109,7 @@ def test_norm_08_clip_05_the_statistics_stand_still_from_acting_to_learning(acti
     made = learner("ppo", vector(Drift, *[{"actions": actions}] * 3), normalize_obs=True)
     policy, acted, batches = made.nets.policy, [], []
     infer, make = policy.infer, minirl.learner.make_batch
-    monkeypatch.setattr(policy, "infer", lambda theta, obs: acted.append(infer(theta, obs)) or acted[-1])
+    monkeypatch.setattr(policy, "infer", lambda theta, obs, mask=None: acted.append(infer(theta, obs)) or acted[-1])
     monkeypatch.setattr(minirl.learner, "make_batch", lambda *args: batches.append(make(*args)) or batches[-1])
     for _ in range(3):
         acted.clear()

@@ -29,7 +29,7 @@ from minirl.algorithms import npg, trpo
 from minirl.algorithms.npg import NPGConfig, fisher_vector_product, natural_step, npg_step, policy_gradient
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.critic import Critic, fit_critic
-from minirl.distributions import Categorical, DiagGaussian
+from minirl.distributions import Bernoulli, Beta, Categorical, DiagGaussian, FullGaussian, MultiCategorical, SquashedGaussian, StateGaussian
 from minirl.errors import ConfigError
 from minirl.networks import Networks
 from minirl.optim import adam_init
@@ -49,12 +49,24 @@ POLICIES = [
 ]
 
 
+FAMILIES = [
+    Policy(MultiCategorical((2, 3)), 4, (3,), "tanh"),
+    Policy(Bernoulli(3), 4, (3,), "tanh"),
+    Policy(StateGaussian(2), 4, (3,), "tanh"),
+    Policy(FullGaussian(2), 4, (3,), "tanh"),
+    Policy(SquashedGaussian(1), 4, (3,), "tanh"),
+    Policy(Beta(1), 4, (3,), "tanh"),
+]
+
+
 def named(policy):
     return f"{policy.dist.name}-{'-'.join(map(str, policy.mlp.sizes))}-{policy.mlp.activation}"
 
 
 policies = pytest.mark.parametrize("policy", POLICIES, ids=named)
 both = pytest.mark.parametrize("policy", [CATEGORICAL, GAUSSIAN], ids=named)
+every_family = pytest.mark.parametrize("policy", [CATEGORICAL, GAUSSIAN, *FAMILIES], ids=named)
+policies_and_families = pytest.mark.parametrize("policy", POLICIES + FAMILIES, ids=named)
 steps = pytest.mark.parametrize(("step", "config"), [(npg_step, NPGConfig), (trpo_step, TRPOConfig)], ids=["npg", "trpo"])
 modules = pytest.mark.parametrize(("module", "config"), [(npg, NPGConfig), (trpo, TRPOConfig)], ids=["npg", "trpo"])
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -80,7 +92,7 @@ def gradient_of(policy, theta, batch):
 
 
 @pytest.mark.parametrize("n", [1, 9])
-@policies
+@policies_and_families
 def test_policy_gradient_is_that_of_the_surrogate_and_of_the_mean_score(policy, n, rng):  # [PG-11, IS-5, SUR-2]
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, n, rng, weight=rng.integers(1, 4, size=n).astype(float))
@@ -92,7 +104,7 @@ def test_policy_gradient_is_that_of_the_surrogate_and_of_the_mean_score(policy, 
     assert relative_error(g, auto) <= 1e-12
 
 
-@policies
+@policies_and_families
 def test_step_01_fisher_products_are_the_enumerated_score_products(policy, rng):  # [TR-4, TR-9]
     """F = E[∇log π ∇log πᵀ], every action of every state, against Jᵀ F_dist J v: 50 random v, some samples counting more."""
     theta, obs = random_theta(policy, rng), rng.standard_normal((5, policy.mlp.sizes[0]))
@@ -103,7 +115,7 @@ def test_step_01_fisher_products_are_the_enumerated_score_products(policy, rng):
         assert relative_error(product(v), fisher @ v) <= 1e-12
 
 
-@both
+@every_family
 def test_step_01_fisher_products_are_the_hessian_of_mean_kl(policy, rng):  # [TR-4, TR-9]
     theta, obs = random_theta(policy, rng), rng.standard_normal((5, 4))
     phi_old = policy.infer(theta, obs)
@@ -113,7 +125,7 @@ def test_step_01_fisher_products_are_the_hessian_of_mean_kl(policy, rng):  # [TR
         assert relative_error(product(v), curvature @ v) <= 1e-5
 
 
-@policies
+@policies_and_families
 def test_step_02_fisher_is_symmetric_and_positive(policy, rng):
     theta, obs = random_theta(policy, rng), rng.standard_normal((7, policy.mlp.sizes[0]))
     product = products(policy, theta, obs)
@@ -131,7 +143,7 @@ def test_step_21_damping_is_added_once_and_does_not_depend_on_the_batch(policy, 
     assert relative_error(added, 0.1 * v) <= 1e-12
 
 
-@policies
+@policies_and_families
 def test_float32_fisher_products_are_the_float64_ones_to_rounding(policy, rng):
     theta, obs = random_theta(policy, rng, np.float32), rng.standard_normal((33, policy.mlp.sizes[0])).astype(np.float32)
     v = rng.standard_normal(policy.num_params)
@@ -193,7 +205,7 @@ def test_the_full_step_solves_the_quadratic_problem(policy, rng):  # [TR-5]: KKT
         assert g @ feasible <= g @ step * (1 + 1e-6)
 
 
-@both
+@every_family
 def test_the_linear_model_of_the_gain_is_off_by_second_order(policy, rng):  # [TR-2]
     theta, v = random_theta(policy, rng), rng.standard_normal(policy.num_params)
     v /= np.linalg.norm(v)
@@ -203,7 +215,7 @@ def test_the_linear_model_of_the_gain_is_off_by_second_order(policy, rng):  # [T
     assert np.polyfit(np.log(scales), np.log(errors), 1)[0] >= 2 - 0.1  # reached as s -> 0; a wrong gradient would give 1
 
 
-@both
+@every_family
 def test_the_quadratic_model_of_the_kl_is_off_by_third_order(policy, rng):  # [TR-3]
     theta, v = random_theta(policy, rng), rng.standard_normal(policy.num_params)
     v /= np.linalg.norm(v)

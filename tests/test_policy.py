@@ -8,7 +8,7 @@ import pytest
 from oracles import directional, gradient, made_up_batch, plain_mlp, plain_phi, random_theta, relative_error, same_bits
 
 from minirl.critic import Critic, track_returns
-from minirl.distributions import Categorical, DiagGaussian
+from minirl.distributions import Bernoulli, Beta, Categorical, DiagGaussian, FullGaussian, MultiCategorical, SquashedGaussian, StateGaussian
 from minirl.losses import value_loss
 from minirl.policy import Policy
 from minirl.reduce import share
@@ -20,6 +20,12 @@ POLICIES = [
     Policy(DiagGaussian(1), 3, (), "tanh"),
     Policy(DiagGaussian(3), 4, (8,), "tanh"),
     Policy(DiagGaussian(2), 1, (5, 3), "relu"),
+    Policy(MultiCategorical((2, 3)), 2, (4,), "tanh"),
+    Policy(Bernoulli(2), 2, (), "tanh"),
+    Policy(StateGaussian(2), 3, (4,), "tanh"),
+    Policy(FullGaussian(3), 2, (4,), "tanh"),
+    Policy(SquashedGaussian(2), 1, (3,), "tanh"),
+    Policy(Beta(2), 3, (4,), "relu"),
 ]
 policies = pytest.mark.parametrize("policy", POLICIES, ids=lambda p: f"{p.dist.name}-{'-'.join(map(str, p.mlp.sizes))}")
 critics = pytest.mark.parametrize("critic", [Critic(3, (), "tanh"), Critic(4, (7, 5), "tanh"), Critic(1, (3,), "relu")])
@@ -115,6 +121,17 @@ def test_the_first_policy_is_near_uniform_and_near_mean_zero(dtype, rng):
     phi = gaussian.infer(theta, obs)
     assert theta.dtype == dtype and 0 < np.abs(phi[:, :3]).max() < 0.2
     np.testing.assert_array_equal(phi[:, 3:], np.full((50, 3), -0.7, dtype))
+
+
+@pytest.mark.parametrize("dist", [p.dist for p in POLICIES[-6:]], ids=lambda d: d.name)
+def test_the_first_policy_is_near_the_familys_start_in_every_state(dist, rng):
+    obs = 3 * rng.standard_normal((50, 4))
+    policy = Policy(dist, 4, (64, 64), "tanh")
+    phi = policy.infer(policy.init(rng, -0.7, np.float64), obs)
+    assert 0 < np.abs(phi - dist.start(-0.7)).max() < 0.2
+    std = dist.sample(np.repeat(dist.start(-0.7)[None], 20_000, axis=0), rng).std(axis=0)
+    if "gaussian" in dist.name:  # `log_std` is what it says, by a bias or a free parameter
+        np.testing.assert_allclose(std, np.exp(-0.7), rtol=0.03)
 
 
 # ---------------------------------------------------------------------------------------------------------- value function

@@ -3,6 +3,8 @@
 Three states, two actions, three steps: 648 paths. J for the differences is carried forward step by step, without paths.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from oracles import gradient, jacobian, relative_error
@@ -145,7 +147,7 @@ def test_pg_5_pg_6_pg_8_pg_10_each_rung_has_less_variance_here():
     for gamma in (0.5, 0.9, 1.0):
         mdp, theta = problem(gamma)
         variance = [mean_and_variance(mdp, theta, H, rung)[1] for rung in RUNGS]
-        assert all(b < 0.97 * a for a, b in zip(variance[:-1], variance[1:], strict=True)), variance
+        assert all(b < 0.97 * a for a, b in pairwise(variance)), variance
         paths, pi = trajectories(mdp, H), softmax_policy(theta)
         prob = trajectory_prob(paths, pi)
         grads = rung_gradients(mdp, theta, paths, RUNGS[1])

@@ -147,7 +147,7 @@ def test_kl_11_kl_12_the_direction_and_variance_of_importance_sampling():
 
 
 def test_kl_13_surprise_and_the_ratio_without_the_logarithm(rng):
-    """Σ P (P/Q) is 1 at P = Q and has no bound. Nor has KL, for distributions as near in total variation: GUIDE's contrast is one of rate."""
+    """Σ P (P/Q) is 1 at P = Q and has no bound. Nor has KL, for the same near pairs: GUIDE's contrast is one of rate."""
     assert off_by(surprise(np.array([1.0, 0.5, 0.01])), np.array([0, np.log(2), np.log(100)])) <= 1e-15
     assert surprise(np.array(0.0)) == np.inf
     p = rng.dirichlet(np.ones(5), 1000)
@@ -179,7 +179,7 @@ def test_kl_14_parameters_near_are_not_trajectories_near():
         assert off_by(kl, by_steps) <= 1e-13
         assert off_by(per_state, plain_kl(softmax(th), softmax(th + step))) <= 1e-13
     flipped = trajectory_kl(paths, softmax(open_), softmax(open_ + 8 * step))
-    assert flipped > 30 * kls[1]
+    assert flipped > 20 * kls[1]
 
 
 def test_kl_14_kl_4_the_divergence_of_paths_by_samples():

@@ -326,7 +326,7 @@ def test_sur_7_tr_11_a_blind_natural_step_can_lose_what_the_line_search_keeps():
 
 def test_exact_batches_are_the_documents_expectations():
     """Σ weight f = Σ_s ρ Σ_a π f, and a batch without its weights is not."""
-    mdp, theta, _, batch, visits = setting()
+    _, theta, _, batch, visits = setting()
     f = np.arange(S * K, dtype=float) ** 2
     by_hand = sum(10 * visits[s] * softmax(theta)[s, a] * f[s * K + a] for s in range(S) for a in range(K))
     assert off_by(batch.weight @ f, by_hand) <= 1e-12

@@ -2,6 +2,8 @@
 
     Counting   step t of episode e is observed as 10 e + t: every observation names its place
     Drift      a noisy walk that listens to its actions and ends at random, in both ways
+    Match      shows what to do: the reward is the share of the action's entries that equal it
+    Narrow     allows some of its actions, other ones in each step, and does not put up with the rest
     Wrong      returns one thing of a wrong type or shape
 
 `vector` steps a row of them together, `learner` trains on them with networks small enough for a test.
@@ -97,6 +99,74 @@ class Drift(gymnasium.Env):
         return (self.state if self.alias else self.state.copy()), float(self.state.sum()), bool(terminated), bool(truncated), {}
 
 
+class Match(gymnasium.Env):
+    """Observes an action of its own action space, wrapped as `observe` says; 1 for doing the same, less for each entry that differs."""
+
+    def __init__(self, actions, observe=lambda x: x, space=None):
+        self.action_space, self.observe = actions, observe
+        self.observation_space = space or actions
+        self.t = 0
+
+    def _draw(self):
+        self.target = self.action_space.dtype.type(self.np_random.integers(self._low(), self._high(), endpoint=True))
+        return self.observe(self.target)
+
+    def _low(self):
+        return getattr(self.action_space, "start", np.zeros(self.action_space.shape, int))
+
+    def _high(self):
+        counts = getattr(self.action_space, "nvec", getattr(self.action_space, "n", 2))
+        return self._low() + (1 if isinstance(self.action_space, spaces.MultiBinary) else np.asarray(counts) - 1)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self._draw(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action!r} of type {action.dtype} is not in {self.action_space}"
+        reward = float(np.mean(action == self.target))
+        self.t += 1
+        return self._draw(), reward, self.t == 8, False, {}
+
+
+class Narrow(gymnasium.Env):
+    """K actions of which a random half is allowed, as info["action_mask"] says; the others raise. The reward is the action's number.
+
+    actions: K, or a MultiDiscrete, whose masks stand side by side. Episodes end after 3, 4, 5, 3, … steps with a mask that allows
+    nothing. stuck: the step, counted over all episodes, after which nothing is allowed although the episode goes on.
+    """
+
+    def __init__(self, actions=5, stuck=None):
+        self.action_space = spaces.Discrete(actions) if isinstance(actions, int) else actions
+        self.observation_space = spaces.Box(0, 1, (4,), np.float64)
+        self.counts = [actions] if isinstance(actions, int) else actions.nvec.tolist()
+        self.episode = self.steps = self.t = 0
+        self.stuck = stuck
+
+    def _info(self, none=False):
+        parts = [self.np_random.random(k) < 0.5 for k in self.counts]
+        for part in parts:
+            part[self.np_random.integers(len(part))] = True
+        self.mask = np.concatenate(parts).astype(np.int8) * (0 if none else 1)
+        return {"action_mask": self.mask.copy()}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.t = self.episode + 1, 0
+        return self.np_random.random(4), self._info()
+
+    def step(self, action):
+        at = 0
+        for a, k in zip(np.ravel(action), self.counts, strict=True):
+            assert self.mask[at + a], f"action {action} with mask {self.mask}"
+            at += k
+        self.steps, self.t = self.steps + 1, self.t + 1
+        over = self.t == 3 + self.episode % 3
+        info = self._info(none=over or self.steps == self.stuck)
+        return self.np_random.random(4), float(np.sum(action)), over, False, info
+
+
 class Wrong(Counting):
     """A Counting environment whose step returns `value` for `what`: obs, reward, terminated, truncated, info, or the whole tuple."""
 
@@ -124,6 +194,7 @@ def register():
         ("Endless", Counting, None, {"lengths": ()}),
         ("Drift", Drift, None, {}),
         ("DriftBox", Drift, None, {"actions": symmetric}),
+        ("Narrow", Narrow, None, {}),
         ("Wrong", Wrong, None, {}),
     ):
         if f"minirl-test/{name}-v0" not in gymnasium.registry:

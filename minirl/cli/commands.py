@@ -67,9 +67,9 @@ class Demo:
 
 @dataclass(frozen=True)
 class Figures:
-    """Draw the documents' three figures from the library's own computations."""
+    """Draw the documents' three figures, and the tightness of the bound, from the library's own computations."""
 
-    out: Path = Path("figures")  # directory for fig-1.png, fig-2.png and fig-3.png
+    out: Path = Path("figures")  # directory for fig-1.png, fig-2.png, fig-3.png and bound.png
 
 
 def evaluate(flags: Eval) -> int:

@@ -1,5 +1,7 @@
 """A Gaussian whose dimensions move together: full covariance, by its Cholesky factor."""
 
+from functools import cached_property
+
 import numpy as np
 
 from minirl._core.reference import LOG_2PI, LOG_STD_LIMIT
@@ -19,7 +21,11 @@ class FullGaussian:
         self.num_free = self.dim * (self.dim + 1) // 2
         self.num_params = self.dim + self.num_free
         self.action_shape: tuple[int, ...] = (self.dim,)
-        self.below = np.tril_indices(self.dim, -1)
+
+    @cached_property
+    def below(self):
+        """Rows and columns of the entries below the diagonal."""
+        return np.tril_indices(self.dim, -1)
 
     def start(self, log_std):
         """μ = 0, σ as given in each dimension, no correlations (P,)."""

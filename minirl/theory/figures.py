@@ -97,11 +97,8 @@ def draw_bound(ax, pairs: int = 3000, seed: int = 0) -> None:
     for gamma, color in ((0.1, BLUE), (0.5, ORANGE), (0.9, GREEN)):
         p = rng.dirichlet(np.full(4, 0.2), size=(pairs, 4, 2))
         mdp = MDP(p, rng.uniform(-1, 1, (pairs, 4, 2)), rng.dirichlet(np.ones(4), pairs), gamma)
-        theta = rng.standard_normal((pairs, 4, 2))
-        pi, new = (
-            softmax_policy(theta),
-            softmax_policy(theta + rng.standard_normal((pairs, 4, 2)) * 10 ** rng.uniform(-1, 1, (pairs, 1, 1))),
-        )
+        theta, step = rng.standard_normal((2, pairs, 4, 2))
+        pi, new = softmax_policy(theta), softmax_policy(theta + step * 10 ** rng.uniform(-1, 1, (pairs, 1, 1)))
         used = tightness(mdp, pi, new) / 4  # [SUR-7]
         ax.scatter(tabular_kl(pi, new).max(axis=-1), used, s=5, color=color, alpha=0.4, label=rf"$\gamma$ = {gamma:g}")
     ax.axhline(1, color="black", lw=1, label="the theorem")
@@ -137,10 +134,12 @@ def draw_all(out: Path) -> list[Path]:
 
 
 def _finish(fig, axes, path: Path, paths: list[Path]) -> None:
+    import matplotlib.pyplot as plt
+
     for ax in axes:
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=9)
     fig.savefig(path, dpi=150)
-    fig.clear()
+    plt.close(fig)
     paths.append(path)
