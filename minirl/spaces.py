@@ -51,8 +51,11 @@ class ObsCodec:
             if index.dtype.kind not in "iu" or ((index < 0) | (index >= self.size)).any():
                 raise SpaceError(f"observation {x}: this policy takes whole numbers, {self.start} to {self.start + self.size - 1}")
             return np.eye(self.size, dtype=dtype)[index]
-        with np.errstate(over="ignore"):
-            return np.array(x.reshape(len(x), -1), dtype=dtype, order="C")
+        flat = x.reshape(len(x), -1)
+        if x.dtype == dtype:
+            return flat.copy()
+        with np.errstate(over="ignore"):  # a number too large for the type becomes infinite, and is found as such
+            return np.array(flat, dtype=dtype, order="C")
 
     def _inside(self, obs: Any) -> list[Any]:
         """What an observation, or a batch of them, holds for each part."""
@@ -111,7 +114,8 @@ class ActionCodec:
     def decode(self, action: np.ndarray) -> np.ndarray:
         """(N,) or (N, d) -> (N, *shape) in the space's own type; a fresh array, so that nobody can change the stored one."""
         if self.kind == "discrete":
-            return action.astype(self.dtype) + np.dtype(self.dtype).type(self.start)
+            chosen = action.astype(self.dtype)
+            return chosen + np.dtype(self.dtype).type(self.start) if self.start else chosen
         if self.family_name in BOUNDED:
             family: Any = FAMILIES[self.family_name]
             unit = family.unit(action.astype(np.float64)).reshape(len(action), *self.shape)  # how far from low to high
