@@ -15,7 +15,7 @@ def clipped_surrogate(ratio, adv, clip, dual=None):
     """
     plain = ratio * adv
     clipped = np.minimum(np.maximum(ratio, 1 - clip), 1 + clip) * adv  # [PPO-2]
-    surrogate, stopped = np.minimum(plain, clipped), clipped < plain  # [PPO-1]
+    surrogate, stopped = np.minimum(plain, clipped), clipped < plain  # [PPO-1, PPO-3]
     if dual is not None:
         floor = (adv < 0) & (surrogate < dual * adv)
         surrogate, stopped = np.where(floor, dual * adv, surrogate), stopped | floor
