@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minirl import deploy
-    from minirl.api import Result, evaluate, learn, load, train
+    from minirl.api import Result, configure, evaluate, learn, load, save, train
 
 __version__ = "0.1.0"
 
-__all__ = ["Result", "__version__", "deploy", "evaluate", "learn", "load", "train"]
+__all__ = ["Result", "__version__", "configure", "deploy", "evaluate", "learn", "load", "save", "train"]
 
-_HOMES = {"Result": "minirl.api", "evaluate": "minirl.api", "learn": "minirl.api", "load": "minirl.deploy", "train": "minirl.api"}
+_HOMES = {name: "minirl.api" for name in ("Result", "configure", "evaluate", "learn", "save", "train")} | {"load": "minirl.deploy"}
 
 
 def __getattr__(name: str) -> Any:

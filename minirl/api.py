@@ -10,12 +10,12 @@ from minirl import algorithms, evaluation, policyfile
 from minirl.agent import Agent
 from minirl.config import Config
 from minirl.deploy import load
-from minirl.errors import ConfigError
+from minirl.errors import ConfigError, EnvError
 from minirl.evaluation import Evaluation
 from minirl.learner import Learner, Update
 from minirl.runs.training import SAVE_EVERY, training
 
-__all__ = ["Result", "configure", "evaluate", "learn", "load", "train"]
+__all__ = ["Result", "configure", "evaluate", "learn", "load", "save", "train"]
 
 
 class Result(NamedTuple):
@@ -65,14 +65,23 @@ def train(
 def learn(algorithm: str, envs: Any, config: Config | None = None) -> Learner:
     """An iterator over updates on a gymnasium VectorEnv: stop when you like and go on later; `.policy` is the Agent so far.
 
-    config: the algorithm's dataclass (None: its defaults), or ConfigError.
+    config: what `configure` makes (None: the defaults). ConfigError where it does not fit, EnvError where `envs` is no vector.
     """
     kind = algorithms.find(algorithm).config
+    if not hasattr(envs, "num_envs"):
+        raise EnvError(f"envs is a {type(envs).__name__}: learn takes a vector environment, for example gymnasium.make_vec(ID, num_envs=4)")
     if config is None:
         config = kind(num_envs=envs.num_envs)
     if not isinstance(config, kind):
-        raise ConfigError(f"config is a {type(config).__name__}: {algorithm} takes a {kind.__name__}")
+        raise ConfigError(f"config is a {type(config).__name__}: {algorithm} takes a {kind.__name__}, made by minirl.configure")
+    if config.num_envs != envs.num_envs:
+        raise ConfigError(f"num_envs = {config.num_envs}: the vector environment has {envs.num_envs}")
     return Learner(algorithm, envs, config)
+
+
+def save(policy: Agent, path: str | Path, env: str, algorithm: str = "") -> None:
+    """Write a policy, for example `learner.policy`, into one file that `load` reads; `env` is the id that it was trained on."""
+    policyfile.save(path, policy, algorithm, env)
 
 
 def evaluate(

@@ -75,6 +75,7 @@ class Collector:
         self.episode_length = np.zeros(self.num_envs)
         self.due = np.zeros(self.num_envs, dtype=bool)  # NEXT_STEP: the next step of these only resets
         self.steps_taken = 0  # of the vector, for messages
+        self.whole = True  # the last rollout came to its end
         obs, info = reset(envs, seeds["envs"])
         self.obs = self._encode(obs)
         self.masks = ActionMasks(self.action_codec, self.num_envs, info) if masked else None
@@ -112,7 +113,7 @@ class Collector:
             valid=np.ones((T, B), bool),
             mask=np.empty((T, B, dist.num_params), bool) if self.masks is not None else None,
         )
-        self.noise.refill()
+        self._begin()
         for t in range(T):
             mask = self.masks.read(self.due) if self.masks is not None else None
             phi = self.policy.infer(theta, normalizer(self.obs), mask)
@@ -125,7 +126,17 @@ class Collector:
             rollout.obs[t], rollout.action[t] = self.obs, action
             self._step(rollout, t, resetting)
         self._check_rewards(rollout)
+        self.whole = True
         return rollout
+
+    def _begin(self) -> None:
+        """Start a rollout; after one that was interrupted or failed half-way, from fresh episodes."""
+        if not self.whole:
+            self.obs = self._see(*self.envs.reset())
+            self.episode_return, self.episode_length = np.zeros(self.num_envs), np.zeros(self.num_envs)
+            self.due = np.zeros(self.num_envs, dtype=bool)
+        self.whole = False
+        self.noise.refill()
 
     def _step(self, rollout: Rollout, t: int, resetting: bool) -> None:
         """One step of the vector: fills row t and moves to the observation that the policy sees next."""

@@ -5,6 +5,7 @@ The command line is made from these classes: a field is a flag, its comment the 
 
 import dataclasses
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -88,7 +89,7 @@ def _check(name: str, value: Any, hint: Any) -> None:
             raise ConfigError(f"{name} = {value!r}: takes one of {', '.join(map(str, args))}")
     elif origin is tuple:
         if not isinstance(value, tuple | list):
-            raise ConfigError(f"{name} = {value!r}: takes a sequence of numbers")
+            raise ConfigError(f"{name} = {value!r}: takes a sequence of numbers, for example (64, 64)")
         for item in value:
             _check(name, item, args[0])
     elif type(None) in args:
@@ -99,6 +100,6 @@ def _check(name: str, value: Any, hint: Any) -> None:
 
 
 def _check_type(name: str, value: Any, kind: type) -> None:
-    accepted = {float: (float, int), int: (int,), bool: (bool,), str: (str,)}.get(kind, (kind,))
+    accepted = {float: (numbers.Real,), int: (numbers.Integral,), bool: (bool,), str: (str,)}.get(kind, (kind,))
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{name} = {value!r}: takes a value of type {kind.__name__}, not {type(value).__name__}")

@@ -36,9 +36,13 @@ def check_fits(agent: Agent, env_id: str, env: Any) -> None:
             raise SpaceError(f"env = {env_id!r}: its {name} are {its}, the policy was trained for {mine}")
 
 
+MAX_STEPS = 20_000  # an episode that has not ended by then is cut: some environments never end
+
+
 def evaluate(agent: Agent, env_id: str, episodes: int = 20, stochastic: bool = False, seed: int = 0, **kwargs: Any) -> Evaluation:
     """Play `episodes` of a registered environment: greedy, or sampled when `stochastic`. Nothing of the agent changes.
 
+    An episode is cut after MAX_STEPS steps; its length tells.
     EnvError where the environment cannot be made, SpaceError where its spaces are not the ones that the policy was trained on.
     """
     env = make_env(env_id, **kwargs)
@@ -55,7 +59,7 @@ def evaluate(agent: Agent, env_id: str, episodes: int = 20, stochastic: bool = F
                 obs, reward, terminated, truncated, info = env.step(agent.act(obs, rng, mask))
                 returns[i] += float(reward)
                 lengths[i] += 1
-                over = bool(terminated or truncated)
+                over = bool(terminated or truncated) or lengths[i] >= MAX_STEPS
     finally:
         env.close()
     return Evaluation(returns, lengths)

@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,11 @@ def _sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def sweep(directory: Path) -> None:
-    """Remove the temporary files that a killed process left."""
+def sweep(directory: Path, names: Iterable[str]) -> None:
+    """Remove the temporary files of these names that a killed process left; nobody else's."""
     for stale in directory.glob(".*.tmp"):
-        stale.unlink(missing_ok=True)
+        if any(re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", stale.name) for name in names):
+            stale.unlink(missing_ok=True)
 
 
 def parse_json(text: str) -> Any:

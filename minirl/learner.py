@@ -78,13 +78,13 @@ class Learner:
         batch = make_batch(rollout, reward, self._value, normalizer, cfg, self.comm)
         if getattr(cfg, "recompute_adv", False):
             batch = replace(batch, again=lambda value_of: make_batch(rollout, reward, value_of, normalizer, cfg, self.comm))
+        returns, lengths = self.collector.finished_episodes(rollout)
         collected = time.perf_counter()
 
         progress = min(self.global_step / cfg.total_timesteps, 1.0)
         self.state, info = self.algorithm.update(self.nets, self.state, batch, cfg, self.rng, progress, self.comm)
         self.scaler, self.normalizer = scaler, moved
 
-        returns, lengths = self.collector.finished_episodes(rollout)
         self.updates += 1
         self.global_step += int(self.comm.sum(len(batch)))
         now = time.perf_counter()

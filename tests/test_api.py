@@ -206,3 +206,22 @@ def test_python_m_is_the_command(tmp_path):
     one = subprocess.run([sys.executable, "-m", "minirl", "list"], cwd=tmp_path, env=environment(), capture_output=True)
     other = python("-c", "import sys; from minirl.cli import main; sys.exit(main(['list']))", cwd=tmp_path)
     assert one.stdout.decode() == other.stdout != ""
+
+
+def test_learn_says_what_does_not_fit_and_its_policy_can_be_saved(tmp_path):
+    envs = gymnasium.make_vec("CartPole-v1", num_envs=3)
+    with pytest.raises(ConfigError, match="num_envs = 8: the vector environment has 3"):
+        minirl.learn("ppo", envs, minirl.configure("ppo", num_envs=8))
+    with pytest.raises(EnvError, match="vector environment"):
+        minirl.learn("ppo", gymnasium.make("CartPole-v1"))
+    learner = minirl.learn("ppo", envs, minirl.configure("ppo", num_envs=np.int64(3), num_steps=16))
+    next(learner)
+    minirl.save(learner.policy, tmp_path / "policy.safetensors", "CartPole-v1", "ppo")
+    loaded, obs = minirl.load(tmp_path / "policy.safetensors"), np.random.default_rng(0).standard_normal((9, 4))
+    np.testing.assert_array_equal(loaded.phi(obs), learner.policy.phi(obs))
+
+
+def test_an_environment_that_never_ends_is_cut(monkeypatch):
+    monkeypatch.setattr("minirl.evaluation.MAX_STEPS", 50)
+    result = minirl.train("ppo", "Pendulum-v1", total_timesteps=64, num_envs=1, num_steps=64)
+    assert set(minirl.evaluate(result.policy, "Pendulum-v1", episodes=2).lengths) == {50}

@@ -71,3 +71,38 @@ def test_learning_with_normalised_values_is_finite_and_moves_the_units(name):
     assert last.number == 3 and np.isfinite(last.metrics["losses/value_loss"])
     assert learner.state["critic"][-2] < -20 and learner.nets.critic.unit(learner.state["critic"]) > 1
     assert last.metrics["losses/value_loss"] < 50  # in units of the returns' deviation, not in rewards squared
+
+
+def test_an_interrupted_rollout_is_dropped_and_the_next_begins_with_fresh_episodes(monkeypatch):
+    """Ctrl-C in the middle of a rollout: what was half collected counts nowhere, and later episode lengths are true ones."""
+    cfg = algorithms.find("ppo").config(num_envs=2, num_steps=16, total_timesteps=10_000)
+    learner = Learner("ppo", make_envs("CartPole-v1", 2), cfg)
+    learner.step()
+    before, calls, step = learner.snapshot(), [0], learner.collector.envs.step
+
+    def interrupted(action):
+        calls[0] += 1
+        if calls[0] == 7:
+            raise KeyboardInterrupt
+        return step(action)
+
+    monkeypatch.setattr(learner.collector.envs, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learner.step()
+    assert learner.global_step == 32 and np.array_equal(learner.state["policy"], before["algorithm"]["policy"])
+
+    lived, lengths, reported = np.zeros(2, int), [], []  # an independent count from here on
+
+    def counted(action):
+        result = step(action)
+        for b in range(2):
+            lived[b] += 1
+            if result[2][b] or result[3][b]:
+                lengths.append(lived[b])
+                lived[b] = 0
+        return result
+
+    monkeypatch.setattr(learner.collector.envs, "step", counted)
+    for _ in range(6):
+        reported += list(learner.step().lengths)
+    assert reported == lengths and len(lengths) > 2

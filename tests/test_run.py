@@ -344,3 +344,13 @@ def test_f12_a_view_does_not_mind_the_clock(monkeypatch, capsys):
         view.show(Update(number, 10 * number, {"charts/episodic_return": np.nan}, np.array([]), np.array([])))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith(" 10%  step 10/100  return –") and lines[1].startswith("100%")
+
+
+def test_only_our_own_temporary_files_are_swept(tmp_path):
+    """A directory may hold other people's files: `--run .` must not remove them."""
+    foreign, ours = tmp_path / ".notes.tmp", tmp_path / ".metrics.csv.123.tmp"
+    foreign.write_text("mine")
+    ours.write_text("left by a killed run")
+    with open_run(tmp_path, "E", "ppo", 0):
+        assert foreign.read_text() == "mine" and not ours.exists()
+    assert foreign.exists()

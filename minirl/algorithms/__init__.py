@@ -11,7 +11,7 @@ from minirl.errors import ConfigError
 
 @dataclass(frozen=True)
 class Algorithm:
-    """`init(nets, cfg, rng) -> state`; `update(nets, state, batch, cfg, rng, comm) -> (state, info)`."""
+    """`init(nets, cfg, rng) -> state`; `update(nets, state, batch, cfg, rng, progress, comm) -> (state, info)`."""
 
     name: str
     config: type[Config]

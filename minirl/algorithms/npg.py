@@ -55,14 +55,17 @@ def fisher_vector_product(policy, theta, cache, phi, w, damping, comm=SERIAL):
     return product
 
 
+def check_dense(n, cfg):
+    """ConfigError where F (n, n) is to be written out and would not fit."""
+    if cfg.solver == "dense" and n > DENSE_LIMIT:
+        raise ConfigError(f"solver = 'dense': F would have {n}² entries, the limit is {DENSE_LIMIT} parameters; use cg or fewer")
+
+
 def solve(fvp, g, cfg):
     """x ≈ (F+βI)⁻¹ g by the configured solver.                                                                     [TR-8]"""
     if cfg.solver == "cg":
         return conjugate_gradient(fvp, g, cfg.cg_iters)  # [TR-8]
-    if len(g) > DENSE_LIMIT:
-        raise ConfigError(
-            f"solver = 'dense': F would have {len(g)}² entries, the limit is {DENSE_LIMIT} parameters; use cg or fewer of them"
-        )
+    check_dense(len(g), cfg)
     return dense_solve(fvp, g)
 
 
@@ -106,7 +109,8 @@ def npg_step(policy, theta_old, batch, cfg, comm=SERIAL):
 
 
 def init(nets: Networks, cfg: NPGConfig, rng: np.random.Generator) -> dict[str, Any]:
-    """First training state: θ of policy and critic, and the critic's Adam."""
+    """First training state: θ of policy and critic, and the critic's Adam. ConfigError where a dense F would be too large."""
+    check_dense(nets.policy.num_params, cfg)
     policy = nets.policy.init(rng, cfg.log_std, cfg.dtype)
     critic = nets.critic.init(rng, cfg.dtype)
     return {"policy": policy, "critic": critic, "adam": adam_init(len(critic), cfg.dtype)}

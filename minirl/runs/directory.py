@@ -24,6 +24,7 @@ except ModuleNotFoundError:  # Windows: no lock
     fcntl = None  # type: ignore[assignment]
 
 CONFIG, LOCK = "config.json", ".lock"
+WRITTEN = (CONFIG, "metrics.csv", "policy.safetensors", "curve.png", ".probe")  # atomically, by way of a temporary file each
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 FORMAT = 1
 
@@ -41,7 +42,7 @@ class RunDir:
         try:
             if (path / CONFIG).exists():
                 raise FileError(f"{path} already holds a run: choose another directory with --run, or remove this one")
-            sweep(path)
+            sweep(path, WRITTEN)
             write_atomically(path / ".probe", b"")
             (path / ".probe").unlink()
         except BaseException:
