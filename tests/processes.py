@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import minirl
+from minirl.cli.train import TWINS
 
 PATH = os.pathsep.join([str(Path(minirl.__file__).parents[1]), str(Path(__file__).parent)])
 SMALL = ("--num-envs", "2", "--num-steps", "64", "--hidden", "8", "--eval-episodes", "0")  # updates of 128 steps that take milliseconds
@@ -50,6 +51,7 @@ def rows(path):
 
 
 def one_sentence(stderr):
-    """The single line of a mistake, without the program's name."""
+    """The single line of a mistake, without the program's name; the line about the twins may stand before it."""
+    stderr = stderr.removeprefix(f"minirl: {TWINS}\n")
     assert stderr.count("\n") == 1 and stderr.startswith("minirl: ") and "Traceback" not in stderr, stderr
     return stderr[len("minirl: ") : -1]
