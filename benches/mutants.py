@@ -31,7 +31,7 @@ FILES = (
 # whole programs, files and processes say nothing about an equation; parity compares the twins with themselves when they are mutated
 APART = {
     *("api", "architecture", "cli", "determinism", "environments", "equations", "kernel_arguments", "kernels"),
-    *("learner", "live", "normalize", "run", "schedules", "tensors"),
+    *("learner", "live", "normalize", "readme", "run", "schedules", "tensors"),
 }
 COPY = Path()  # of a worker: its own tree
 SECONDS = 120  # after which a mutant counts as killed: it does not come to an end

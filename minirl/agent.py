@@ -1,13 +1,22 @@
 """A trained policy that acts: raw observation in, action for the environment out. NumPy alone; nothing in it changes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from minirl.features import RandomFeatures
 from minirl.normalize import ObsNormalizer
 from minirl.policy import Policy
 from minirl.spaces import ActionCodec, ObsCodec
+
+
+def network_inputs(normalizer: ObsNormalizer | None, features: RandomFeatures | None) -> Callable[[np.ndarray], np.ndarray]:
+    """Encoded observations (N, D) -> what the networks see (N, D or number of features)."""
+    if features is None:
+        return normalizer or (lambda x: x)
+    return (lambda x: features(normalizer(x))) if normalizer else features
 
 
 @dataclass(frozen=True)
@@ -21,10 +30,12 @@ class Agent:
     activation: str
     normalizer: ObsNormalizer | None = None
     masked: bool = False  # trained on action masks: it expects to be given them
+    features: RandomFeatures | None = None
     policy: Policy = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "policy", Policy(self.action_codec.family(), self.obs_codec.dim, self.hidden, self.activation))
+        inputs = len(self.features.phase) if self.features else self.obs_codec.dim
+        object.__setattr__(self, "policy", Policy(self.action_codec.family(), inputs, self.hidden, self.activation))
 
     def act(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> Any:
         """The action for one observation, as the environment takes it: the likeliest one, or a sample when a generator is given.
@@ -43,4 +54,4 @@ class Agent:
         """The distribution's parameters (N, P) for N raw observations."""
         x = self.obs_codec.encode(obs, self.theta.dtype)
         allowed = None if mask is None else self.action_codec.read_mask(mask)
-        return self.policy.infer(self.theta, self.normalizer(x) if self.normalizer else x, allowed)
+        return self.policy.infer(self.theta, network_inputs(self.normalizer, self.features)(x), allowed)

@@ -33,7 +33,9 @@ def configure(algorithm: str, **fields: Any) -> Config:
     for name in fields:
         if name not in known:
             close = difflib.get_close_matches(name, known)
+            others = algorithms.having(name)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it takes {', '.join(known)}"
+            hint = f"{' and '.join(others)} can do that" if others else hint
             raise ConfigError(f"{algorithm} has no field {name!r}: {hint}")
     return kind(**fields)
 

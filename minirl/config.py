@@ -9,6 +9,7 @@ import numbers
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from minirl.distributions import NAMES
 from minirl.errors import ConfigError
 
 
@@ -34,6 +35,7 @@ Positive = Range(0, open=True)
 NonNegative = Range(0)
 AtLeastOne = Range(1)
 Unit = Range(0, 1)
+BoxFamily = Literal["auto", *NAMES["box"]]  # type: ignore[valid-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +52,10 @@ class Config:
     advantage: Literal["gae", "baseline", "reward_to_go", "trajectory"] = "gae"  # Â: GAE, G_t − V(s_t), G_t, or R(τ)
     hidden: tuple[Annotated[int, AtLeastOne], ...] = (64, 64)  # widths of the hidden layers of policy and critic, each >= 1
     activation: Literal["tanh", "relu"] = "tanh"  # of the hidden layers
+    rbf: Annotated[int, NonNegative] = 0  # so many random Fourier features of the observation in place of it, >= 0; 0: itself
+    rbf_width: Annotated[float, Positive] = 1.0  # how far a feature reaches, in distances of two normalised observations, > 0
     log_std: Annotated[float, Range(-5, 2)] = 0.0  # initial log σ of Gaussian policies, in [-5, 2]
-    family: Literal["auto", "diag_gaussian", "state_gaussian", "full_gaussian", "squashed_gaussian", "beta"] = "auto"  # of Box actions
+    family: BoxFamily = "auto"  # of Box actions
     mask_actions: bool = False  # never take what info["action_mask"] rules out (Discrete and MultiDiscrete actions)
     dtype: Literal["float32", "float64"] = "float32"  # of parameters and samples: float32 trains, float64 proves
     normalize_adv: bool = True  # advantages to mean 0 and deviation 1 over the batch

@@ -35,15 +35,22 @@ class Critic:
         """σ, in which errors of V are measured; 1 when not scaled."""
         return float(theta[-1]) if self.scaled else 1.0
 
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """θ of the MLP, and [μ, σ] where it is scaled."""
+        return theta[: self.mlp.num_params], theta[self.mlp.num_params :]
+
+    def scale(self, theta: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """V (N,) from the MLP's output y (N,)."""
+        return theta[-2] + theta[-1] * y if self.scaled else y
+
     def forward(self, theta: np.ndarray, obs: np.ndarray) -> tuple[np.ndarray, Any]:
         """V (N,) and the cache that vjp takes."""
-        y, cache = self.mlp.forward(theta[: self.mlp.num_params], obs)
-        return (theta[-2] + theta[-1] * y[:, 0] if self.scaled else y[:, 0]), cache
+        y, cache = self.mlp.forward(self.split(theta)[0], obs)
+        return self.scale(theta, y[:, 0]), cache
 
     def value(self, theta: np.ndarray, obs: np.ndarray) -> np.ndarray:
         """V (N,) in float64, as the returns are."""
-        y = self.mlp.infer(theta[: self.mlp.num_params], obs)[:, 0].astype(np.float64)
-        return theta[-2] + theta[-1] * y if self.scaled else y
+        return self.scale(theta, self.mlp.infer(self.split(theta)[0], obs)[:, 0].astype(np.float64))
 
     def vjp(self, theta: np.ndarray, cache: Any, dvalue: np.ndarray) -> np.ndarray:
         """Jᵀ dV: (N,) -> (n,)."""
@@ -56,7 +63,7 @@ class Critic:
         """θ with μ, σ = mean, std and the last layer changed so that V(s) is what it was for every s."""
         old_mean, old_std = float(theta[-2]), float(theta[-1])
         theta = theta.copy()
-        weight, bias = _core.mlp_layers(theta[: self.mlp.num_params], self.mlp.sizes)[-1]
+        weight, bias = _core.mlp_layers(self.split(theta)[0], self.mlp.sizes)[-1]
         weight *= old_std / std
         bias[...] = (old_mean - mean + old_std * bias) / std
         theta[-2:] = mean, std

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from minirl import algorithms, streams
-from minirl.agent import Agent
+from minirl.agent import Agent, network_inputs
 from minirl.collect import Collector
 from minirl.config import Config
 from minirl.critic import Critic
-from minirl.networks import Networks
+from minirl.features import RandomFeatures
+from minirl.networks import Networks, SharedNetworks
 from minirl.normalize import ObsNormalizer, RewardScaler, RunningMoments
 from minirl.policy import Policy
 from minirl.reduce import SERIAL
@@ -42,12 +43,15 @@ class Learner:
     def __init__(self, algorithm: str, envs: Any, config: Config, comm: Any = SERIAL):
         self.algorithm, self.config, self.comm = algorithms.find(algorithm), config, comm
         codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space, config.family)
-        dim = codecs[0].dim
-        self.nets = Networks(
-            Policy(codecs[1].family(), dim, config.hidden, config.activation),
-            Critic(dim, config.hidden, config.activation, config.normalize_value),
+        seeds, dim = streams.stream_seeds(config.seed), codecs[0].dim
+        self.features = None
+        if config.rbf:
+            self.features = RandomFeatures.draw(streams.generator(seeds["features"]), dim, config.rbf, config.rbf_width)
+        inputs, shared = config.rbf or dim, getattr(config, "share_trunk", False)
+        self.nets = (SharedNetworks if shared else Networks)(
+            Policy(codecs[1].family(), inputs, config.hidden, config.activation),
+            Critic(inputs, config.hidden, config.activation, config.normalize_value),
         )
-        seeds = streams.stream_seeds(config.seed)
         self.state = self.algorithm.init(self.nets, config, streams.generator(seeds["init"]))
         self.rng = streams.generator(seeds["updates"])
         self.normalizer = ObsNormalizer(RunningMoments.zeros(dim))
@@ -66,8 +70,8 @@ class Learner:
     def step(self) -> Update:
         """One update: a rollout under π_θ, advantages, the algorithm's step, then the statistics of the next rollout."""
         start, cfg = time.perf_counter(), self.config
-        normalizer = self.normalizer if cfg.normalize_obs else _identity
-        rollout = self.collector.collect(self.state["policy"], normalizer)
+        inputs = network_inputs(self.normalizer if cfg.normalize_obs else None, self.features)
+        rollout = self.collector.collect(self.state["policy"], inputs)
         weight = rollout.valid.astype(np.float64)
         scaler, moved = self.scaler, self.normalizer  # kept only if the whole update succeeds
         if cfg.normalize_reward:
@@ -75,9 +79,9 @@ class Learner:
         if cfg.normalize_obs:
             moved = moved.update(rollout.obs.reshape(-1, rollout.obs.shape[2]), weight.reshape(-1), self.comm)
         reward = scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
-        batch = make_batch(rollout, reward, self._value, normalizer, cfg, self.comm)
+        batch = make_batch(rollout, reward, self._value, inputs, cfg, self.comm)
         if getattr(cfg, "recompute_adv", False):
-            batch = replace(batch, again=lambda value_of: make_batch(rollout, reward, value_of, normalizer, cfg, self.comm))
+            batch = replace(batch, again=lambda value_of: make_batch(rollout, reward, value_of, inputs, cfg, self.comm))
         returns, lengths = self.collector.finished_episodes(rollout)
         collected = time.perf_counter()
 
@@ -126,11 +130,8 @@ class Learner:
             activation=self.config.activation,
             normalizer=self.normalizer if self.config.normalize_obs else None,
             masked=self.config.mask_actions,
+            features=self.features,
         )
-
-
-def _identity(obs: np.ndarray) -> np.ndarray:
-    return obs
 
 
 def _episodes(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:

@@ -34,41 +34,44 @@ class Policy:
         theta[self.mlp.num_params - outputs : self.mlp.num_params] = start[:outputs]  # the biases of the last layer
         return theta
 
-    def _split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """θ of the MLP, and the free parameters."""
         return theta[: self.mlp.num_params], theta[self.mlp.num_params :]
 
-    def _phi(self, y: np.ndarray, free: np.ndarray) -> np.ndarray:
-        """φ = [y, free parameters repeated in each row]."""
+    def phi(self, y: np.ndarray, free: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """φ = [y, free parameters repeated in each row], masked."""
         if not len(free):
-            return y
+            return masked(y, mask)
         phi = np.empty((len(y), self.dist.num_params), y.dtype)
         phi[:, : y.shape[1]] = y
         phi[:, y.shape[1] :] = free
-        return phi
+        return masked(phi, mask)
+
+    def dphi_parts(self, dphi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """dφ (N, P) -> dy of the MLP, and the gradient of the free parameters: each collects its column."""
+        if not self.dist.num_free:
+            return dphi, np.empty(0, dphi.dtype)
+        outputs = dphi.shape[1] - self.dist.num_free
+        return np.ascontiguousarray(dphi[:, :outputs]), dphi[:, outputs:].sum(axis=0, dtype=np.float64).astype(dphi.dtype)
 
     def forward(self, theta: np.ndarray, obs: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
         """obs (N, D), mask (N, P) -> φ (N, P) and the cache that vjp and jvp take."""
-        weights, free = self._split(theta)
+        weights, free = self.split(theta)
         y, cache = self.mlp.forward(weights, obs)
-        return masked(self._phi(y, free), mask), cache
+        return self.phi(y, free, mask), cache
 
     def infer(self, theta: np.ndarray, obs: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """φ (N, P) alone, for acting."""
-        weights, free = self._split(theta)
-        return masked(self._phi(self.mlp.infer(weights, obs), free), mask)
+        weights, free = self.split(theta)
+        return self.phi(self.mlp.infer(weights, obs), free, mask)
 
     def vjp(self, theta: np.ndarray, cache: Any, dphi: np.ndarray) -> np.ndarray:
-        """Jᵀ dφ: (N, P) -> (n,), summed over the samples; a free parameter collects its column."""
-        weights, free = self._split(theta)
-        if not len(free):
-            return self.mlp.vjp(weights, cache, dphi)
-        outputs = dphi.shape[1] - len(free)
-        dy = np.ascontiguousarray(dphi[:, :outputs])
-        dfree = dphi[:, outputs:].sum(axis=0, dtype=np.float64).astype(theta.dtype)
-        return np.concatenate([self.mlp.vjp(weights, cache, dy), dfree])
+        """Jᵀ dφ: (N, P) -> (n,), summed over the samples."""
+        dy, dfree = self.dphi_parts(dphi)
+        dweights = self.mlp.vjp(self.split(theta)[0], cache, dy)
+        return np.concatenate([dweights, dfree]) if len(dfree) else dweights
 
     def jvp(self, theta: np.ndarray, cache: Any, theta_dot: np.ndarray) -> np.ndarray:
         """J θ̇: (n,) -> φ̇ (N, P)."""
-        weights, _ = self._split(theta)
-        weights_dot, free_dot = self._split(theta_dot)
-        return self._phi(self.mlp.jvp(weights, cache, weights_dot), free_dot)
+        weights_dot, free_dot = self.split(theta_dot)
+        return self.phi(self.mlp.jvp(self.split(theta)[0], cache, weights_dot), free_dot)

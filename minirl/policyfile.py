@@ -14,10 +14,12 @@ import numpy as np
 from minirl import tensors
 from minirl._core.reference import ACTIVATIONS
 from minirl.agent import Agent
+from minirl.distributions import NAMES
 from minirl.errors import FileError
+from minirl.features import RandomFeatures
 from minirl.files import parse_json
 from minirl.normalize import ObsNormalizer, RunningMoments
-from minirl.spaces import BOX_FAMILIES, FAMILY, ActionCodec, ObsCodec
+from minirl.spaces import ActionCodec, ObsCodec
 
 FILE = "policy.safetensors"
 FORMAT = 1
@@ -52,6 +54,8 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
     if agent.normalizer is not None:
         moments = agent.normalizer.moments
         arrays |= {"obs_mean": moments.mean, "obs_m2": moments.m2, "obs_count": np.array(float(moments.count))}
+    if agent.features is not None:
+        arrays |= {"rbf_weight": agent.features.weight, "rbf_phase": agent.features.phase}
     if action.low is not None:
         arrays |= {"action_low": np.asarray(action.low, np.float64), "action_high": np.asarray(action.high, np.float64)}
     tensors.write(path, arrays, {"minirl": json.dumps(description, separators=(",", ":"))}, any_value=BOUNDS)
@@ -87,7 +91,8 @@ def _agent(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple[Age
     masked = about.get("masked", False)
     if type(masked) is not bool or (masked and action.kind not in ("discrete", "multi_discrete")):
         raise ValueError("masked has to be true or false, and true only where actions can be masked")
-    agent = Agent(obs, action, arrays["theta"], hidden, about["activation"], _normalizer(arrays, obs.dim), masked)
+    normalizer, features = _normalizer(arrays, obs.dim), _features(arrays, obs.dim)
+    agent = Agent(obs, action, arrays["theta"], hidden, about["activation"], normalizer, masked, features)
     expected = (agent.policy.num_params,)
     if agent.theta.shape != expected or str(agent.theta.dtype) != about["dtype"]:
         raise ValueError(f"theta is {agent.theta.dtype} {agent.theta.shape}, the description says {about['dtype']} {expected}")
@@ -117,9 +122,9 @@ def _obs_codec(about: dict[str, Any]) -> ObsCodec:
 
 def _action_codec(about: dict[str, Any], family: Any, arrays: dict[str, np.ndarray]) -> ActionCodec:
     kind = about["kind"]
-    _among("action kind", kind, tuple(FAMILY))
+    _among("action kind", kind, tuple(NAMES))
     _among("action dtype", about["dtype"], ("float16", "float32", "float64") if kind == "box" else _INTEGERS)
-    _among("family", family, BOX_FAMILIES if kind == "box" else (FAMILY[kind],))
+    _among("family", family, NAMES[kind])
     shape, start = _shape("action", about["shape"], kind == "discrete"), _integer("action start", about["start"])
     if kind in ("discrete", "multi_binary"):
         return ActionCodec(kind, shape, about["dtype"], start, _natural("action size", about["size"], 1 if kind == "discrete" else 0))
@@ -148,6 +153,15 @@ def _normalizer(arrays: dict[str, np.ndarray], dim: int) -> ObsNormalizer | None
     if mean.shape != (dim,) or m2.shape != (dim,) or count.shape != () or (m2 < 0).any() or count < 0:
         raise ValueError(f"the observation statistics have to be {dim} means, {dim} sums of squares and a count, none of the last negative")
     return ObsNormalizer(RunningMoments(mean.astype(np.float64), m2.astype(np.float64), float(count)))
+
+
+def _features(arrays: dict[str, np.ndarray], dim: int) -> RandomFeatures | None:
+    if "rbf_weight" not in arrays:
+        return None
+    weight, phase = arrays["rbf_weight"], arrays["rbf_phase"]
+    if phase.ndim != 1 or not len(phase) or weight.shape != (dim, len(phase)):
+        raise ValueError(f"the random features have to be a matrix with {dim} rows, and a phase for each of its columns, at least one")
+    return RandomFeatures(weight.astype(np.float64), phase.astype(np.float64))
 
 
 _INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))

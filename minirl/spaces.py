@@ -6,12 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minirl.distributions import FAMILIES, Family
+from minirl.distributions import FAMILIES, NAMES, Family
 from minirl.errors import SpaceError
-
-FAMILY = {"discrete": "categorical", "multi_discrete": "multi_categorical", "multi_binary": "bernoulli", "box": "diag_gaussian"}
-BOX_FAMILIES = ("diag_gaussian", "state_gaussian", "full_gaussian", "squashed_gaussian", "beta")
-BOUNDED = ("squashed_gaussian", "beta")  # their actions are spread between the bounds, not cut at them
 
 
 @dataclass(frozen=True)
@@ -103,22 +99,26 @@ class ActionCodec:
     family_name: str = "auto"  # of the distribution; auto is the plainest that the space allows
 
     def __post_init__(self) -> None:
+        names = NAMES[self.kind]
         if self.family_name == "auto":
-            object.__setattr__(self, "family_name", FAMILY[self.kind])
-        if self.family_name != FAMILY[self.kind] and (self.kind != "box" or self.family_name not in BOX_FAMILIES):
-            allowed = BOX_FAMILIES if self.kind == "box" else (FAMILY[self.kind],)
-            raise SpaceError(f"family = {self.family_name!r}: for actions of kind {self.kind} there is auto, {', '.join(allowed)}")
-        if self.family_name in BOUNDED and not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):  # type: ignore[arg-type]
+            object.__setattr__(self, "family_name", names[0])
+        if self.family_name not in names:
+            raise SpaceError(f"family = {self.family_name!r}: for actions of kind {self.kind} there is auto, {', '.join(names)}")
+        if self.bounded and not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):  # type: ignore[arg-type]
             raise SpaceError(f"family = {self.family_name!r}: it needs finite bounds, the action space has {self.low} to {self.high}")
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the family's actions are spread between the bounds instead of cut at them."""
+        return hasattr(FAMILIES[self.family_name], "unit")
 
     def decode(self, action: np.ndarray) -> np.ndarray:
         """(N,) or (N, d) -> (N, *shape) in the space's own type; a fresh array, so that nobody can change the stored one."""
         if self.kind == "discrete":
             chosen = action.astype(self.dtype)
             return chosen + np.dtype(self.dtype).type(self.start) if self.start else chosen
-        if self.family_name in BOUNDED:
-            family: Any = FAMILIES[self.family_name]
-            unit = family.unit(action.astype(np.float64)).reshape(len(action), *self.shape)  # how far from low to high
+        if self.bounded:
+            unit = FAMILIES[self.family_name].unit(action.astype(np.float64)).reshape(len(action), *self.shape)  # how far from low to high
             action = self.low * (1 - unit) + self.high * unit  # type: ignore[operator]
         x = action.reshape(len(action), *self.shape).astype(self.dtype)
         if self.kind == "multi_discrete":
@@ -127,7 +127,7 @@ class ActionCodec:
 
     def family(self) -> Family:
         """The distribution over raw actions; a Box's is over the flattened action."""
-        family: Any = FAMILIES[self.family_name]
+        family = FAMILIES[self.family_name]
         if self.kind == "discrete":
             return family(self.size)
         if self.kind == "multi_discrete":

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-NAMES = ("init", "envs", "actions", "updates", "evaluation")  # the order is part of the format: append only
+NAMES = ("init", "envs", "actions", "updates", "evaluation", "features")  # the order is part of the format: append only
 
 
 def stream_seeds(seed: int) -> dict[str, np.random.SeedSequence]:

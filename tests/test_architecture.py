@@ -18,6 +18,7 @@ FLOORS = [
         "distributions",
         "equations",
         "equations_page",
+        "features",
         "files",
         "mlp",
         "normalize",

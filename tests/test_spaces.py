@@ -14,10 +14,10 @@ import minirl
 from minirl import policyfile, tensors
 from minirl.agent import Agent
 from minirl.config import Config
-from minirl.distributions import FAMILIES
+from minirl.distributions import FAMILIES, NAMES
 from minirl.environments import check_env
 from minirl.errors import ConfigError, EnvError, FileError, SpaceError
-from minirl.spaces import BOX_FAMILIES, ActionCodec, ObsCodec, action_codec, obs_codec
+from minirl.spaces import ActionCodec, ObsCodec, action_codec, obs_codec
 
 BOX = spaces.Box(-2.0, 3.0, (2, 2), np.float32)
 NESTED = spaces.Dict(
@@ -159,7 +159,7 @@ def test_env_12_decoded_actions_are_in_the_space(space):
             assert len(np.unique(actions, axis=0)) > 2  # all of it is reached
 
 
-@pytest.mark.parametrize("family", BOX_FAMILIES)
+@pytest.mark.parametrize("family", NAMES["box"])
 @pytest.mark.parametrize("space", BOUNDED, ids=str)
 def test_env_12_actions_of_every_family_are_within_the_bounds(space, family):
     for actions in decoded(action_codec(space, family)):
@@ -256,7 +256,7 @@ def test_env_02_transitions_are_the_same_in_every_autoreset_mode(name):
     assert same_bits(seen[0], seen[1]) and same_bits(seen[1], seen[2])
 
 
-@pytest.mark.parametrize("family", BOX_FAMILIES)
+@pytest.mark.parametrize("family", NAMES["box"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_training_with_each_family(algorithm, family):
     trained, updates = run(algorithm, vector(Drift, *[{"actions": BOX}] * 2), 3, family=family)
@@ -264,7 +264,7 @@ def test_training_with_each_family(algorithm, family):
     assert all(np.isfinite(u.metrics["losses/entropy"]) for u in updates)
 
 
-@pytest.mark.parametrize("family", BOX_FAMILIES)
+@pytest.mark.parametrize("family", NAMES["box"])
 @pytest.mark.parametrize("algorithm", ["trpo", "ppo"])
 def test_training_with_each_family_on_pendulum(algorithm, family):
     result = minirl.train(algorithm, "Pendulum-v1", total_timesteps=400, num_envs=2, num_steps=100, hidden=(8,), family=family)
@@ -272,7 +272,7 @@ def test_training_with_each_family_on_pendulum(algorithm, family):
     assert result.history[-1].metrics["losses/approx_kl"] > 0
 
 
-@pytest.mark.parametrize("family", BOX_FAMILIES)
+@pytest.mark.parametrize("family", NAMES["box"])
 def test_dist_12_13_raw_actions_are_stored_and_the_first_ratio_is_one(family):
     """What is kept is what was drawn: decoding it again gives what the environment got, and log π of it is what acting had."""
     envs = vector(Drift, {"actions": BOX})
@@ -302,7 +302,7 @@ def agent_for(space, action, family="auto", seed=0):
     ("space", "action", "family"),
     [(space, spaces.Discrete(2), "auto") for space in OBSERVATIONS]
     + [(OBSERVATIONS[0], action, "auto") for action in ACTIONS]
-    + [(OBSERVATIONS[0], BOX, family) for family in BOX_FAMILIES],
+    + [(OBSERVATIONS[0], BOX, family) for family in NAMES["box"]],
     ids=str,
 )
 def test_a_saved_policy_is_the_same_policy(space, action, family, tmp_path):

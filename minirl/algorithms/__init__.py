@@ -42,3 +42,8 @@ def find(name: str) -> Algorithm:
     if name not in ALGORITHMS:
         raise ConfigError(f"algorithm {name!r}: takes one of {', '.join(ALGORITHMS)}")
     return ALGORITHMS[name]
+
+
+def having(field: str) -> list[str]:
+    """The algorithms whose configuration has a field of that name."""
+    return [a.name for a in ALGORITHMS.values() if field in a.config.__dataclass_fields__]

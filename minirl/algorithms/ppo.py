@@ -46,6 +46,7 @@ class PPOConfig(Config):
     dual_clip: Annotated[float, Range(1, open=True)] | None = None  # c of dual clipping: for A < 0 no sample counts below c A, > 1
     huber: Annotated[float, Positive] | None = None  # value errors beyond this count linearly, not as squares, > 0
     recompute_adv: bool = False  # advantages and returns anew before each epoch, with the critic as it is then
+    share_trunk: bool = False  # the same hidden layers for π and V: here one gradient moves both, a critic fitted alone would move π
     optimizer: Literal["adam", "ascent"] = "adam"  # ascent is θ ← θ + α∇L and nothing else
 
     def __post_init__(self) -> None:
@@ -63,22 +64,17 @@ class PPOConfig(Config):
 
 
 def minibatch_gradient(nets: Networks, theta, batch, rows, logp_old, cfg, comm=SERIAL, phi_old=None, kl_coef=0.0):
-    """Loss and gradient of one minibatch in θ = [θ_π, θ_V] (n,), and the policy's φ and ratios on it."""
-    policy, critic = nets
-    w = share(batch.weight[rows], comm)
-    obs, target = batch.obs[rows], batch.returns[rows]
-    theta_pi, theta_v = theta[: policy.num_params], theta[policy.num_params :]
-
-    phi, cache = policy.forward(theta_pi, obs, batch.mask_of(rows))
+    """Loss and gradient of one minibatch in θ of both networks (n,), and the policy's φ and ratios on it."""
+    dist, w, target = nets.policy.dist, share(batch.weight[rows], comm), batch.returns[rows]
+    phi, value, cache = nets.forward(theta, batch.obs[rows], batch.mask_of(rows))
     old = phi_old[rows] if phi_old is not None else None
-    loss_pi, dphi, ratio = policy_loss(policy.dist, phi, batch.action[rows], logp_old[rows], batch.adv[rows], w, cfg, comm, old, kl_coef)
-    value, cache_v = critic.forward(theta_v, obs)
+    loss_pi, dphi, ratio = policy_loss(dist, phi, batch.action[rows], logp_old[rows], batch.adv[rows], w, cfg, comm, old, kl_coef)
     if cfg.clip_value is None:
-        loss_v, dvalue = value_loss(w / critic.unit(theta_v) ** 2, value, target, comm, cfg.huber)  # [PPO-8]
+        loss_v, dvalue = value_loss(w / nets.critic.unit(theta) ** 2, value, target, comm, cfg.huber)  # [PPO-8]
     else:
         loss_v, dvalue = clipped_value_loss(w, value, batch.value[rows], target, cfg.clip_value, comm)
 
-    gradient = np.concatenate([policy.vjp(theta_pi, cache, dphi), critic.vjp(theta_v, cache_v, dvalue * theta.dtype.type(cfg.vf_coef))])
+    gradient = nets.vjp(theta, cache, dphi, dvalue * theta.dtype.type(cfg.vf_coef))
     return comm.sum(gradient), {"policy_loss": loss_pi, "value_loss": loss_v}, phi, ratio
 
 
@@ -103,14 +99,14 @@ def passes(batch, value_of, cfg, rng):
 
 
 def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, kl_coef=0.0):
-    """K epochs of minibatch ascent from θ_old = [θ_π, θ_V] (n,): -> θ, Adam's state, info; the inputs stay.        [PPO-9]
+    """K epochs of minibatch ascent from θ_old of both networks (n,): -> θ, Adam's state, info; the inputs stay.    [PPO-9]
 
     With `target_kl`, the step that takes the exact KL(old‖new) beyond 1.5 times it is undone and the update ends. It is measured
     on the minibatch that follows the step, after the last one on the whole batch.
     """
-    policy, n = nets.policy, nets.policy.num_params
+    policy = nets.policy
     theta, adam = theta_old.copy(), copy_adam(adam)
-    phi_old = policy.infer(theta[:n], batch.obs, batch.mask)
+    phi_old = policy.infer(nets.split(theta)[0], batch.obs, batch.mask)
     logp_old = policy.dist.log_prob(phi_old, batch.action)
     logp_old.flags.writeable = False
 
@@ -119,7 +115,7 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
         return not kl <= 1.5 * cfg.target_kl  # NaN is too far
 
     def value_now(obs):
-        return nets.critic.value(theta[n:], obs)
+        return nets.critic.value(nets.split(theta)[1], obs)
 
     clipped, losses, steps, before = [], {"policy_loss": 0.0, "value_loss": 0.0}, 0, None
 
@@ -132,7 +128,7 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
         if cfg.target_kl is not None:
             before = theta.copy(), copy_adam(adam)
         norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)
-        check_gradient(gradient[:n], norm, scale)
+        check_gradient(nets.split(gradient)[0], norm, scale)
         if cfg.optimizer == "adam":
             adam_step(theta, gradient, adam, lr, scale)  # [PPO-9]
         else:
@@ -140,16 +136,15 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
         clipped.append(float(np.count_nonzero(np.abs(ratio - 1) > cfg.clip)) / max(len(rows), 1))
         steps += 1
     else:
-        if before is not None and too_far(slice(None), policy.infer(theta[:n], batch.obs, batch.mask)):
+        if before is not None and too_far(slice(None), policy.infer(nets.split(theta)[0], batch.obs, batch.mask)):
             theta, adam, steps = *before, steps - 1
     return theta, adam, losses | {"clipfrac": float(np.mean(clipped or [0.0])), "gradient_steps": steps}
 
 
 def init(nets: Networks, cfg: PPOConfig, rng: np.random.Generator) -> dict[str, Any]:
     """First training state: θ of policy and critic, one Adam over both, and what adapts."""
-    policy = nets.policy.init(rng, cfg.log_std, cfg.dtype)
-    critic = nets.critic.init(rng, cfg.dtype)
-    adam = adam_init(len(policy) + len(critic), cfg.dtype)
+    theta = nets.join(nets.policy.init(rng, cfg.log_std, cfg.dtype), nets.critic.init(rng, cfg.dtype))
+    (policy, critic), adam = nets.split(theta), adam_init(len(theta), cfg.dtype)
     return {"policy": policy, "critic": critic, "adam": adam, "kl_coef": cfg.kl_coef, "lr": cfg.lr}
 
 
@@ -157,14 +152,13 @@ def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 
     """state, batch -> new state, info; nothing is changed in place. `progress` in [0, 1) is the part of the training done."""
     lr = state["lr"] if cfg.adapt == "lr" else cfg.lr * (1 - progress if cfg.anneal_lr else 1)
     kl_coef = state["kl_coef"] if cfg.adapt == "kl_coef" else cfg.kl_coef
-    n = nets.policy.num_params
-    critic = track_returns(nets.critic, state["critic"], batch, comm)
-    theta_old = np.concatenate([state["policy"], critic])
+    theta_old = nets.join(state["policy"], track_returns(nets.critic, state["critic"], batch, comm))
     theta, adam, info = ppo_step(nets, theta_old, state["adam"], batch, cfg, lr, rng, comm, kl_coef)
     if not (np.isfinite(theta).all() and np.isfinite(adam["v"]).all()):
         raise NonFiniteError("a parameter or its moment in Adam", "lower lr or max_grad_norm")
 
-    measured = measure(nets.policy, theta_old[:n], theta[:n], batch, comm) | {"charts/learning_rate": lr}
+    policy, critic = nets.split(theta)
+    measured = measure(nets.policy, state["policy"], policy, batch, comm) | {"charts/learning_rate": lr}
     kl, adapted = measured["losses/approx_kl"], {"kl_coef": state["kl_coef"], "lr": state["lr"]}
     if cfg.adapt == "kl_coef":
         adapted["kl_coef"] = adapt_kl_coef(state["kl_coef"], kl, cfg.kl_target)  # [PPO-5]
@@ -172,7 +166,7 @@ def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 
         adapted["lr"] = adapt_lr(state["lr"], kl, cfg.kl_target, cfg.dead_band, cfg.lr)  # [PPO-6]
     if cfg.objective == "kl":
         measured["losses/kl_coef"] = kl_coef
-    return {"policy": theta[:n], "critic": theta[n:], "adam": adam} | adapted, {f"losses/{k}": v for k, v in info.items()} | measured
+    return {"policy": policy, "critic": critic, "adam": adam} | adapted, {f"losses/{k}": v for k, v in info.items()} | measured
 
 
 def measure(policy, theta_old, theta, batch, comm=SERIAL) -> dict[str, float]:

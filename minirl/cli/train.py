@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from minirl import environments, evaluation
 from minirl._core import COMPILED, REFERENCE
-from minirl.algorithms import ALGORITHMS, find
+from minirl.algorithms import ALGORITHMS, find, having
 from minirl.cli.console import complain, say
 from minirl.cli.live import open_view
 from minirl.config import AtLeastOne, NonNegative, check_ranges
@@ -51,8 +51,17 @@ def train(argv: list[str], parse: Callable[..., Any]) -> int:
         return 0
     if argv[0].startswith("-"):
         raise UserError(f"train needs an algorithm before {argv[0]}: {', '.join(ALGORITHMS)}")
+    _refuse_flags_of_others(argv[0], argv[1:])
     flags = parse(_flags(argv[0]), argv[1:], f"minirl train {argv[0]}")
     return 0 if flags is None else _train(argv[0], *flags)
+
+
+def _refuse_flags_of_others(name: str, argv: list[str]) -> None:
+    """UserError for a flag that only other algorithms have, with their names."""
+    for flag in (word for word in argv if word.startswith("--")):
+        others = having(flag.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_"))
+        if others and name not in others:
+            raise UserError(f"{name} has no {flag}: {' and '.join(others)} can do that")
 
 
 def _flags(name: str) -> Callable[..., Any]:

@@ -4,6 +4,8 @@ A family is the same few functions for each: `sample`, `mode`, `log_prob`, `entr
 Fisher metric in φ. Old distribution first in every KL. Where a family has kernels, its formulas stand in `_core/reference.py`.
 """
 
+from typing import Any
+
 from minirl.distributions.bernoulli import Bernoulli
 from minirl.distributions.beta import Beta
 from minirl.distributions.categorical import Categorical, MultiCategorical
@@ -14,6 +16,8 @@ from minirl.distributions.squashed_gaussian import SquashedGaussian
 
 __all__ = [
     "FAMILIES",
+    "NAMES",
+    "SPACES",
     "Bernoulli",
     "Beta",
     "Categorical",
@@ -25,7 +29,12 @@ __all__ = [
     "StateGaussian",
 ]
 
-FAMILIES = {
-    family.name: family
-    for family in (Categorical, MultiCategorical, Bernoulli, DiagGaussian, StateGaussian, FullGaussian, SquashedGaussian, Beta)
+# By the kind of action space; the first of each is the one that `auto` means. Adding one: a file and its place here.
+SPACES: dict[str, tuple[Any, ...]] = {
+    "discrete": (Categorical,),
+    "multi_discrete": (MultiCategorical,),
+    "multi_binary": (Bernoulli,),
+    "box": (DiagGaussian, StateGaussian, FullGaussian, SquashedGaussian, Beta),
 }
+NAMES = {kind: tuple(family.name for family in families) for kind, families in SPACES.items()}
+FAMILIES: dict[str, Any] = {family.name: family for families in SPACES.values() for family in families}

@@ -1,0 +1,29 @@
+"""Random Fourier features: a fixed nonlinear view of the observation, on which a linear policy can go far (Rajeswaran et al., 2017)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minirl import _core
+
+
+@dataclass(frozen=True)
+class RandomFeatures:
+    """x (N, D) -> sin(x P + φ) (N, M), P and φ drawn once and never trained.
+
+    Inner products of features depend on the distance of the observations alone: a radial basis (Rahimi & Recht, 2007).
+    """
+
+    weight: np.ndarray  # P (D, M) float64, normal with deviation 1/ν
+    phase: np.ndarray  # φ (M,) float64, uniform in [−π, π)
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, dim: int, num: int, width: float) -> "RandomFeatures":
+        """`num` features of `dim` numbers; ν is `width` times √(2 dim), the distance of two normalised observations."""
+        weight = rng.standard_normal((dim, num)) / (width * np.sqrt(2 * max(dim, 1)))
+        return cls(weight, rng.uniform(-np.pi, np.pi, num))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The features in the type of x."""
+        theta = np.concatenate([self.weight.ravel(), self.phase]).astype(x.dtype)
+        return np.sin(_core.mlp_infer(theta, x, self.weight.shape, "tanh"))
