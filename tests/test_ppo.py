@@ -112,7 +112,7 @@ def test_ex_4_ex_5_clip_07_worked_numbers(case, adv, ratio, expected, slope):
 
 @settings(deadline=None)
 @given(st.floats(0, 5), st.floats(-3, 3), st.floats(0.01, 0.9))
-def test_ppo_3_the_clipped_term_is_never_above_the_unclipped_one(ratio, adv, clip):
+def test_ppo_3_the_clipped_term_is_never_above_the_unclipped_one(ratio, adv, clip):  # [PPO-3]
     surrogate, _ = clipped_surrogate(np.array([ratio]), np.array([adv]), clip)
     assert surrogate[0] <= ratio * adv
     assert surrogate[0] == ratio * adv or not 1 - clip <= ratio <= 1 + clip  # [PPO-2]: inside, nothing is clipped
@@ -360,7 +360,7 @@ def test_clip_05_is_2_the_first_ratios_are_1(dist, log_std, dtype, tolerance, rn
 
 @both_families
 def test_ppo_9_the_update_is_adam_on_the_textbooks_gradient(dist, calls, rng):
-    """Two epochs: the minibatches that were drawn, autograd's gradient, the global clip and Adam written out again."""
+    """Two epochs: the minibatches that were drawn, autograd's gradient, the global clip and Adam written out again. [PPO-9]"""
     nets, theta_old, batch = problem(dist, rng)
     cfg = config(lr=0.01, ent_coef=0.02, max_grad_norm=0.3, clip_value=0.3)
     theta, adam, _ = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, cfg.lr, rng)

@@ -23,7 +23,7 @@ gammas = pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9])
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9, 0.99])
 def test_sur_6_the_visits_are_the_power_series(gamma):
-    """Σ_t γ^t P(s_t = s) term by term. GUIDE reads ρ as a fraction of time: it sums to 1/(1−γ)."""
+    """Σ_t γ^t P(s_t = s) term by term. GUIDE reads ρ as a fraction of time: it sums to 1/(1−γ). [SUR-6]"""
     mdp, theta = problem(gamma, states=4, actions=3)
     rho = solve(mdp, softmax_policy(theta)).rho
     assert off_by(rho, series_visits(mdp, softmax(theta))) <= 1e-12
@@ -31,7 +31,7 @@ def test_sur_6_the_visits_are_the_power_series(gamma):
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9, 0.99])
-def test_sur_4_the_performance_difference_is_exact(gamma, rng):
+def test_sur_4_the_performance_difference_is_exact(gamma, rng):  # [SUR-4]
     mdps = problems(rng, 2000, gamma)
     pi, new = policy_pairs(rng, 2000)
     difference = performance_difference(mdps, pi, new)
@@ -56,7 +56,7 @@ def test_sur_5_sur_3_the_surrogate_is_the_sum_with_the_old_policys_states(gamma,
 
 
 def test_sur_5_the_surrogate_is_affine_in_the_policy_and_not_in_the_parameters(rng):
-    """FROM calls L a tangent plane: over probabilities it is one, at π. Over θ it bends; only value and slope agree there."""
+    """FROM calls L a tangent plane: over probabilities it is one, at π. Over θ it bends; only value and slope agree there. [SUR-5]"""
     mdp, theta = problem(0.9, states=4, actions=3)
     pi, one = softmax(theta), softmax(rng.standard_normal((4, 3)))
     t = np.array([0.0, 0.3, 1.0])
@@ -250,7 +250,7 @@ def test_sur_7_negative_controls_are_caught(rng):
 @pytest.mark.parametrize("factor", [4.0, 2.0])
 @gammas
 def test_sur_8_policy_iteration_on_the_bound_never_loses(gamma, factor, rng):
-    """Maximisations in a row on thirty problems: η never falls, and rises by at least the bound's own gain."""
+    """Maximisations in a row on thirty problems: η never falls, and rises by at least the bound's own gain. [SUR-8]"""
     mdps = problems(rng, 30, gamma)
     pi = softmax(rng.standard_normal((30, 4, 3)))
     start = eta = solve(mdps, pi).j

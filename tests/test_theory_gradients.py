@@ -212,7 +212,7 @@ def test_pg_7_any_baseline_of_the_state_averages_out_for_a_gaussian_policy(rng):
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9, 0.95])
 def test_pg_10_pg_11_sur_2_the_gradient_theorem_and_the_librarys_gradient(gamma):
-    """∇J of the infinite problem by differences of a sum over time; `policy_gradient` on exact expectations is it, up to Σρ = 1/(1−γ)."""
+    """∇J by differences of a sum over time; `policy_gradient` on exact expectations is it, up to Σρ = 1/(1−γ). [PG-10]"""
     mdp, theta = problem(gamma, states=4, actions=3)
     true = gradient(lambda th: series_j(mdp, softmax(th)), theta)
     assert off_by(exact_gradient(mdp, theta), true) <= 1e-10
@@ -258,7 +258,7 @@ def test_pg_12_plain_ascent_adds_the_gradient_and_climbs():
 
 
 def test_pg_13_the_loss_of_reinforce_has_n_over_s_times_the_mean_gradient(rng):
-    """∇ of −(1/|S|) Σ_i Σ_t A log π by differences; (N/|S|) times PG-11's mean over samples, which is −`policy_gradient`."""
+    """∇ of −(1/|S|) Σ_i Σ_t A log π by differences; (N/|S|) times PG-11's mean over samples, which is −`policy_gradient`. [PG-13]"""
     mdp, theta = problem(0.9)
     paths = trajectories(mdp, H)
     pick = rng.integers(0, len(paths.actions), 11)
@@ -291,7 +291,7 @@ def test_pg_13_is_7_the_objective_that_evo_names_is_0_for_every_policy():
 
 
 def test_pg_14_one_step_in_the_parameters_moves_a_confident_policy_less():
-    """Two states, one step of length 1 in the logit: KLs by scipy's relative entropy, and the ratio as the step shrinks."""
+    """Two states, one step of length 1 in the logit: KLs by scipy's relative entropy, and the ratio as the step shrinks. [PG-14]"""
     confident, even = np.log([0.95, 0.05]), np.log([0.5, 0.5])
     theta = np.array([confident, even])
 
@@ -315,7 +315,7 @@ def test_pg_14_one_step_in_the_parameters_moves_a_confident_policy_less():
 # ------------------------------------------------------------------------------------------------------- importance sampling
 
 
-def test_is_1_an_expectation_from_another_distributions_samples(rng):
+def test_is_1_an_expectation_from_another_distributions_samples(rng):  # [IS-1]
     p, q, f = rng.dirichlet(np.ones(7)), rng.dirichlet(np.ones(7)), rng.standard_normal(7)
     assert off_by((q * f * p / q).sum(), p @ f) <= 1e-15
     drawn = rng.choice(7, size=20_000, p=q)
@@ -326,7 +326,7 @@ def test_is_1_an_expectation_from_another_distributions_samples(rng):
     assert abs((zero * f * np.divide(p, zero, out=np.zeros(7), where=zero > 0)).sum() - p @ f) == pytest.approx(abs(p[2] * f[2]))
 
 
-def test_is_2_is_3_the_ratio_of_paths_is_the_product_of_the_steps_ratios():
+def test_is_2_is_3_the_ratio_of_paths_is_the_product_of_the_steps_ratios():  # [IS-3]
     mdp, theta = problem(0.9)
     _, other = problem(0.9, seed=5)
     paths, policy = trajectories(mdp, H), tabular_policy(mdp)
@@ -343,7 +343,7 @@ def test_is_2_is_3_the_ratio_of_paths_is_the_product_of_the_steps_ratios():
 
 @gammas
 def test_is_4_the_gradient_elsewhere_from_the_old_policys_paths(gamma):
-    """At θ far from θ_old: against differences of J at θ. The variance is what it costs."""
+    """At θ far from θ_old: against differences of J at θ. The variance is what it costs. [IS-4]"""
     mdp, old = problem(gamma)
     _, theta = problem(gamma, seed=5, scale=2.0)
     mean, variance = reweighted_gradient(mdp, old, theta, H)
@@ -368,7 +368,7 @@ def test_is_5_the_ratio_has_the_gradient_r_times_score():
     assert off_by(ratio(old), np.ones(len(paths.actions))) == 0.0  # so at θ_old it is the score itself
 
 
-def test_is_6_the_weighted_loss_and_its_gradient_away_from_the_old_policy(rng):
+def test_is_6_the_weighted_loss_and_its_gradient_away_from_the_old_policy(rng):  # [IS-6]
     mdp, old = problem(0.9)
     _, theta = problem(0.9, seed=5)
     paths = trajectories(mdp, H)
@@ -389,7 +389,7 @@ def test_is_6_the_weighted_loss_and_its_gradient_away_from_the_old_policy(rng):
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
 def test_is_7_evo_puts_the_wrong_advantage_on_the_left(gamma):
-    """EVO: E_π₁[A₁] = E_π₀[(π₁/π₀) A₀]. Left 0, right not; A₀ on both sides and the same states make it true."""
+    """EVO: E_π₁[A₁] = E_π₀[(π₁/π₀) A₀]. Left 0, right not; A₀ on both sides and the same states make it true. [IS-7]"""
     mdp, theta = problem(gamma, states=4, actions=3)
     _, other = problem(gamma, seed=9, states=4, actions=3)
     old, new = softmax(theta), softmax(other)

@@ -147,7 +147,7 @@ def test_kl_11_kl_12_the_direction_and_variance_of_importance_sampling():
 
 
 def test_kl_13_surprise_and_the_ratio_without_the_logarithm(rng):
-    """Σ P (P/Q) is 1 at P = Q and has no bound. Nor has KL, for the same near pairs: GUIDE's contrast is one of rate."""
+    """Σ P (P/Q) is 1 at P = Q and has no bound. Nor has KL, for the same near pairs: GUIDE's contrast is one of rate. [KL-13]"""
     assert off_by(surprise(np.array([1.0, 0.5, 0.01])), np.array([0, np.log(2), np.log(100)])) <= 1e-15
     assert surprise(np.array(0.0)) == np.inf
     p = rng.dirichlet(np.ones(5), 1000)

@@ -238,7 +238,7 @@ def test_tr_15_where_theta_is_not_convex_there_may_be_no_such_beta():
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
 def test_pg_12_pg_13_reinforce_with_exact_expectations_climbs(gamma):
-    """Plain ascent, small step: J rises at every update, towards the optimum."""
+    """Plain ascent, small step: J rises at every update, towards the optimum. [PG-12]"""
     mdp, theta, _, _, _ = setting(gamma)
     cfg = ReinforceConfig(optimizer="ascent", lr=0.2 * (1 - gamma), dtype="float64")
     adam = adam_init(len(pack(theta)), np.float64)
