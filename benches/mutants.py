@@ -2,6 +2,7 @@
 
     python benches/mutants.py                                   all files, two processes; writes benches/results/mutants.json
     python benches/mutants.py --file solvers.py --limit 20      a piece; repeat --file for several; nothing is written without --write
+    python benches/mutants.py --again                           only those that the last result did not see killed by their own tests
 
 A mutant is a sign flipped, a factor of 2, swapped operands or arguments, an index off by one, a comparison turned or made strict, a `not`
 dropped, min for max, and for or. The tests that name the line's tags run first; a mutant that they let live meets the other unit tests.
@@ -34,7 +35,7 @@ APART = {
     *("learner", "live", "normalize", "readme", "run", "schedules", "tensors"),
 }
 COPY = Path()  # of a worker: its own tree
-SECONDS = 120  # after which a mutant counts as killed: it does not come to an end
+SECONDS = 600  # after which a mutant counts as killed: it does not come to an end; the tests without one take a tenth of it
 
 # (file, function, before, after): changes that change nothing, and why.
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {}
@@ -149,8 +150,15 @@ def summary(verdicts: list[tuple[Mutant, str]]) -> dict[str, Any]:
         "tags": dict(tags),
         "lines_without_a_kill_of_their_own": [name for name, row in lines.items() if not row["own"]],
         "survivors": [[m.file, m.line, m.function, m.before, m.after] for m, verdict in verdicts if verdict == "survived"],
+        "verdicts": [[*m.key, m.line, verdict] for m, verdict in verdicts],
         "equivalent": [[*key, why] for key, why in EQUIVALENT.items()],
     }
+
+
+def known() -> dict[tuple[str, ...], str]:
+    """What the last result says of each mutant; of two that read alike, the worse."""
+    rows = json.loads(RESULTS.read_text("utf-8"))["verdicts"] if RESULTS.exists() else []
+    return {tuple(key): verdict for *key, _, verdict in sorted(rows, key=lambda row: row[-1] != "own")}
 
 
 def show(result) -> None:
@@ -173,12 +181,16 @@ def main() -> int:
     )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--list", action="store_true", help="name the mutants and the number of their tests, run nothing")
+    parser.add_argument("--again", action="store_true", help="keep the kills by own tests of the last result, judge the rest anew")
     parser.add_argument("--write", action="store_true", help="write the result of a piece as well")
     args = parser.parse_args()
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     sys.path.insert(0, str(ROOT))
     work = jobs(args.file, args.limit, APART | set(args.without))
+    last = known() if args.again else {}
+    kept = [(m, "own") for m, *_ in work if last.get(m.key) == "own"]
+    work = [job for job in work if not any(job[0] is m for m, _ in kept)]
     if args.list:
         for mutant, own, _ in work:
             print(f"{mutant.file}:{mutant.line} [{', '.join(mutant.tags)}] {len(own)} tests:  {mutant.before}  →  {mutant.after}")
@@ -197,7 +209,7 @@ def main() -> int:
         for number, (mutant, verdict) in enumerate(pool.map(judge, work), 1):
             verdicts.append((mutant, verdict))
             print(f"{number:4}/{len(work)} {verdict:8} {mutant.file}:{mutant.line}  {mutant.before}  →  {mutant.after}", flush=True)
-    result = summary(verdicts)
+    result = summary(kept + verdicts)
     show(result)
     if args.write or not (args.file or args.limit):
         RESULTS.parent.mkdir(exist_ok=True)
