@@ -26,7 +26,7 @@ from mutations import Mutant, mutants_of
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "mutants.json"
 FILES = (
-    *("_core/reference.py", "distributions*.py", "distributions/*.py", "reduce.py", "solvers.py", "optim.py", "rollout.py"),
+    *("_core/reference*.py", "distributions*.py", "distributions/*.py", "reduce.py", "solvers.py", "optim.py", "rollout.py"),
     *("critic.py", "losses.py", "diagnostics.py", "algorithms/*.py"),
 )
 # whole programs, files and processes say nothing about an equation; parity compares the twins with themselves when they are mutated

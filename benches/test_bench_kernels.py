@@ -6,13 +6,14 @@ One group per kernel, element type and shape, so that each table holds two rows,
 a part; `--benchmark-json FILE` keeps the machine with the numbers.
 """
 
+import copy
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from minirl import _core
-from minirl._core import reference
+from minirl._core import reference, reference_envs
 
 pytestmark = pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is not built, or MINIRL_REFERENCE is set")
 
@@ -61,6 +62,8 @@ def mlp_cases(rng, dtype):
         yield "mlp_forward", shape, (theta, x, sizes, "tanh")
         yield "mlp_infer", shape, (theta, x, sizes, "tanh")
         yield "mlp_vjp", shape, (theta, acts, dy, sizes, "tanh")
+        moments = np.zeros(sizes[0]), np.ones(sizes[0])
+        yield "policy_act", shape, (theta, x, *moments, 10.0, sizes, "tanh", 0, "categorical", rng.random(rows))
         yield "mlp_jvp", shape, (theta, acts, theta_dot, sizes, "tanh")
 
 
@@ -70,16 +73,34 @@ def vector_cases(rng, dtype):
     yield "global_norm", "9155", (grad,)
     if dtype == np.float64:
         yield "cg_step", "9155", (*rng.standard_normal((4, 9155)), 1e-3, 1.0)
+    logp, logp_old = 0.3 * rng.standard_normal((2, MINIBATCH)).astype(dtype)
+    adv, w = rng.standard_normal(MINIBATCH), np.full(MINIBATCH, 1 / MINIBATCH)
+    yield "surrogate_loss", f"{MINIBATCH}", (logp, logp_old, adv, w, 0.2)
+    yield "squared_loss", f"{MINIBATCH}", (w, logp, adv)
     for rows in (ACTING, MINIBATCH, BATCH):
         x = rng.standard_normal((rows, 17)).astype(dtype)
         yield "standardize", f"{rows}x17", (x, np.zeros(17), np.ones(17), 10.0)
         yield "all_finite", f"{rows}x17", (x,)
 
 
+def env_cases(rng):
+    for name, problem in reference_envs.PROBLEMS.items():
+        for B in (4, 1024):
+            state, steps, nobody = 0.05 * rng.standard_normal((B, problem.states)), np.ones(B, np.int64), np.zeros(B, bool)
+            action = rng.integers(0, problem.actions, B) if problem.actions else rng.random((B, 1)).astype(np.float32)
+            obs, low = np.zeros((B, problem.obs), np.float32), np.full(problem.draws, -0.05)
+            results = (np.zeros(B), np.zeros(B, bool), np.zeros(B, bool))
+            yield "env_step", f"{name} {B}", (name, state, steps, action, nobody, 10**9, obs, *results)
+            generators = [np.random.PCG64(i) for i in range(B)]
+            yield "env_reset", f"{name} {B}", (name, generators, ~nobody, low, -low, state, steps, obs)
+
+
 def cases():
     rng = np.random.default_rng(0)
     for name, shape, args in time_cases(rng):
         yield pytest.param(name, args, id=f"{name} {shape} float64")
+    for name, shape, args in env_cases(rng):
+        yield pytest.param(name, args, id=f"{name} {shape}")
     for dtype in (np.float32, np.float64):
         for make in (distribution_cases, mlp_cases, vector_cases):
             for name, shape, args in make(rng, dtype):
@@ -88,8 +109,8 @@ def cases():
 
 def assert_equal(name, args):
     """The kernel's results and what it leaves in its arguments are the twin's."""
-    ours, theirs = ([a.copy() if isinstance(a, np.ndarray) else a for a in args] for _ in range(2))
-    got, want = getattr(_core, name)(*ours), getattr(reference, name)(*theirs)
+    ours, theirs = copy.deepcopy(args), copy.deepcopy(args)
+    got, want = getattr(_core, name)(*ours), _core.TWINS[name](*theirs)
     for g, w in zip(flat((got, ours)), flat((want, theirs)), strict=True):
         rtol = RTOL.get(w.dtype, 0)
         np.testing.assert_allclose(g, w, rtol=rtol, atol=rtol * np.abs(w).max())
@@ -99,7 +120,7 @@ def flat(tree):
     """The arrays and numbers of nested tuples and lists, as arrays."""
     if isinstance(tree, (tuple, list)):
         return [leaf for branch in tree for leaf in flat(branch)]
-    return [] if tree is None or isinstance(tree, str) else [np.asarray(tree)]
+    return [] if tree is None or isinstance(tree, (str, np.random.BitGenerator)) else [np.asarray(tree)]
 
 
 @pytest.mark.parametrize(("name", "args"), list(cases()))
@@ -109,4 +130,4 @@ def test_kernel(benchmark, request, name, args, side):
     assert_equal(name, args)
     benchmark.group = request.node.callspec.id.removeprefix(f"{side}-").removesuffix(f"-{side}")
     benchmark.name = side
-    benchmark(getattr(_core if side == "kernel" else reference, name), *args)
+    benchmark(getattr(_core, name) if side == "kernel" else _core.TWINS[name], *args)

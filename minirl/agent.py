@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 
 from minirl.features import RandomFeatures
-from minirl.normalize import ObsNormalizer
+from minirl.normalize import IDENTITY, ObsNormalizer
 from minirl.policy import Policy
 from minirl.spaces import ActionCodec, ObsCodec
 
 
 def network_inputs(normalizer: ObsNormalizer | None, features: RandomFeatures | None) -> Callable[[np.ndarray], np.ndarray]:
     """Encoded observations (N, D) -> what the networks see (N, D or number of features)."""
-    if features is None:
-        return normalizer or (lambda x: x)
-    return (lambda x: features(normalizer(x))) if normalizer else features
+    before = normalizer or IDENTITY
+    return before if features is None else lambda x: features(before(x))
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,12 @@ class Agent:
     masked: bool = False  # trained on action masks: it expects to be given them
     features: RandomFeatures | None = None
     policy: Policy = field(init=False, repr=False, compare=False)
+    inputs: Any = field(init=False, repr=False, compare=False)  # what stands before the network
 
     def __post_init__(self) -> None:
-        inputs = len(self.features.phase) if self.features else self.obs_codec.dim
-        object.__setattr__(self, "policy", Policy(self.action_codec.family(), inputs, self.hidden, self.activation))
+        dim = len(self.features.phase) if self.features else self.obs_codec.dim
+        object.__setattr__(self, "policy", Policy(self.action_codec.family(), dim, self.hidden, self.activation))
+        object.__setattr__(self, "inputs", network_inputs(self.normalizer, self.features))
 
     def act(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> Any:
         """The action for one observation, as the environment takes it: the likeliest one, or a sample when a generator is given.
@@ -46,12 +47,15 @@ class Agent:
 
     def act_batch(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> np.ndarray:
         """Actions (N, …) for N observations (N, …), masks (N, K). SpaceError where a mask allows nothing."""
-        phi = self.phi(obs, mask)
-        dist = self.policy.dist
-        return self.action_codec.decode(dist.mode(phi) if rng is None else dist.sample(phi, rng))
+        x, allowed = self._seen(obs, mask)
+        noise = None if rng is None else self.policy.dist.noise(rng, len(x))
+        return self.action_codec.decode(self.policy.act(self.theta, x, self.inputs, noise, allowed))
 
     def phi(self, obs: Any, mask: Any = None) -> np.ndarray:
         """The distribution's parameters (N, P) for N raw observations."""
-        x = self.obs_codec.encode(obs, self.theta.dtype)
-        allowed = None if mask is None else self.action_codec.read_mask(mask)
-        return self.policy.infer(self.theta, network_inputs(self.normalizer, self.features)(x), allowed)
+        x, allowed = self._seen(obs, mask)
+        return self.policy.infer(self.theta, self.inputs(x), allowed)
+
+    def _seen(self, obs: Any, mask: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Encoded observations (N, D) in the policy's type, and what is allowed (N, P)."""
+        return self.obs_codec.encode(obs, self.theta.dtype), None if mask is None else self.action_codec.read_mask(mask)

@@ -24,32 +24,41 @@ class ActionNoise:
         self.rngs = [streams.generator(child) for child in seed.spawn(num_envs)]
         self.ahead = np.stack([dist.noise(rng, num_steps) for rng in self.rngs], axis=1)  # (T, B, …) drawn, not yet used
         self.used = np.zeros(num_envs, dtype=np.intp)
+        self.even: int | None = 0  # what all of `used` are, while they are equal
         self.columns = np.arange(num_envs)
 
     def refill(self) -> None:
         """Draw what the last rollout used, behind what it left."""
+        used = self._used()
         for b, rng in enumerate(self.rngs):
-            n = int(self.used[b])
+            n = int(used[b])
             if n:
                 self.ahead[:, b] = np.concatenate([self.ahead[n:, b], self.dist.noise(rng, n)])
-        self.used[:] = 0
+        self.used[:], self.even = 0, 0
+
+    def _used(self) -> np.ndarray:
+        """How many of its numbers each environment has used (B,)."""
+        if self.even is not None:
+            self.used[:] = self.even
+        return self.used
 
     def tree(self) -> dict[str, Any]:
         """The state as arrays and JSON scalars, copied."""
-        return {"rngs": [streams.get_state(rng) for rng in self.rngs], "ahead": self.ahead.copy(), "used": self.used.copy()}
+        return {"rngs": [streams.get_state(rng) for rng in self.rngs], "ahead": self.ahead.copy(), "used": self._used().copy()}
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Go on where `tree` was taken."""
         self.rngs = [streams.from_state(state) for state in tree["rngs"]]
-        self.ahead, self.used = tree["ahead"].copy(), tree["used"].copy()
+        self.ahead, self.used, self.even = tree["ahead"].copy(), tree["used"].copy(), None
 
     def next(self, real: np.ndarray | None) -> np.ndarray:
         """One number (or vector) per environment (B, …); only `real` environments (all of them when None) use theirs up."""
-        noise = self.ahead[self.used, self.columns]
-        if real is None:
-            self.used += 1
-        else:
-            self.used += real
+        if real is None and self.even is not None:
+            self.even += 1
+            return self.ahead[self.even - 1]
+        noise = self.ahead[self._used(), self.columns]
+        self.even = None
+        self.used += True if real is None else real
         return noise
 
 
@@ -98,8 +107,8 @@ class Collector:
             self.masks.update(info, whole)
         return self._encode(obs)
 
-    def collect(self, theta: np.ndarray, normalizer: Any) -> Rollout:
-        """`num_steps` rows (T, B) under π_θ, θ and the normaliser as they are."""
+    def collect(self, theta: np.ndarray, inputs: Any) -> Rollout:
+        """`num_steps` rows (T, B) under π_θ, θ and what stands before it (`inputs`) as they are."""
         T, B, D = self.num_steps, self.num_envs, self.obs.shape[1]
         dist = self.policy.dist
         action_type = np.int64 if dist.action_dtype is np.int64 else self.dtype
@@ -116,13 +125,13 @@ class Collector:
         self._begin()
         for t in range(T):
             mask = self.masks.read(self.due) if self.masks is not None else None
-            phi = self.policy.infer(theta, normalizer(self.obs), mask)
             if rollout.mask is not None:
                 rollout.mask[t] = mask
-            resetting = bool(self.due.any())
+            resetting = bool(np.count_nonzero(self.due))
             if resetting:
                 rollout.valid[t] = ~self.due
-            action = dist.from_noise(phi, self.noise.next(rollout.valid[t] if resetting else None))
+            noise = self.noise.next(rollout.valid[t] if resetting else None)
+            action = self.policy.act(theta, self.obs, inputs, noise, mask)
             rollout.obs[t], rollout.action[t] = self.obs, action
             self._step(rollout, t, resetting)
         self._check_rewards(rollout)
@@ -152,7 +161,7 @@ class Collector:
             rollout.reward[t, self.due] = 0.0
             rollout.terminated[t, self.due] = rollout.truncated[t, self.due] = False
         done = rollout.terminated[t] | rollout.truncated[t]
-        if resetting or done.any():
+        if resetting or np.count_nonzero(done):
             rollout.truncated[t] &= ~rollout.terminated[t]  # both set: terminated wins
             self._after_episodes(rollout, t, done, info)
 

@@ -2,34 +2,23 @@
 
 import numpy as np
 
+from minirl import _core
 from minirl.reduce import SERIAL, mean
 
 KL_COEF_RANGE = (1e-4, 1e4)  # β stays in here, whatever the measured KL
 LR_RANGE = (0.01, 10.0)  # and α in these multiples of the configured one
 
 
-def clipped_surrogate(ratio, adv, clip, dual=None):
-    """ℓ_n = min(r A, clip(r, 1−ε, 1+ε) A) (N,), and dℓ/dr: A, but 0 where the clipped term is the smaller.      [PPO-1, PPO-3]
-
-    dual: c > 1 of dual clipping (Ye et al., 2020), for A < 0 ℓ_n is held at or above c A.
-    """
-    plain = ratio * adv
-    clipped = np.minimum(np.maximum(ratio, 1 - clip), 1 + clip) * adv  # [PPO-2]
-    surrogate, stopped = np.minimum(plain, clipped), clipped < plain  # [PPO-1, PPO-3]
-    if dual is not None:
-        floor = (adv < 0) & (surrogate < dual * adv)
-        surrogate, stopped = np.where(floor, dual * adv, surrogate), stopped | floor
-    return surrogate, np.where(stopped, 0, adv)
-
-
 def policy_loss(dist, phi, action, logp_old, adv, w, cfg, comm=SERIAL, phi_old=None, kl_coef=0.0):
     """−(L + c_H H), its gradient in φ (N, P), and r (N,): L is L^CLIP, or L^KLPEN with `kl_coef` as β and φ_old.   [PPO-1, 4, 7]"""
+    clip = cfg.clip if cfg.objective == "clip" else np.inf
     with np.errstate(over="ignore", invalid="ignore"):
-        ratio = np.exp(dist.log_prob(phi, action) - logp_old)  # r_n                                                [IS-2]
-        surrogate, dratio = clipped_surrogate(ratio, adv, cfg.clip, cfg.dual_clip) if cfg.objective == "clip" else (ratio * adv, adv)
-        loss = -mean(w, surrogate, comm)
-        push = np.where(dratio == 0, 0, -w * dratio * ratio)  # 0, not 0·∞, where a clipped ratio overflowed
-        dphi = dist.dlog_prob(phi, action) * push.astype(phi.dtype)[:, None]  # ∇r = r ∇log π                       [IS-5]
+        loss, dlogp, ratio = _core.surrogate_loss(
+            dist.log_prob(phi, action), logp_old, adv, w, clip, cfg.dual_clip
+        )  # [PPO-1, PPO-2, PPO-3]
+        dphi = dist.dlog_prob(phi, action)
+        dphi *= dlogp[:, None]
+    loss = comm.sum(loss)
     if cfg.objective == "kl":  # the analytic KL, old first: β turns the direction
         loss += kl_coef * mean(w, dist.kl(phi_old, phi), comm)  # [PPO-4]
         dphi += dist.dkl(phi_old, phi) * (kl_coef * w).astype(phi.dtype)[:, None]  # ∇(r A) − β ∇KL                 [PPO-4]
@@ -44,9 +33,10 @@ def value_loss(w, value, target, comm=SERIAL, huber=None) -> tuple[float, np.nda
 
     huber: beyond this distance κ the square goes on as a line of the same slope, κ (2|V − V̂| − κ).
     """
-    error = value - target
     if huber is None:
-        return mean(w, error * error, comm), (2 * w * error).astype(value.dtype)  # [PPO-8]
+        loss, dvalue = _core.squared_loss(w, value, target)  # [PPO-8]
+        return comm.sum(loss), dvalue
+    error = value - target
     far = np.abs(error)
     loss = np.where(far <= huber, error * error, huber * (2 * far - huber))
     return mean(w, loss, comm), (2 * w * np.clip(error, -huber, huber)).astype(value.dtype)

@@ -60,6 +60,19 @@ class RunningMoments:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """x as it is, where observations are not normalised."""
+
+    affine = (None, None)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+
+IDENTITY = Identity()
+
+
+@dataclass(frozen=True)
 class ObsNormalizer:
     """x -> (x − μ)/√(σ² + ε), cut at ±10. Counted: each observation that the policy acted on, once; not the final ones of episodes."""
 
@@ -72,6 +85,11 @@ class ObsNormalizer:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(N, D) -> (N, D) in x's type, with the statistics as they are."""
         return _core.standardize(x, self.moments.mean, self.inv_std, LIMIT)
+
+    @property
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and inverse deviation (D,), as kernels take them."""
+        return self.moments.mean, self.inv_std
 
     def update(self, x: np.ndarray, weight: np.ndarray, comm=SERIAL) -> "ObsNormalizer":
         return ObsNormalizer(self.moments.update(x, weight, comm))

@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from minirl import _core
 from minirl.distributions import Family
 from minirl.mlp import MLP
+from minirl.normalize import IDENTITY, LIMIT
 
 HEAD_GAIN = 0.01  # a small last layer: the first policy is near uniform (or near mean 0) in every state
 
@@ -64,6 +66,18 @@ class Policy:
         """φ (N, P) alone, for acting."""
         weights, free = self.split(theta)
         return self.phi(self.mlp.infer(weights, obs), free, mask)
+
+    def act(self, theta: np.ndarray, obs: np.ndarray, inputs: Any = IDENTITY, noise: Any = None, mask: np.ndarray | None = None) -> Any:
+        """Actions for encoded observations (N, D): the likeliest, or sampled with the family's `noise`; one kernel where there is one.
+
+        inputs: what stands before the network, a function of (N, D).
+        """
+        if self.dist.sampler and mask is None and hasattr(inputs, "affine"):
+            mean, inv_std = inputs.affine
+            mlp, dist = self.mlp, self.dist
+            return _core.policy_act(theta, obs, mean, inv_std, LIMIT, mlp.sizes, mlp.activation, dist.num_free, dist.sampler, noise)
+        phi = self.infer(theta, inputs(obs), mask)
+        return self.dist.mode(phi) if noise is None else self.dist.from_noise(phi, noise)
 
     def vjp(self, theta: np.ndarray, cache: Any, dphi: np.ndarray) -> np.ndarray:
         """Jᵀ dφ: (N, P) -> (n,), summed over the samples."""

@@ -120,10 +120,11 @@ class ActionCodec:
         if self.bounded:
             unit = FAMILIES[self.family_name].unit(action.astype(np.float64)).reshape(len(action), *self.shape)  # how far from low to high
             action = self.low * (1 - unit) + self.high * unit  # type: ignore[operator]
-        x = action.reshape(len(action), *self.shape).astype(self.dtype)
-        if self.kind == "multi_discrete":
-            return x + self.low
-        return x if self.kind == "multi_binary" else np.clip(x, self.low, self.high)
+        x = action.reshape(len(action), *self.shape)
+        if self.kind == "box":
+            return np.minimum(np.maximum(x.astype(self.dtype, copy=False), self.low), self.high)  # type: ignore[arg-type]
+        x = x.astype(self.dtype)
+        return x + self.low if self.kind == "multi_discrete" else x
 
     def family(self) -> Family:
         """The distribution over raw actions; a Box's is over the flattened action."""

@@ -16,6 +16,7 @@ FLOORS = [
         "config",
         "diagnostics",
         "distributions",
+        "envs",
         "equations",
         "equations_page",
         "features",
@@ -44,6 +45,7 @@ ANYWHERE = {"numpy"}
 OUTSIDE = {  # what a room may import besides the standard library and NumPy; extras are imported inside functions
     "collect": {"gymnasium"},
     "environments": {"gymnasium"},
+    "envs": {"gymnasium"},
     "spaces": {"gymnasium"},
     "cli": {"gymnasium", "tyro", "rich"},
     "runs": {"gymnasium", "matplotlib", "tensorboardX"},

@@ -8,7 +8,7 @@ import pytest
 from oracles import gradient
 from tabular import off_by, series_j, series_visits, softmax
 
-from minirl.losses import clipped_surrogate
+from minirl._core.reference_losses import clipped_surrogate
 from minirl.theory import figures
 from minirl.theory.demo import CLIP, DELTA, bernoulli_kl, credited, lines, shrunk
 from minirl.theory.divergences import step_kl

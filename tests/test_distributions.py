@@ -1,5 +1,7 @@
 """Action distributions: one suite for all families, each by a row in DISTS and one in PLAIN; then what is particular to the first two."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from autograd import elementwise_grad
@@ -442,6 +444,19 @@ def test_kl_is_additive_over_independent_parts(rng):  # [KL-4]
     old, new = rng.standard_normal((2, 1, 8))
     one = sum(DiagGaussian(1).kl(old[:, [i, 4 + i]], new[:, [i, 4 + i]]) for i in range(4))
     assert relative_error(DiagGaussian(4).kl(old, new), one) <= 1e-12
+
+
+def test_kl_4_a_family_of_independent_parts_has_the_sum_of_their_divergences(rng):  # [KL-4]
+    """Beta by quadrature of each dimension's density, several choices by each choice's own table."""
+    old, new = rng.standard_normal((2, 1, 6))
+    parts = [PLAIN["beta"].kl(old[:, [i, 3 + i]], new[:, [i, 3 + i]]) for i in range(3)]
+    got = Beta(3).kl(old, new)
+    assert min(p[0] for p in parts) > 1e-3 and relative_error(got, sum(parts)) <= 1e-8
+    sizes, at = (2, 4, 3), (0, 2, 6, 9)
+    old, new = rng.standard_normal((2, 5, 9))
+    tables = [[np.exp(x[:, a:b]) / np.exp(x[:, a:b]).sum(axis=1, keepdims=True) for x in (old, new)] for a, b in pairwise(at)]
+    expected = sum((p * np.log(p / q)).sum(axis=1) for p, q in tables)
+    assert relative_error(MultiCategorical(sizes).kl(old, new), expected) <= 1e-12
 
 
 def test_pinskers_inequality_holds_on_a_hundred_thousand_pairs(rng):  # [KL-10]

@@ -22,7 +22,7 @@ ACTIVATIONS = pytest.mark.parametrize("activation", ["tanh", "relu"])
 def both(name, *args):
     """Kernel and twin on copies of the same arguments: results, and the arguments afterwards (for kernels that work in place)."""
     ours, theirs = ([a.copy() if isinstance(a, np.ndarray) else a for a in args] for _ in range(2))
-    return getattr(_core, name)(*ours), getattr(reference, name)(*theirs), ours, theirs
+    return getattr(_core, name)(*ours), _core.TWINS[name](*theirs), ours, theirs
 
 
 def same(got, want, rtol, scale=None):
@@ -267,3 +267,67 @@ def test_all_finite_finds_one_bad_entry_anywhere(dtype):
             x = np.zeros((5, 7), dtype)
             x.flat[at] = bad
             assert not _core.all_finite(x) and not _core.all_finite(x.T[::-1])
+
+
+# ---------------------------------------------------------------------------------------------------------------- acting
+
+
+@DTYPES
+@pytest.mark.parametrize("n", ROWS)
+@pytest.mark.parametrize(("family", "sizes", "free"), [("categorical", (4, 9, 3), 0), ("gaussian", (4, 9, 2), 2), ("gaussian", (4, 6), 0)])
+@pytest.mark.parametrize("greedy", [False, True])
+@pytest.mark.parametrize("raw", [False, True])
+def test_acting_in_one_call_is_acting_step_by_step_to_the_bit(rng, dtype, n, family, sizes, free, greedy, raw):
+    """Beside the twin to rounding; beside the kernels that it is made of, exactly."""
+    theta = rng.standard_normal(sum((a + 1) * b for a, b in pairwise(sizes)) + free).astype(dtype)
+    x = (5 * rng.standard_normal((n, 4))).astype(dtype)
+    mean, inv_std = (None, None) if raw else (rng.standard_normal(4), rng.random(4))
+    P = sizes[-1] + free
+    noise = None if greedy else rng.random(n) if family == "categorical" else rng.standard_normal((n, P // 2))
+    got, want, *_ = both("policy_act", theta, x, mean, inv_std, 10.0, sizes, "tanh", free, family, noise)
+    if family == "gaussian":
+        same(got, want, RTOL[dtype])
+    else:
+        assert got.shape == want.shape and got.dtype == want.dtype and (got != want).sum() <= 1  # u may fall between two roundings
+    seen = x if raw else _core.standardize(x, mean, inv_std, 10.0)
+    y = _core.mlp_infer(theta[: len(theta) - free], seen, sizes, "tanh")
+    phi = np.concatenate([y, np.broadcast_to(theta[len(theta) - free :], (n, free))], axis=1)
+    if greedy:
+        steps = phi.argmax(axis=1) if family == "categorical" else phi[:, : P // 2]
+    else:
+        steps = getattr(_core, f"{family}_sample")(phi, noise)
+    np.testing.assert_array_equal(got, steps)
+
+
+def test_acting_refuses_what_it_does_not_know():
+    for family, sizes, free in (("beta", (3, 2), 0), ("gaussian", (3, 3), 0), ("gaussian", (3, 2), -2), ("gaussian", (3, 2), 1)):
+        with pytest.raises(ValueError):
+            _core.policy_act(np.zeros(8), np.zeros((1, 3)), None, None, 10.0, sizes, "tanh", free, family, None)
+
+
+# ---------------------------------------------------------------------------------------------------------------- losses
+
+
+@DTYPES
+@pytest.mark.parametrize("n", ROWS)
+@pytest.mark.parametrize(("clip", "dual"), [(0.2, None), (0.2, 1.5), (np.inf, None), (0.9, 3.0)], ids=str)
+def test_losses_equal_their_twins(rng, dtype, n, clip, dual):
+    logp, logp_old = rng.standard_normal((2, n)).astype(dtype)
+    adv, w = rng.standard_normal(n) * rng.integers(0, 2, n), rng.random(n)
+    got, want, *_ = both("surrogate_loss", logp, logp_old, adv, w, clip, dual)
+    same(got, want, RTOL[dtype])
+    got, want, *_ = both("squared_loss", w, logp, adv)
+    same(got, want, RTOL[dtype])
+
+
+@DTYPES
+def test_losses_treat_infinite_and_missing_numbers_as_their_twins_do(dtype):
+    odd = np.array([0, 1, -1, 1000, -1000, np.inf, -np.inf, np.nan], dtype)
+    logp, adv = (x.ravel() for x in np.meshgrid(odd, [2.0, -2.0, 0.0, np.inf, np.nan]))
+    for clip, dual in ((0.2, None), (0.2, 2.0), (np.inf, None)):
+        for w in (0.5, 0.0):
+            with np.errstate(all="ignore"):
+                got, want, *_ = both("surrogate_loss", logp, np.zeros_like(logp), adv, np.full(len(adv), w), clip, dual)
+            for g, e in zip(got[1:], want[1:], strict=True):
+                np.testing.assert_allclose(g, e, rtol=RTOL[dtype])
+            assert np.isnan(got[0]) == np.isnan(want[0])

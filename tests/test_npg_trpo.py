@@ -104,6 +104,19 @@ def test_policy_gradient_is_that_of_the_surrogate_and_of_the_mean_score(policy, 
     assert relative_error(g, auto) <= 1e-12
 
 
+@both
+@pytest.mark.parametrize("solver", ["cg", "dense"])
+def test_tr_8_the_configured_solver_solves_the_damped_system(policy, solver, rng):
+    """Against Gaussian elimination on the matrix whose columns are the products with unit vectors."""
+    theta, obs = random_theta(policy, rng), rng.standard_normal((40, policy.mlp.sizes[0]))
+    fvp = products(policy, theta, obs, damping=0.1)
+    matrix = np.stack([fvp(unit) for unit in np.eye(policy.num_params)], axis=1)
+    g = rng.standard_normal(policy.num_params)
+    solution = npg.solve(fvp, g, NPGConfig(solver=solver, cg_iters=3 * policy.num_params, dtype="float64"))
+    np.testing.assert_allclose(solution.x, np.linalg.solve(matrix, g), rtol=1e-4, atol=1e-5)  # [TR-8]
+    np.testing.assert_allclose(solution.residual, g - matrix @ solution.x, atol=1e-8)
+
+
 @policies_and_families
 def test_step_01_fisher_products_are_the_enumerated_score_products(policy, rng):  # [TR-4, TR-9]
     """F = E[∇log π ∇log πᵀ], every action of every state, against Jᵀ F_dist J v: 50 random v, some samples counting more."""

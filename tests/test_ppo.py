@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from oracles import PLAIN, gradient, made_up_batch, plain_kl, plain_mlp, plain_phi, random_theta, relative_error, same_bits
 from toy_envs import ALGORITHMS, Counting, learner, run, vector
 
+from minirl._core.reference_losses import clipped_surrogate
 from minirl.algorithms import ppo
 from minirl.algorithms.ppo import PPOConfig, minibatch_gradient, ppo_step
 from minirl.critic import Critic
 from minirl.diagnostics import kl_estimates
 from minirl.distributions import Categorical, DiagGaussian
 from minirl.errors import MinirlError, NonFiniteError
-from minirl.losses import clipped_surrogate, clipped_value_loss, policy_loss, value_loss
+from minirl.losses import clipped_value_loss, policy_loss, value_loss
 from minirl.networks import Networks
 from minirl.optim import adam_init
 from minirl.policy import Policy
@@ -238,9 +239,22 @@ def test_clip_09_value_clipping_takes_the_larger_error():
     for target, expected, slope in ((2.0, 3.24, 0.0), (-2.0, 9.0, 6.0)):
         loss, dvalue = clipped_value_loss(one, np.array([1.0]), np.array([0.0]), np.array([target]), 0.2)
         np.testing.assert_allclose([loss, dvalue[0]], [expected, slope], rtol=1e-14)
-    inside, unclipped = (f(one, np.array([0.1]), *args) for f, args in ((clipped_value_loss, ([0.0], [2.0], 0.2)), (value_loss, ([2.0],))))
-    assert inside == unclipped
+    value, old, target = np.array([0.1]), np.array([0.0]), np.array([2.0])
+    assert clipped_value_loss(one, value, old, target, 0.2) == value_loss(one, value, target)
     assert PPOConfig().clip_value is None
+
+
+@both_families
+def test_kl_11_what_an_update_reports_is_the_mean_kl_from_old_to_new(dist, rng):
+    """On a pair so different that the directions cannot be confused; some samples count more."""
+    nets, theta, batch = problem(dist, rng)
+    batch = dataclasses.replace(batch, weight=rng.integers(1, 4, size=len(batch)).astype(float))
+    old = theta[: nets.policy.num_params]
+    new = old + rng.standard_normal(len(old))
+    forth, back = (np.average(plain_kl(nets.policy, *pair, batch.obs), weights=batch.weight) for pair in ((old, new), (new, old)))
+    assert abs(forth - back) > 0.05 * forth
+    measured = ppo.measure(nets.policy, old, new, batch)
+    assert measured["losses/approx_kl"] == pytest.approx(forth, rel=1e-10)  # [KL-11]
 
 
 def test_clip_09_value_clipping_is_about_the_old_value_not_the_current_one(rng):

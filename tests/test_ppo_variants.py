@@ -8,6 +8,7 @@ import pytest
 from oracles import PLAIN, gradient, made_up_batch, plain_phi, random_theta, relative_error
 
 from minirl import algorithms
+from minirl._core.reference_losses import clipped_surrogate
 from minirl.algorithms import ppo
 from minirl.algorithms.ppo import PPOConfig, minibatch_gradient
 from minirl.critic import Critic
@@ -15,7 +16,7 @@ from minirl.distributions import Categorical, DiagGaussian
 from minirl.environments import make_envs
 from minirl.errors import ConfigError
 from minirl.learner import Learner
-from minirl.losses import KL_COEF_RANGE, LR_RANGE, adapt_kl_coef, adapt_lr, clipped_surrogate, value_loss
+from minirl.losses import KL_COEF_RANGE, LR_RANGE, adapt_kl_coef, adapt_lr, value_loss
 from minirl.networks import Networks
 from minirl.policy import Policy
 from minirl.reduce import share

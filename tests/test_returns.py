@@ -242,6 +242,29 @@ def test_ret_10_n_environments_are_n_single_ones(rng):  # [PPO-10]
         np.testing.assert_array_equal(together[:, b : b + 1], alone)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (6, 1), (1, 4), (7, 5)], ids=str)
+def test_ppo_10_ppo_11_every_actors_states_are_seen_once_and_ends_are_told_apart(rng, shape):
+    """By loops over actors and steps, for a V whose every number is another: V of the next row, of the final observation, or nothing."""
+    (T, B), D = shape, 3
+    obs, final = rng.standard_normal((2, T, B, D))
+    ends = rng.integers(0, 3, shape)  # 0 goes on, 1 terminated, 2 truncated
+    rollout = Rollout(obs, np.zeros(shape, np.int64), np.zeros(shape), final, ends == 1, ends == 2, np.ones(shape, bool))
+    weight, shift = rng.standard_normal(D), rng.standard_normal(D)
+
+    def v(x):
+        return np.tanh(x @ weight)
+
+    seen, value, next_value = evaluate_states(rollout, v, lambda x: x + shift)
+    assert seen.shape == (T * B, D) and value.shape == next_value.shape == shape
+    for t in range(T):
+        for b in range(B):
+            np.testing.assert_array_equal(seen[t * B + b], obs[t, b] + shift)  # actors stand side by side                [PPO-10]
+            follows = final[t, b] if ends[t, b] == 2 or t == T - 1 else obs[t + 1, b] if t + 1 < T else None
+            expected = 0.0 if ends[t, b] == 1 else v(follows + shift)  # [PPO-11]
+            assert value[t, b] == pytest.approx(v(obs[t, b] + shift), rel=1e-12)
+            assert next_value[t, b] == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("bad", range(5))
 def test_ret_11_shapes_that_would_broadcast_are_refused(rng, bad):
     arrays = list(made_up(rng, 4, 3))

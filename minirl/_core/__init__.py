@@ -6,7 +6,7 @@
 
 import os
 
-from minirl._core import reference
+from minirl._core import reference, reference_acting, reference_envs, reference_losses
 
 REFERENCE = os.environ.get("MINIRL_REFERENCE", "") not in ("", "0")
 
@@ -37,6 +37,7 @@ if COMPILED:
         categorical_log_prob,
         categorical_sample,
     )
+    from minirl._core.envs import env_reset, env_step
     from minirl._core.gaussian import (
         gaussian_dentropy,
         gaussian_dkl,
@@ -47,7 +48,8 @@ if COMPILED:
         gaussian_log_prob,
         gaussian_sample,
     )
-    from minirl._core.mlp import mlp_forward, mlp_infer, mlp_jvp, mlp_vjp
+    from minirl._core.losses import squared_loss, surrogate_loss
+    from minirl._core.mlp import mlp_forward, mlp_infer, mlp_jvp, mlp_vjp, policy_act
     from minirl._core.optim import adam, all_finite, cg_step, global_norm, standardize
     from minirl._core.returns import discounted_returns, gae, running_return
 else:
@@ -81,6 +83,9 @@ else:
         running_return,
         standardize,
     )
+    from minirl._core.reference_acting import policy_act  # type: ignore[assignment]
+    from minirl._core.reference_envs import env_reset, env_step  # type: ignore[assignment]
+    from minirl._core.reference_losses import squared_loss, surrogate_loss  # type: ignore[assignment]
 
 mlp_layers = reference.mlp_layers
 
@@ -99,6 +104,8 @@ __all__ = [
     "categorical_sample",
     "cg_step",
     "discounted_returns",
+    "env_reset",
+    "env_step",
     "gae",
     "gaussian_dentropy",
     "gaussian_dkl",
@@ -114,8 +121,17 @@ __all__ = [
     "mlp_jvp",
     "mlp_layers",
     "mlp_vjp",
+    "policy_act",
     "running_return",
+    "squared_loss",
     "standardize",
+    "surrogate_loss",
 ]
 
 KERNELS = [name for name in __all__ if name not in ("COMPILED", "REFERENCE", "mlp_layers")]  # compiled, each with its twin
+TWINS = {
+    name: vars(module)[name]
+    for module in (reference, reference_acting, reference_envs, reference_losses)
+    for name in KERNELS
+    if name in vars(module)
+}

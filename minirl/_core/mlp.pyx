@@ -1,6 +1,9 @@
 """Multi-layer perceptron over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]. The loops are in mlp_kernels.h."""
 
-from minirl._core.checks cimport F32, F64, Span, empty, expect, floats, span
+from libc.stdint cimport int64_t
+
+from minirl._core cimport categorical, gaussian
+from minirl._core.checks cimport F32, F64, INT64, Span, doubles, empty, expect, floats, is_wide, real, span
 
 
 cdef extern from "mlp_kernels.h" nogil:
@@ -15,11 +18,15 @@ cdef extern from "mlp_kernels.h" nogil:
     int mlp_vjp_pass(const Network *, const void *, const void **, const void *, void *, Py_ssize_t)
     int mlp_jvp_pass(const Network *, const void *, const void **, const void *, void *, Py_ssize_t)
 
+cdef extern from "optim_kernels.h" nogil:
+    void standardize_float(const float *, const double *, const double *, float *, Py_ssize_t, Py_ssize_t, double)
+    void standardize_double(const double *, const double *, const double *, double *, Py_ssize_t, Py_ssize_t, double)
+
 cdef Py_ssize_t LARGE = 1 << 20  # multiplications from which other threads may run meanwhile
 
 
-cdef int describe(Network *net, Span *theta, object flat, object sizes, object activation) except -1:
-    """The network's shape, and θ's agreement with it."""
+cdef int describe(Network *net, Span *theta, object flat, object sizes, object activation, Py_ssize_t free=0) except -1:
+    """The network's shape, and θ's agreement with it; `free` more parameters may follow."""
     cdef Py_ssize_t i, room
     if activation not in ("tanh", "relu"):
         raise ValueError(f"activation must be 'tanh' or 'relu', not {activation!r}")
@@ -29,7 +36,7 @@ cdef int describe(Network *net, Span *theta, object flat, object sizes, object a
         raise ValueError(f"sizes must name 2 to {MLP_MAX_LAYERS + 1} widths, not {sizes!r}")
     span(theta, flat, "theta", 1)
     net.wide = theta.wide
-    room = theta.rows
+    room = theta.rows - free
     for i in range(net.layers + 1):
         net.size[i] = sizes[i]
         if net.size[i] < 1:
@@ -40,7 +47,8 @@ cdef int describe(Network *net, Span *theta, object flat, object sizes, object a
                 break
             room -= (net.size[i - 1] + 1) * net.size[i]
     if room != 0:
-        raise ValueError(f"theta has {theta.rows} entries, which is not what the sizes {tuple(sizes)} need")
+        more = f" and {free} more" if free else ""
+        raise ValueError(f"theta has {theta.rows} entries, which is not what the sizes {tuple(sizes)} need{more}")
     return 0
 
 
@@ -166,3 +174,94 @@ def mlp_jvp(theta, acts, theta_dot, sizes, activation):
     if failed:
         raise MemoryError
     return y_dot
+
+
+# --------------------------------------------------------------------------------------------------------------- acting
+
+
+cdef object standardized(Network *net, object x, object mean, object inv_std, double limit):
+    """(x − mean) · inv_std, cut at ±limit."""
+    cdef Span s[4]
+    mean, inv_std = doubles(mean, "mean", 1), doubles(inv_std, "inv_std", 1)
+    span(&s[0], x, "x", 2)
+    span(&s[1], mean, "mean", 1)
+    span(&s[2], inv_std, "inv_std", 1)
+    expect("mean", s[1].rows, -1, s[0].cols, -1)
+    expect("inv_std", s[2].rows, -1, s[0].cols, -1)
+    out = empty((s[0].rows, s[0].cols), F64 if net.wide else F32)
+    span(&s[3], out, "out", 2)
+    if net.wide:
+        standardize_double(<const double *> s[0].start, <const double *> s[1].start, <const double *> s[2].start, <double *> s[3].start,
+                           s[0].rows, s[0].cols, limit)
+    else:
+        standardize_float(<const float *> s[0].start, <const double *> s[1].start, <const double *> s[2].start, <float *> s[3].start,
+                          s[0].rows, s[0].cols, limit)
+    return out
+
+
+cdef object parameters(const real[:, ::1] y, const real *rest, Py_ssize_t free):
+    """φ = [y, free parameters] in each row."""
+    cdef Py_ssize_t n, j, N = y.shape[0], P = y.shape[1]
+    result = empty((N, P + free), F32 if real is float else F64)
+    cdef real[:, ::1] phi = result
+    for n in range(N):
+        for j in range(P):
+            phi[n, j] = y[n, j]
+        for j in range(free):
+            phi[n, P + j] = rest[j]
+    return result
+
+
+cdef object likeliest(const real[:, ::1] phi):
+    """The first of the largest logits of each row."""
+    cdef Py_ssize_t n, k, best
+    result = empty(phi.shape[0], INT64)
+    cdef int64_t[::1] action = result
+    for n in range(phi.shape[0]):
+        best = 0
+        for k in range(1, phi.shape[1]):
+            if phi[n, k] > phi[n, best]:
+                best = k
+        action[n] = best
+    return result
+
+
+cdef object choose(const real[:, ::1] phi, str family, object noise):
+    """The action of each row: sampled with the noise, or the likeliest."""
+    if family == "categorical":
+        return likeliest[real](phi) if noise is None else categorical.sample[real](phi, doubles(noise, "noise", 1))
+    if family != "gaussian" or phi.shape[1] % 2:
+        raise ValueError(f"family must be 'categorical', or 'gaussian' with a log σ for each μ, not {family!r} with {phi.shape[1]} numbers")
+    if noise is None:
+        return phi.base[:, : phi.shape[1] // 2].copy()
+    return gaussian.sample[real](phi, noise)
+
+
+def policy_act(theta, x, mean, inv_std, double limit, sizes, activation, Py_ssize_t free, str family, noise=None):
+    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones."""
+    cdef Network net
+    cdef Span flat, s, y
+    cdef Py_ssize_t weights
+    if free < 0:
+        raise ValueError(f"free must not be negative, is {free}")
+    describe(&net, &flat, theta, sizes, activation, free)
+    x = floats(x, "x", 2)
+    span(&s, x, "x", 2)
+    like(&net, &s, "x")
+    expect("x", s.rows, s.cols, s.rows, net.size[0])
+    if noise is not None and family == "gaussian":
+        noise = floats(noise, "noise", 2)
+        noise = noise if is_wide(noise) == net.wide else noise.astype(F64 if net.wide else F32)
+    if mean is not None:
+        x = standardized(&net, x, mean, inv_std, limit)
+        span(&s, x, "x", 2)
+    phi = empty((s.rows, net.size[net.layers]), F64 if net.wide else F32)
+    span(&y, phi, "y", 2)
+    if mlp_forward_pass(&net, flat.start, s.start, NULL, y.start, s.rows):
+        raise MemoryError
+    weights = flat.rows - free
+    if net.wide:
+        phi = parameters[double](phi, <const double *> flat.start + weights, free) if free else phi
+        return choose[double](phi, family, noise)
+    phi = parameters[float](phi, <const float *> flat.start + weights, free) if free else phi
+    return choose[float](phi, family, noise)

@@ -26,6 +26,16 @@ cdef inline void exp_all(real[:, ::1] x) noexcept nogil:
         exp_each_double(&x[0, 0], count)
 
 
+cdef inline void exp_row(real[::1] x) noexcept nogil:
+    """x ← eˣ, in place, of a vector."""
+    if x.shape[0] == 0:
+        return
+    if real is float:
+        exp_each_float(&x[0], x.shape[0])
+    else:
+        exp_each_double(&x[0], x.shape[0])
+
+
 cdef inline void expm1_all(real[:, ::1] x) noexcept nogil:
     """x ← eˣ − 1, in place, for |x| ≤ 80."""
     cdef Py_ssize_t count = x.shape[0] * x.shape[1]

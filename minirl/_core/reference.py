@@ -17,7 +17,7 @@ LOG_2PI = float(np.log(2 * np.pi))
 # ---------------------------------------------------------------------------------------------------------------- returns
 
 
-def _same_shape(*arrays):
+def same_shape(*arrays):
     """ValueError unless all shapes are equal: (T, B) against (T, 1) would broadcast to a wrong result without a word."""
     if len({a.shape for a in arrays}) > 1:
         raise ValueError(f"shapes {', '.join(str(a.shape) for a in arrays)}: have to be equal")
@@ -29,7 +29,7 @@ def gae(reward, value, next_value, terminated, cut, gamma, lam):
     δ_t = r_t + γ (1 − terminated_t) V(s'_t) − V(s_t)                                                          [GAE-1]
     A_t = δ_t + γ λ (1 − cut_t) A_{t+1}            cut = terminated or truncated                               [GAE-2]
     """
-    _same_shape(reward, value, next_value, terminated, cut)
+    same_shape(reward, value, next_value, terminated, cut)
     reward, value, next_value = (x.astype(np.float64, copy=False) for x in (reward, value, next_value))
     td = reward + gamma * np.where(terminated, 0.0, next_value) - value  # [GAE-1]
     adv = np.empty_like(td)
@@ -45,7 +45,7 @@ def discounted_returns(reward, next_value, terminated, cut, gamma):
 
     G_t = r_t + γ (1 − terminated_t) (V(s'_t) if cut_t or t = T−1 else G_{t+1})                                 [PG-6]
     """
-    _same_shape(reward, next_value, terminated, cut)
+    same_shape(reward, next_value, terminated, cut)
     returns = np.empty(reward.shape)
     running = next_value[-1] if len(reward) else None
     for t in range(len(reward) - 1, -1, -1):
@@ -60,7 +60,7 @@ def running_return(reward, cut, carry, gamma):
 
     Returns the sums and the carry that the next call takes.
     """
-    _same_shape(reward, cut)
+    same_shape(reward, cut)
     if carry.shape != reward.shape[1:]:
         raise ValueError(f"carry of shape {carry.shape} for {reward.shape[1]} environments")
     sums = np.empty(reward.shape)

@@ -15,6 +15,7 @@ class Beta:
     """
 
     name = "beta"
+    sampler = ""
     num_free = 0
     action_dtype = np.float64
 

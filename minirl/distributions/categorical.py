@@ -9,6 +9,7 @@ class Categorical:
     """K actions, φ = logits (N, K)."""
 
     name = "categorical"
+    sampler = "categorical"
     num_free = 0
     action_shape: tuple[int, ...] = ()
     action_dtype = np.int64
@@ -56,6 +57,7 @@ class MultiCategorical:
     """
 
     name = "multi_categorical"
+    sampler = ""
     num_free = 0
     action_dtype = np.int64
 

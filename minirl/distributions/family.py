@@ -14,6 +14,7 @@ class Family(Protocol):
     name: str
     num_params: int  # P
     num_free: int  # how many of the last φ do not depend on the state (they are parameters of their own, as log σ)
+    sampler: str  # how policy_act samples it in one call: "categorical", "gaussian", or "" where only `from_noise` can
     action_shape: tuple[int, ...]
     action_dtype: Any  # np.int64, or np.float64 for actions in the policy's own float type
 

@@ -1,0 +1,174 @@
+"""How minirl grows: steps/s with the environments, update time with width, batch and depth, peak memory with the batch; one thread.
+
+    python benches/scaling.py [--quick]        prints the points as JSON, for peers.py
+
+A cliff is a doubling of the work that more than triples the time. For the width the work is the number of weights: it grows by its square.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np  # noqa: E402
+import workloads  # noqa: E402
+from worker import timed  # noqa: E402
+
+from minirl import algorithms  # noqa: E402
+from minirl.distributions import DiagGaussian  # noqa: E402
+from minirl.environments import make_envs  # noqa: E402
+from minirl.learner import Learner  # noqa: E402
+
+OBS, OUT = 17, 6  # HalfCheetah's shapes
+FIELDS = {"ppo": workloads.W2, "trpo": workloads.W3}
+AXES = {
+    "width": [2**k for k in range(4, 10)],
+    "batch": [2**k for k in range(8, 17)],
+    "depth": [1, 2, 3, 4],
+    "memory": [2**k for k in range(11, 17)],
+}
+
+
+def points(quick: bool) -> list[dict[str, Any]]:
+    """Every point of every axis: its size, the work that is in it, seconds or bytes."""
+    found = environments(quick)
+    for axis, sizes in AXES.items():
+        measure = memory if axis == "memory" else update
+        for algorithm in FIELDS:
+            found += [measure(algorithm, axis, size, quick) for size in (sizes[:3] if quick else sizes)]
+    return found
+
+
+def environments(quick: bool) -> list[dict[str, Any]]:
+    """W1 with 1 … 4096 of the batched CartPole, or up to 64 of gymnasium's where there is none; seconds of a whole update."""
+    try:
+        import minirl.envs  # noqa: F401
+
+        env_id, how, most = "minirl/CartPole-v1", "vector_entry_point", 4096
+    except ModuleNotFoundError:
+        env_id, how, most = "CartPole-v1", "sync", 64
+    found = []
+    for size in (2**k for k in range(3 if quick else most.bit_length())):
+        fields = workloads.W1 | {"num_envs": size, "minibatch_size": 32 * size, "total_timesteps": 10**9, "vectorization": how}
+        learner = Learner("ppo", make_envs(env_id, size, how), algorithms.find("ppo").config(**fields))
+        times, start = [], time.perf_counter()
+        while len(times) < 4 or (time.perf_counter() - start < 0.5 and not quick):
+            begin = time.perf_counter()
+            learner.step()
+            times.append(time.perf_counter() - begin)
+        seconds = statistics.median(times[1:])
+        found.append(
+            {"axis": "envs", "algorithm": f"ppo, {env_id}", "size": size, "work": size, "value": seconds, "rate": 128 * size / seconds}
+        )
+    return found
+
+
+def update(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
+    """Seconds of W2's and W3's update with one thing changed."""
+    width, depth, n = (size if axis == name else usual for name, usual in (("width", 64), ("depth", 2), ("batch", workloads.SAMPLES)))
+    call = workloads.update_of(algorithm, DiagGaussian(OUT), OBS, n, hidden=(width,) * depth, **FIELDS[algorithm])
+    work = sum(a * b for a, b in pairwise((OBS, *[width] * depth, OUT))) if axis == "width" else size
+    return {"axis": axis, "algorithm": algorithm, "size": size, "work": work} | timed(call, quick)
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- memory
+
+
+def memory(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
+    """Bytes that one update adds to the process at its peak, in a process of its own."""
+    command = [sys.executable, __file__, "--peak", algorithm, str(size)]
+    grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return {"axis": axis, "algorithm": algorithm, "size": size, "work": size, "value": grown}
+
+
+def peak(algorithm: str, n: int) -> int:
+    """A small update first, so that what is loaded once is there."""
+    small, call = (workloads.update_of(algorithm, DiagGaussian(OUT), OBS, k, **FIELDS[algorithm]) for k in (256, n))
+    small()
+    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark is the present again
+    before = status("VmRSS")
+    call()
+    return status("VmHWM") - before
+
+
+def status(field: str) -> int:
+    """Bytes, as Linux tells of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------------- reading
+
+
+def growth(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row per axis and algorithm: time per doubling of the work, the steepest one and where, and whether it is a cliff."""
+    rows = []
+    for axis, algorithm in dict.fromkeys((p["axis"], p["algorithm"]) for p in found if p["axis"] != "memory"):
+        line = [p for p in found if (p["axis"], p["algorithm"]) == (axis, algorithm)]
+        steps = [
+            ((b["value"] / a["value"]) ** (1 / math.log2(b["work"] / a["work"])), a["size"], b["size"])
+            for a in line
+            for b in line
+            if b["size"] == 2 * a["size"]
+        ]
+        factor, low, high = max(steps)
+        rows.append({"axis": axis, "algorithm": algorithm, "factor": factor, "from": low, "to": high, "cliff": factor > 3})
+    return rows
+
+
+def memory_line(found: list[dict[str, Any]], algorithm: str) -> dict[str, float]:
+    """Peak bytes = base + per_sample · N by least squares, and the largest distance from that line as a share of it."""
+    n, value = np.array([(p["size"], p["value"]) for p in found if (p["axis"], p["algorithm"]) == ("memory", algorithm)], float).T
+    slope, base = np.polyfit(n, value, 1)
+    line = base + slope * n
+    return {"algorithm": algorithm, "per_sample": slope, "base": base, "off": float(np.max(np.abs(value - line)) / line.max())}
+
+
+def draw(found: list[dict[str, Any]], path: Path) -> None:
+    """One panel per axis, both axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    labels = {
+        "envs": ("environments", "steps/s", "rate", 1.0),
+        "width": ("width of the two hidden layers", "update, ms", "value", 1e3),
+        "batch": ("samples", "update, ms", "value", 1e3),
+        "depth": ("hidden layers", "update, ms", "value", 1e3),
+        "memory": ("samples", "peak of an update, MB", "value", 1e-6),
+    }
+    figure, panels = plt.subplots(1, len(labels), figsize=(4 * len(labels), 3.4), layout="constrained")
+    for panel, (axis, (x, y, field, scale)) in zip(panels, labels.items(), strict=True):
+        for algorithm in dict.fromkeys(p["algorithm"] for p in found if p["axis"] == axis):
+            line = [(p["size"], p[field] * scale) for p in found if (p["axis"], p["algorithm"]) == (axis, algorithm)]
+            panel.loglog(*zip(*line, strict=True), "o-", base=2, label=algorithm)
+        panel.set_yscale("log")
+        panel.set(xlabel=x, ylabel=y)
+        panel.legend(frameon=False)
+        panel.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="three sizes of each, few repeats")
+    parser.add_argument("--peak", nargs=2, metavar=("ALGORITHM", "SAMPLES"), help="bytes of one update, alone")
+    args = parser.parse_args()
+    print(peak(args.peak[0], int(args.peak[1])) if args.peak else json.dumps(points(args.quick)))
+
+
+if __name__ == "__main__":
+    main()

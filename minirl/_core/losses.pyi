@@ -1,0 +1,6 @@
+from numpy import ndarray
+
+def surrogate_loss(
+    logp: ndarray, logp_old: ndarray, adv: ndarray, w: ndarray, clip: float, dual: float | None = None
+) -> tuple[float, ndarray, ndarray]: ...
+def squared_loss(w: ndarray, value: ndarray, target: ndarray) -> tuple[float, ndarray]: ...

@@ -1,0 +1,19 @@
+"""The twin of `policy_act`: what a policy does in every step, in NumPy."""
+
+import numpy as np
+
+from minirl._core.reference import categorical_sample, gaussian_sample, mlp_infer, standardize
+
+
+def policy_act(theta, x, mean, inv_std, limit, sizes, activation, free, family, noise=None):
+    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones.
+
+    theta (n + free,) = [θ of the MLP, free parameters of the distribution]; mean, inv_std (D,), or None for x as it is; family and noise:
+    "categorical" and u (N,) in [0, 1) -> (N,) int64, "gaussian" and z (N, d) -> (N, d).
+    """
+    weights, rest = theta[: len(theta) - free], theta[len(theta) - free :]
+    y = mlp_infer(weights, x if mean is None else standardize(x, mean, inv_std, limit), sizes, activation)
+    phi = np.concatenate([y, np.broadcast_to(rest, (len(y), free))], axis=1)
+    if family == "categorical":
+        return phi.argmax(axis=1) if noise is None else categorical_sample(phi, noise)
+    return phi[:, : phi.shape[1] // 2].copy() if noise is None else gaussian_sample(phi, noise)
