@@ -22,10 +22,13 @@ import numpy as np  # noqa: E402
 RESULTS = Path(__file__).parent / "results"
 TRPO = {"mean": {}, "max": {"kl": "max", "shrink": 0.8, "backtracks": 15}}
 BATCH = {"num_envs": 8, "num_steps": 512, "total_timesteps": 400_000, "anneal_lr": False}
-PPO = {
-    "beta": BATCH | {"objective": "kl", "adapt": "kl_coef"},
-    "lr, as printed": BATCH | {"adapt": "lr"},
-    "lr, dead band 1.5": BATCH | {"adapt": "lr", "dead_band": 1.5},
+BETA = {"objective": "kl", "adapt": "kl_coef"}
+CLASSIC, CHEETAH = ("CartPole-v1", "Pendulum-v1"), ("HalfCheetah-v5",)
+PPO = {  # what adapts: environments, fields
+    "beta": (CLASSIC, BATCH | BETA),
+    "beta, α = 3e-4": (CLASSIC + CHEETAH, BATCH | BETA | {"lr": 3e-4}),
+    "lr, as printed": (CLASSIC, BATCH | {"adapt": "lr"}),
+    "lr, dead band 1.5": (CLASSIC, BATCH | {"adapt": "lr", "dead_band": 1.5}),
 }
 
 
@@ -54,7 +57,7 @@ def ppo(job: tuple[str, str, int]) -> dict[str, object]:
     import minirl
 
     env, kind, seed = job
-    kl = np.array([u.metrics["losses/approx_kl"] for u in minirl.train("ppo", env, seed=seed, **PPO[kind]).history])[10:]
+    kl = np.array([u.metrics["losses/approx_kl"] for u in minirl.train("ppo", env, seed=seed, **PPO[kind][1]).history])[10:]
     near = (kl >= 0.01 / 1.5) & (kl <= 0.01 * 1.5)
     return {
         "what": f"PPO, adapts {kind}",
@@ -69,10 +72,10 @@ def ppo(job: tuple[str, str, int]) -> dict[str, object]:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    envs, seeds = ("CartPole-v1", "Pendulum-v1"), range(3)
+    seeds = range(3)
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        rows = pool.map(trpo, [(env, kind, seed) for kind in TRPO for env in envs for seed in seeds], chunksize=1)
-        rows += pool.map(ppo, [(env, kind, seed) for kind in PPO for env in envs for seed in seeds], chunksize=1)
+        rows = pool.map(trpo, [(env, kind, seed) for kind in TRPO for env in CLASSIC for seed in seeds], chunksize=1)
+        rows += pool.map(ppo, [(env, kind, seed) for kind in PPO for env in PPO[kind][0] for seed in seeds], chunksize=1)
     for row in rows:
         print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
     from machine import describe

@@ -63,7 +63,7 @@ def mlp_cases(rng, dtype):
         yield "mlp_infer", shape, (theta, x, sizes, "tanh")
         yield "mlp_vjp", shape, (theta, acts, dy, sizes, "tanh")
         moments = np.zeros(sizes[0]), np.ones(sizes[0])
-        yield "policy_act", shape, (theta, x, *moments, 10.0, sizes, "tanh", 0, "categorical", rng.random(rows))
+        yield "policy_act", shape, (theta, x, rng.random(rows), *moments, 10.0, sizes, "tanh", 0, "categorical")
         yield "mlp_jvp", shape, (theta, acts, theta_dot, sizes, "tanh")
 
 

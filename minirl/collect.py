@@ -6,6 +6,7 @@ import numpy as np
 
 from minirl import _core, streams
 from minirl.environments import AutoresetMode, autoreset_mode, reset
+from minirl.envs import NativeVectorEnv
 from minirl.errors import EnvError, NonFiniteError
 from minirl.masks import ActionMasks
 from minirl.policy import Policy
@@ -51,6 +52,11 @@ class ActionNoise:
         self.rngs = [streams.from_state(state) for state in tree["rngs"]]
         self.ahead, self.used, self.even = tree["ahead"].copy(), tree["used"].copy(), None
 
+    def all(self) -> np.ndarray:
+        """The numbers of a whole rollout (T, B, …) in which every step is real."""
+        self.even = len(self.ahead)
+        return self.ahead
+
     def next(self, real: np.ndarray | None) -> np.ndarray:
         """One number (or vector) per environment (B, …); only `real` environments (all of them when None) use theirs up."""
         if real is None and self.even is not None:
@@ -87,6 +93,8 @@ class Collector:
         self.whole = True  # the last rollout came to its end
         obs, info = reset(envs, seeds["envs"])
         self.obs = self._encode(obs)
+        plain = not (masked or self.action_codec.bounded or self.action_codec.start)
+        self.native = isinstance(envs, NativeVectorEnv) and self.mode is AutoresetMode.SAME_STEP and plain
         self.masks = ActionMasks(self.action_codec, self.num_envs, info) if masked else None
 
     def _encode(self, obs: Any, rows: np.ndarray | None = None) -> np.ndarray:
@@ -123,7 +131,16 @@ class Collector:
             mask=np.empty((T, B, dist.num_params), bool) if self.masks is not None else None,
         )
         self._begin()
-        for t in range(T):
+        if self.native and self.policy.in_one_call(inputs):
+            self._all_at_once(theta, inputs, rollout)
+        else:
+            self._step_by_step(theta, inputs, rollout)
+        self._check_rewards(rollout)
+        self.whole = True
+        return rollout
+
+    def _step_by_step(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:
+        for t in range(self.num_steps):
             mask = self.masks.read(self.due) if self.masks is not None else None
             if rollout.mask is not None:
                 rollout.mask[t] = mask
@@ -134,9 +151,16 @@ class Collector:
             action = self.policy.act(theta, self.obs, inputs, noise, mask)
             rollout.obs[t], rollout.action[t] = self.obs, action
             self._step(rollout, t, resetting)
-        self._check_rewards(rollout)
-        self.whole = True
-        return rollout
+
+    def _all_at_once(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:
+        """The same rows by one call of a native environment."""
+        out = rollout.obs, rollout.action, rollout.reward, rollout.next_obs, rollout.terminated, rollout.truncated
+        done = self.envs.rollout(self.policy.act_arguments(theta, inputs), self.noise.all(), out)
+        self.steps_taken += done
+        if done < self.num_steps:
+            self._check_action(rollout.action[done])
+        rollout.truncated[...] &= ~rollout.terminated
+        self.obs = self._encode(self.envs.observations)
 
     def _begin(self) -> None:
         """Start a rollout; after one that was interrupted or failed half-way, from fresh episodes."""
@@ -150,9 +174,7 @@ class Collector:
     def _step(self, rollout: Rollout, t: int, resetting: bool) -> None:
         """One step of the vector: fills row t and moves to the observation that the policy sees next."""
         action = rollout.action[t]
-        if action.dtype.kind == "f" and not _core.all_finite(action):
-            env = int(np.flatnonzero(~np.isfinite(action).all(axis=1))[0])
-            raise NonFiniteError("action", "the policy's σ or mean overflowed; lower the learning rate", env=env, step=self.steps_taken + 1)
+        self._check_action(action)
         returned, reward, terminated, truncated, info = self.envs.step(self.action_codec.decode(action))
         self.steps_taken += 1
         self.obs = rollout.next_obs[t] = self._see(returned, info)
@@ -164,6 +186,11 @@ class Collector:
         if resetting or np.count_nonzero(done):
             rollout.truncated[t] &= ~rollout.terminated[t]  # both set: terminated wins
             self._after_episodes(rollout, t, done, info)
+
+    def _check_action(self, action: np.ndarray) -> None:
+        if action.dtype.kind == "f" and not _core.all_finite(action):
+            env = int(np.flatnonzero(~np.isfinite(action).all(axis=1))[0])
+            raise NonFiniteError("action", "the policy's σ or mean overflowed; lower the learning rate", env=env, step=self.steps_taken + 1)
 
     def _after_episodes(self, rollout: Rollout, t: int, done: np.ndarray, info: dict[str, Any]) -> None:
         """Row t ended episodes (`done`), or was somebody's reset step: the three modes, each to the same transitions."""

@@ -62,7 +62,7 @@ class Config:
     normalize_obs: bool = True  # observations by their running mean and variance, cut at ±10
     normalize_reward: bool = True  # rewards divided by the running deviation of the discounted return, cut at ±10
     normalize_value: bool = False  # the critic learns in units of the returns' running deviation (PopArt); V itself does not jump
-    vectorization: Literal["sync", "async", "vector_entry_point"] = "sync"  # how gymnasium steps the environments together
+    vectorization: Literal["auto", "sync", "async", "vector_entry_point"] = "auto"  # how environments are stepped together
     check_env: bool = True  # try a few steps first and explain what breaks gymnasium's contract
 
     def __post_init__(self) -> None:

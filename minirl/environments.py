@@ -15,6 +15,9 @@ from minirl.spaces import ObsCodec, obs_codec
 __all__ = ["AutoresetMode", "autoreset_mode", "check_env", "make_envs", "reset"]
 
 
+OURS = "minirl/"  # what the ids of the native environments begin with
+
+
 class OwnFinalObs(gymnasium.Wrapper):
     """Copies an episode's last observation: SAME_STEP hands it over after the reset, which may write into the array it is in."""
 
@@ -25,11 +28,22 @@ class OwnFinalObs(gymnasium.Wrapper):
         return obs, reward, terminated, truncated, info
 
 
-def make_envs(env_id: str, num_envs: int, vectorization: str = "sync", **kwargs: Any) -> Any:
-    """`num_envs` copies of a registered environment as a VectorEnv; where we choose, SAME_STEP and one buffer for the observations."""
-    find(env_id)
+def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", **kwargs: Any) -> Any:
+    """`num_envs` copies of a registered environment as a VectorEnv; where we choose, SAME_STEP and one buffer for the observations.
+
+    auto: all together in one call for the native environments (`minirl/…`), one after the other for the rest.
+    """
+    spec = find(env_id)
+    native = spec.id.startswith(OURS)
+    if vectorization == "auto":
+        vectorization = "vector_entry_point" if native else "sync"
     ours = {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP, "copy": False}, "wrappers": (OwnFinalObs,)}
-    options = kwargs if vectorization == "vector_entry_point" else kwargs | ours
+    if vectorization != "vector_entry_point":
+        options = kwargs | ours
+    elif native:
+        options = kwargs | {"copy": False}  # the collector copies what it keeps
+    else:
+        options = kwargs
     try:
         return gymnasium.make_vec(env_id, num_envs, vectorization_mode=vectorization, **options)
     except (EOFError, ConnectionError) as why:  # a worker of async died, its traceback is on stderr
@@ -42,6 +56,8 @@ def make_envs(env_id: str, num_envs: int, vectorization: str = "sync", **kwargs:
 def find(env_id: str) -> Any:
     """gymnasium's spec of an id; EnvError with its suggestion when there is none. `module:ID` imports the module that registers it."""
     module, _, name = env_id.rpartition(":")
+    if name.startswith(OURS):
+        module = module or "minirl.envs"
     try:
         if module:
             importlib.import_module(module)
@@ -75,12 +91,14 @@ def autoreset_mode(envs: Any) -> AutoresetMode:
 
 
 def reset(envs: Any, seed: np.random.SeedSequence) -> tuple[Any, dict[str, Any]]:
-    """First observations (B, …) and infos. gymnasium's sync and async vectors take a seed per environment; others take one for all."""
+    """First observations (B, …) and infos. gymnasium's sync and async vectors and ours take a seed each; others take one for all."""
     from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+    from minirl.envs import NativeVectorEnv
 
     seeds = streams.integer_seeds(seed, envs.num_envs)
     envs.action_space.seed(seeds[0])
-    one_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv)
+    one_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv | NativeVectorEnv)
     return envs.reset(seed=seeds if one_each else seeds[0])
 
 

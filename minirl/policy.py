@@ -72,12 +72,20 @@ class Policy:
 
         inputs: what stands before the network, a function of (N, D).
         """
-        if self.dist.sampler and mask is None and hasattr(inputs, "affine"):
-            mean, inv_std = inputs.affine
-            mlp, dist = self.mlp, self.dist
-            return _core.policy_act(theta, obs, mean, inv_std, LIMIT, mlp.sizes, mlp.activation, dist.num_free, dist.sampler, noise)
+        if mask is None and self.in_one_call(inputs):
+            _, *rest = self.act_arguments(theta, inputs)
+            return _core.policy_act(theta, obs, noise, *rest)
         phi = self.infer(theta, inputs(obs), mask)
         return self.dist.mode(phi) if noise is None else self.dist.from_noise(phi, noise)
+
+    def in_one_call(self, inputs: Any) -> bool:
+        """Whether `policy_act` knows the family, and what stands before the network."""
+        return bool(self.dist.sampler) and hasattr(inputs, "affine")
+
+    def act_arguments(self, theta: np.ndarray, inputs: Any) -> tuple[Any, ...]:
+        """The arguments of `policy_act` but the observations and the noise."""
+        mean, inv_std = inputs.affine
+        return theta, mean, inv_std, LIMIT, self.mlp.sizes, self.mlp.activation, self.dist.num_free, self.dist.sampler
 
     def vjp(self, theta: np.ndarray, cache: Any, dphi: np.ndarray) -> np.ndarray:
         """Jᵀ dφ: (N, P) -> (n,), summed over the samples."""

@@ -1,6 +1,7 @@
 """The native environments: gymnasium's own transitions, seeds and infos, and kernels that are their twins."""
 
 import copy
+import itertools
 import math
 
 import gymnasium
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 import toy_envs
 from gymnasium.vector import AutoresetMode
+from oracles import same_bits
 from processes import python
 
 import minirl.envs
 from minirl import _core
 from minirl._core import reference_envs
-from minirl.errors import EnvError
+from minirl.errors import EnvError, NonFiniteError
 from minirl.evaluation import evaluate
 
 NEXT_STEP, SAME_STEP, DISABLED = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED
@@ -485,3 +487,101 @@ print(type(envs).__name__, obs.shape, [i for i in gymnasium.registry if i.starts
     done = python("-W", "error", "-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["CartPole", "(8,", "4)", *str([f"minirl/{i}" for i in IDS]).split()]
+
+
+# ---------------------------------------------------------------------------------------------------- whole rollouts in one call
+
+WAYS = {
+    "plain": {},
+    "float64": {"dtype": "float64"},
+    "raw relu": {"normalize_obs": False, "normalize_reward": False, "activation": "relu"},
+    "linear": {"hidden": ()},
+    "trust region": {"algorithm": "trpo"},
+}
+
+
+def learned(env_id, at_once, algorithm="ppo", **fields):
+    """The state after three updates, and the collector that made it."""
+    made = toy_envs.learner(algorithm, native(env_id, 3, max_episode_steps=23), num_steps=40, **fields)
+    assert made.collector.native
+    made.collector.native = at_once
+    for _ in range(3):
+        made.step()
+    return made
+
+
+@ALL
+@pytest.mark.parametrize("way", list(WAYS))
+def test_rollouts_in_one_call_are_rollouts_step_by_step_to_the_bit(env_id, way):
+    one, many = (learned(env_id, at_once, **WAYS[way]) for at_once in (True, False))
+    assert same_bits(one.snapshot(), many.snapshot())
+    np.testing.assert_array_equal(one.collector.obs, many.collector.obs)
+    assert one.collector.steps_taken == many.collector.steps_taken
+
+
+@pytest.mark.parametrize("env_id", ["Pendulum-v1", "MountainCarContinuous-v0"])
+@pytest.mark.parametrize("family", ["state_gaussian", "squashed_gaussian", "beta"])
+def test_other_families_learn_too(env_id, family):
+    made = toy_envs.learner("ppo", native(env_id, 2), num_steps=20, family=family)
+    assert made.collector.native == (family == "state_gaussian")  # the others' actions are spread between the bounds
+    made.step()
+    assert np.isfinite(made.state["policy"]).all()
+
+
+@TWINS
+@PROBLEMS
+def test_a_rollout_is_its_twins(rng, name):
+    T, B, problem = 30, 5, reference_envs.PROBLEMS[name]
+    sizes, free = (problem.obs, 6, problem.actions or 1), 0 if problem.actions else 1
+    theta = rng.standard_normal(sum((a + 1) * b for a, b in itertools.pairwise(sizes)) + free)
+    policy = (theta, None, None, 10.0, sizes, "tanh", free, "categorical" if problem.actions else "gaussian")
+    shape = (T, B) if problem.actions else (T, B, 1)
+    noise = rng.random(shape) if problem.actions else rng.standard_normal(shape)
+    bounds = None if problem.actions else (np.full(1, -1, np.float32), np.full(1, 1, np.float32))
+    results = []
+    for rollout in (_core.env_rollout, _core.TWINS["env_rollout"]):
+        generators = [np.random.PCG64(i) for i in range(B)]
+        state, steps, seen = np.zeros((B, problem.states)), np.zeros(B, np.int64), np.zeros((B, problem.obs), np.float32)
+        low = np.full(problem.draws, -0.05)
+        _core.env_reset(name, generators, np.ones(B, bool), low, -low, state, steps, seen)
+        out = tuple(
+            np.zeros(s, t)
+            for s, t in (
+                ((T, B, problem.obs), np.float64),
+                (shape, np.int64 if problem.actions else np.float64),
+                ((T, B), np.float64),
+                ((T, B, problem.obs), np.float64),
+                ((T, B), bool),
+                ((T, B), bool),
+            )
+        )
+        assert rollout((name, generators, low, -low, 11), state, steps, seen, policy, noise, bounds, out) == T
+        results.append((*out, state, steps, seen))
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    assert (results[0][4] | results[0][5]).sum() >= B  # episodes ended and began
+
+
+def test_an_action_that_is_not_finite_ends_the_rollout_with_its_place():
+    made = toy_envs.learner("ppo", native("Pendulum-v1", 3), num_steps=8)
+    assert made.collector.native
+    made.state["policy"][-1] = 800.0  # log σ
+    with pytest.raises(NonFiniteError, match="action"):
+        made.step()
+
+
+def test_a_rollout_refuses_arrays_that_do_not_fit(rng):
+    made = toy_envs.learner("ppo", native("CartPole-v1", 3), num_steps=8)
+    policy, envs = made.nets.policy.act_arguments(made.state["policy"], made.normalizer), made.collector.envs
+    out = [np.zeros((8, 3, 4)), np.zeros((8, 3), np.int64), np.zeros((8, 3)), np.zeros((8, 3, 4))]
+    out += [np.zeros((8, 3), bool), np.zeros((8, 3), bool)]
+    if _core.COMPILED:
+        for i in range(6):
+            short = [a[:, :2] if j == i else a for j, a in enumerate(out)]
+            with pytest.raises(ValueError):
+                envs.rollout(policy, rng.random((8, 3)), tuple(short))
+        with pytest.raises(ValueError):
+            envs.rollout(policy, rng.random((8, 2)), tuple(out))
+    assert envs.rollout(policy, rng.random((8, 3)), tuple(out)) == 8
+    with pytest.raises(EnvError, match="SAME_STEP"):
+        native("CartPole-v1", 3, autoreset_mode=AutoresetMode.NEXT_STEP).rollout(policy, rng.random((8, 3)), tuple(out))

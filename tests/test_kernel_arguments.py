@@ -12,6 +12,10 @@ THETA = np.zeros(3 * 5 + 5 + 5 * 2 + 2)
 X, DY = np.zeros((4, 3)), np.zeros((4, 2))
 ACTS = (X, np.zeros((4, 5)), DY)
 PHI, ACTION, U = np.zeros((4, 6)), np.zeros(4, np.int64), np.zeros(4)
+PLAY = np.zeros((4 + 1) * 2), None, None, 10.0, (4, 2), "tanh", 0, "categorical"
+STEPS = tuple(np.zeros((0, 1, *s), t) for s, t in (((4,), "f8"), ((), "i8"), ((), "f8"), ((4,), "f8"), ((), "?"), ((), "?")))
+CARTPOLE = "cartpole", [np.random.PCG64(0)], np.zeros(4), np.ones(4), 9
+ROLLOUT = (CARTPOLE, np.zeros((1, 4)), np.zeros(1, np.int64), np.zeros((1, 4), np.float32), PLAY, np.zeros((0, 1)), None, STEPS)  # no steps
 GOOD = {  # name: arguments, how many of them are arrays
     "gae": ((PHI, PHI, PHI, PHI > 0, PHI > 0, 0.9, 0.9), 5),
     "discounted_returns": ((PHI, PHI, PHI > 0, PHI > 0, 0.9), 4),
@@ -41,7 +45,8 @@ GOOD = {  # name: arguments, how many of them are arrays
     "cg_step": ((U, U, U, U, 1.0, 1.0), 4),
     "standardize": ((X, np.zeros(3), np.ones(3), 10.0), 3),
     "all_finite": ((X,), 1),
-    "policy_act": ((THETA, X, np.zeros(3), np.ones(3), 10.0, NET, "tanh", 0, "gaussian", np.zeros((4, 1))), 4),
+    "policy_act": ((THETA, X, np.zeros((4, 1)), np.zeros(3), np.ones(3), 10.0, NET, "tanh", 0, "gaussian"), 5),
+    "env_rollout": (ROLLOUT, 0),  # its arguments are checked together: test_envs.py
     "surrogate_loss": ((U, U, U, U, 0.2, None), 4),
     "squared_loss": ((U, U, U), 3),
 }
@@ -77,7 +82,7 @@ def test_every_kernel_is_in_the_list_of_good_calls():
 ANY_LENGTH = {("mlp_forward", 1), ("mlp_infer", 1), ("standardize", 0), ("gaussian_entropy", 0), ("gaussian_dentropy", 0)}
 ANY_LENGTH |= {("categorical_entropy", 0), ("categorical_dentropy", 0), ("global_norm", 0), ("all_finite", 0)}
 WIDENED = {("categorical_sample", 1), ("standardize", 1), ("standardize", 2), ("gae", 0), ("gae", 1), ("gae", 2)}
-WIDENED |= {("policy_act", 2), ("policy_act", 3)}
+WIDENED |= {("policy_act", 2), ("policy_act", 3), ("policy_act", 4)}
 WIDENED |= {("surrogate_loss", 2), ("surrogate_loss", 3), ("squared_loss", 0), ("squared_loss", 2)}
 WIDENED |= {("discounted_returns", 0), ("discounted_returns", 1), ("running_return", 0), ("running_return", 2)}
 
@@ -89,14 +94,14 @@ def test_wrong_arrays_are_refused(name):
     for i in range(arrays):
         for what, wrong in spoil(args[i]) if isinstance(args[i], np.ndarray) else []:
             accepted = (what in ("longer", "shorter") and (name, i) in ANY_LENGTH) or (what == "half" and (name, i) in WIDENED)
-            accepted |= (name, i, what) == ("policy_act", 2, "None")  # observations as they are
+            accepted |= name == "policy_act" and i in (2, 3) and what == "None"  # no noise, or observations as they are
             if accepted or (name == "all_finite" and "dimension" in what):
                 continue
             with pytest.raises((TypeError, ValueError)):
                 getattr(_core, name)(*args[:i], wrong, *args[i + 1 :])
 
 
-@pytest.mark.parametrize("name", [name for name in GOOD if name not in ("adam", "cg_step", "env_step", "env_reset")])
+@pytest.mark.parametrize("name", [name for name in GOOD if name not in ("adam", "cg_step", "env_step", "env_reset", "env_rollout")])
 def test_inputs_may_be_read_only(name):
     args = [a.copy() if isinstance(a, np.ndarray) else a for a in GOOD[name][0]]
     for a in args:

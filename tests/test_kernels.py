@@ -284,7 +284,7 @@ def test_acting_in_one_call_is_acting_step_by_step_to_the_bit(rng, dtype, n, fam
     mean, inv_std = (None, None) if raw else (rng.standard_normal(4), rng.random(4))
     P = sizes[-1] + free
     noise = None if greedy else rng.random(n) if family == "categorical" else rng.standard_normal((n, P // 2))
-    got, want, *_ = both("policy_act", theta, x, mean, inv_std, 10.0, sizes, "tanh", free, family, noise)
+    got, want, *_ = both("policy_act", theta, x, noise, mean, inv_std, 10.0, sizes, "tanh", free, family)
     if family == "gaussian":
         same(got, want, RTOL[dtype])
     else:
@@ -302,7 +302,7 @@ def test_acting_in_one_call_is_acting_step_by_step_to_the_bit(rng, dtype, n, fam
 def test_acting_refuses_what_it_does_not_know():
     for family, sizes, free in (("beta", (3, 2), 0), ("gaussian", (3, 3), 0), ("gaussian", (3, 2), -2), ("gaussian", (3, 2), 1)):
         with pytest.raises(ValueError):
-            _core.policy_act(np.zeros(8), np.zeros((1, 3)), None, None, 10.0, sizes, "tanh", free, family, None)
+            _core.policy_act(np.zeros(8), np.zeros((1, 3)), None, None, None, 10.0, sizes, "tanh", free, family)
 
 
 # ---------------------------------------------------------------------------------------------------------------- losses

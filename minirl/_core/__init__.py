@@ -6,7 +6,7 @@
 
 import os
 
-from minirl._core import reference, reference_acting, reference_envs, reference_losses
+from minirl._core import reference, reference_acting, reference_envs, reference_losses, reference_rollout
 
 REFERENCE = os.environ.get("MINIRL_REFERENCE", "") not in ("", "0")
 
@@ -52,6 +52,7 @@ if COMPILED:
     from minirl._core.mlp import mlp_forward, mlp_infer, mlp_jvp, mlp_vjp, policy_act
     from minirl._core.optim import adam, all_finite, cg_step, global_norm, standardize
     from minirl._core.returns import discounted_returns, gae, running_return
+    from minirl._core.rollout import env_rollout
 else:
     from minirl._core.reference import (  # type: ignore[assignment]
         adam,
@@ -86,6 +87,7 @@ else:
     from minirl._core.reference_acting import policy_act  # type: ignore[assignment]
     from minirl._core.reference_envs import env_reset, env_step  # type: ignore[assignment]
     from minirl._core.reference_losses import squared_loss, surrogate_loss  # type: ignore[assignment]
+    from minirl._core.reference_rollout import env_rollout  # type: ignore[assignment]
 
 mlp_layers = reference.mlp_layers
 
@@ -105,6 +107,7 @@ __all__ = [
     "cg_step",
     "discounted_returns",
     "env_reset",
+    "env_rollout",
     "env_step",
     "gae",
     "gaussian_dentropy",
@@ -131,7 +134,7 @@ __all__ = [
 KERNELS = [name for name in __all__ if name not in ("COMPILED", "REFERENCE", "mlp_layers")]  # compiled, each with its twin
 TWINS = {
     name: vars(module)[name]
-    for module in (reference, reference_acting, reference_envs, reference_losses)
+    for module in (reference, reference_acting, reference_envs, reference_losses, reference_rollout)
     for name in KERNELS
     if name in vars(module)
 }

@@ -14,6 +14,7 @@ def mlp_jvp(theta: Array, acts: Sequence[Array], theta_dot: Array, sizes: Sequen
 def policy_act(
     theta: Array,
     x: Array,
+    noise: Array | None,
     mean: Array | None,
     inv_std: Array | None,
     limit: float,
@@ -21,5 +22,4 @@ def policy_act(
     activation: str,
     free: int,
     family: str,
-    noise: Array | None = None,
 ) -> Array: ...

@@ -237,8 +237,10 @@ cdef object choose(const real[:, ::1] phi, str family, object noise):
     return gaussian.sample[real](phi, noise)
 
 
-def policy_act(theta, x, mean, inv_std, double limit, sizes, activation, Py_ssize_t free, str family, noise=None):
-    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones."""
+cpdef object policy_act(
+    object theta, object x, object noise, object mean, object inv_std, double limit, object sizes, object activation, Py_ssize_t free,
+    str family):
+    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones for None."""
     cdef Network net
     cdef Span flat, s, y
     cdef Py_ssize_t weights

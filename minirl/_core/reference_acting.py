@@ -5,8 +5,8 @@ import numpy as np
 from minirl._core.reference import categorical_sample, gaussian_sample, mlp_infer, standardize
 
 
-def policy_act(theta, x, mean, inv_std, limit, sizes, activation, free, family, noise=None):
-    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones.
+def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, family):
+    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones for None.
 
     theta (n + free,) = [θ of the MLP, free parameters of the distribution]; mean, inv_std (D,), or None for x as it is; family and noise:
     "categorical" and u (N,) in [0, 1) -> (N,) int64, "gaussian" and z (N, d) -> (N, d).

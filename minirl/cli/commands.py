@@ -97,6 +97,8 @@ def list_all(flags: List) -> int:
         for algorithm in ALGORITHMS.values():
             say(f"{algorithm.name:10s} {algorithm.summary}")
         return 0
+    import minirl.envs  # noqa: F401  # registers its own
+
     found = [name for name in sorted(gymnasium.registry) if all(word.lower() in name.lower() for word in flags.envs)]
     if not found:
         raise UserError(f"no environment id contains {' '.join(flags.envs)!r}")

@@ -74,6 +74,11 @@ class NativeVectorEnv(VectorEnv):
         """A copy of the states (B, S), float64."""
         return self._state.copy()
 
+    @property
+    def observations(self) -> np.ndarray:
+        """What is seen now (B, D), a copy."""
+        return self._obs.copy()
+
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """New episodes -> obs (B, D), {}. seed: s for s, s+1, …; a list with one (or None) each; None goes on with the streams as they are.
 
@@ -113,6 +118,18 @@ class NativeVectorEnv(VectorEnv):
             self._last_action = None if due[0] else float(action.flat[0])
         info = self._end(terminated | truncated) if ended else {}
         return self._obs.copy() if self.copy else self._obs, reward, terminated, truncated, info
+
+    def rollout(self, policy: tuple[Any, ...], noise: np.ndarray, out: tuple[np.ndarray, ...]) -> int:
+        """As many steps as there are rows of `noise` (T, B, …), with `policy` choosing the actions -> how many were taken; SAME_STEP alone.
+
+        What `reset` and `step` would have given one by one: _core's `env_rollout` says what the arguments are.
+        """
+        if not self._begun or self.autoreset_mode is not AutoresetMode.SAME_STEP:
+            raise EnvError("rollout(): takes environments that were reset, with autoreset_mode = SAME_STEP")
+        space: Any = self.single_action_space
+        bounds = None if self._action_dtype is None else (space.low, space.high)
+        problem = self.kernel, self._bits, self.low, self.high, self._limit
+        return _core.env_rollout(problem, self._state, self._steps, self._obs, policy, noise, bounds, out)
 
     def _end(self, done: np.ndarray) -> dict[str, Any]:
         """The episodes of `done` are over: reset them now (-> info with their last observations), or keep in mind that they are due."""
