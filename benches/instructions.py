@@ -278,7 +278,7 @@ def check(machine: dict[str, Any], now: dict[str, Any]) -> int:
     why = differences(stored["machine"], machine)
     if why:
         print(f"not compared: {'; '.join(why)}")
-    print("memory grows" if grows else "above the margin" if above else "within the margin")
+    print("; ".join(filter(None, (above and "above the margin", grows and "memory grows"))) or "within the margin, no growth")
     return int(grows or (above and not why))
 
 

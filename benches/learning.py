@@ -3,7 +3,7 @@
     python benches/learning.py cartpole                    seeds 0-9, on which the defaults were chosen
     python benches/learning.py cartpole --seeds 100-109    seeds that nobody had looked at, run once
     python benches/learning.py pendulum halfcheetah
-    python benches/learning.py methods-cartpole methods-pendulum       every method, 200 000 transitions
+    python benches/learning.py methods-cartpole methods-pendulum       every method, 200 000 and 400 000 transitions
 
 A row per seed: mean return of the episodes that ended in the first and last tenth of the training, and of 20 greedy episodes after it.
 """
@@ -33,12 +33,23 @@ METHODS = [
     ("ppo", {"objective": "kl", "adapt": "kl_coef"}),
     ("ppo", {"adapt": "lr", "anneal_lr": False, "dead_band": 1.5}),
 ]
+METHODS_PENDULUM = [
+    ("reinforce", {"advantage": "gae", "gamma": 0.9, "lr": 1e-2}),
+    ("npg", {"damping": 0.01}),
+    ("trpo", {"damping": 0.01}),
+    ("trpo", {"damping": 0.01, "kl": "max", "shrink": 0.8}),
+    ("trpo", {"damping": 0.01, "form": "penalty"}),
+    *METHODS[6:],
+    ("ppo", {"share_trunk": True}),
+    ("ppo", {"family": "state_gaussian", "lr": 3e-4}),
+    ("trpo", {"damping": 0.01, "rbf": 100, "hidden": (), "solver": "dense"}),
+]
 STUDIES = {  # environment, (algorithm, changed fields), seeds, transitions, bar on the greedy evaluation
     "cartpole": ("CartPole-v1", DEFAULTS, range(10), 100_000, 475.0),
     "pendulum": ("Pendulum-v1", DEFAULTS, range(5), 100_000, None),
     "halfcheetah": ("HalfCheetah-v5", DEFAULTS, range(3), 200_000, None),
     "methods-cartpole": ("CartPole-v1", METHODS, range(10), 200_000, 400.0),
-    "methods-pendulum": ("Pendulum-v1", METHODS, range(3), 200_000, None),
+    "methods-pendulum": ("Pendulum-v1", METHODS_PENDULUM, range(3), 400_000, None),
 }
 RESULTS = Path(__file__).parent / "results"
 

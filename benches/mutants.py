@@ -181,6 +181,9 @@ def main() -> int:
     )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--list", action="store_true", help="name the mutants and the number of their tests, run nothing")
+    parser.add_argument(
+        "--own", action="store_true", help="ask the tests of the line's own tags alone: quick, and what lives may yet be killed"
+    )
     parser.add_argument("--again", action="store_true", help="keep the kills by own tests of the last result, judge the rest anew")
     parser.add_argument("--write", action="store_true", help="write the result of a piece as well")
     args = parser.parse_args()
@@ -188,6 +191,8 @@ def main() -> int:
         os.environ[name] = "1"
     sys.path.insert(0, str(ROOT))
     work = jobs(args.file, args.limit, APART | set(args.without))
+    if args.own:
+        work = [(mutant, own, []) for mutant, own, _ in work]
     last = known() if args.again else {}
     kept = [(m, "own") for m, *_ in work if last.get(m.key) == "own"]
     work = [job for job in work if not any(job[0] is m for m, _ in kept)]

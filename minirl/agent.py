@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from minirl import _core
+from minirl.errors import NonFiniteError
 from minirl.features import RandomFeatures
 from minirl.normalize import IDENTITY, ObsNormalizer
 from minirl.policy import Policy
@@ -57,5 +59,9 @@ class Agent:
         return self.policy.infer(self.theta, self.inputs(x), allowed)
 
     def _seen(self, obs: Any, mask: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Encoded observations (N, D) in the policy's type, and what is allowed (N, P)."""
-        return self.obs_codec.encode(obs, self.theta.dtype), None if mask is None else self.action_codec.read_mask(mask)
+        """Encoded observations (N, D) in the policy's type, finite, and what is allowed (N, P)."""
+        x = self.obs_codec.encode(obs, self.theta.dtype)
+        if not _core.all_finite(x):
+            row, entry = (int(i) for i in np.argwhere(~np.isfinite(x))[0])
+            raise NonFiniteError("obs", f"entry {entry} is {x[row, entry]}; a policy can only act on numbers", env=row)
+        return x, None if mask is None else self.action_codec.read_mask(mask)

@@ -15,7 +15,7 @@ from minirl import policyfile
 from minirl.algorithms.npg import NPGConfig
 from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.trpo import TRPOConfig
-from minirl.errors import ConfigError, EnvError, FileError, SpaceError
+from minirl.errors import ConfigError, EnvError, FileError, NonFiniteError, SpaceError
 
 SMALL = {"num_envs": 2, "num_steps": 64, "hidden": (8,), "total_timesteps": 1000}
 
@@ -225,3 +225,11 @@ def test_an_environment_that_never_ends_is_cut(monkeypatch):
     monkeypatch.setattr("minirl.evaluation.MAX_STEPS", 50)
     result = minirl.train("ppo", "Pendulum-v1", total_timesteps=64, num_envs=1, num_steps=64)
     assert set(minirl.evaluate(result.policy, "Pendulum-v1", episodes=2).lengths) == {50}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_policy_does_not_act_on_what_is_no_number(trained, bad):
+    obs = np.zeros((3, 3), np.float32)
+    obs[1, 2] = bad
+    with pytest.raises(NonFiniteError, match=r"obs is not finite, env=1: entry 2"):
+        trained.policy.act_batch(obs)

@@ -102,6 +102,26 @@ def test_ppo_1_ppo_8_the_loss_of_a_shared_trunk_by_automatic_differentiation(rng
     assert share(batch.weight[rows]) == pytest.approx(w)
 
 
+@kinds
+def test_ppo_8_a_scaled_critics_errors_are_measured_in_its_unit(kind, rng):
+    """The loss is mean ((V − V̂)/σ)², whatever σ is, and its gradient that loss's by differences."""
+    nets, n = made(kind, Categorical(3), scaled=True), 19
+    theta = nets.join(*tied(nets, rng))
+    batch = made_up_batch(nets.policy, nets.split(theta)[0], n, rng, adv=np.zeros(n), returns=3 * rng.standard_normal(n))
+    cfg, rows = PPOConfig(vf_coef=0.7, dtype="float64", normalize_value=True), np.arange(n)
+    logp_old = nets.policy.dist.log_prob(nets.policy.infer(nets.split(theta)[0], batch.obs), batch.action)
+    g, losses, _, _ = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg)
+    assert theta[-1] == 1.7
+
+    def loss(th):
+        return float(np.mean(((nets.critic.value(nets.split(th)[1], batch.obs) - batch.returns) / 1.7) ** 2))
+
+    assert losses["value_loss"] == pytest.approx(loss(theta), rel=1e-12)  # [PPO-8]
+    expected = 0.7 * gradient(loss, theta)
+    expected[-2:] = 0  # no gradient moves μ and σ
+    assert relative_error(g, expected) < 1e-8
+
+
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 @pytest.mark.parametrize("fields", [{}, {"normalize_value": True}, {"recompute_adv": True}, {"target_kl": 0.001}], ids=lambda f: "".join(f))
 def test_step_19_a_shared_trunk_stays_one(env, fields):
