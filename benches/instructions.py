@@ -7,7 +7,8 @@ Instructions: one child under `valgrind --tool=callgrind` makes n and then 2n ca
 callgrind writes its counts out and begins again; the difference of the two, divided by n, is one call without start-up. Valgrind has
 no AVX-512: it counts the AVX2 clones. Instructions are not time: caches, wide registers and waiting are benches/speed.py's matter.
 Memory: tracemalloc in a second child, of Python objects and NumPy's arrays; what a kernel takes with malloc is not seen. Growth is
-what 100 calls leave without the cycle collector, so a reference cycle counts as well. Another build of Python may need --write.
+what 100 calls leave behind in every window, without the cycle collector, so a reference cycle counts as well; a leak that is rarer than
+that is not seen. Another build of Python or of the kernels (compiler) may need --write.
 """
 
 import argparse
@@ -23,7 +24,6 @@ import sys
 import tempfile
 import tracemalloc
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ from minirl.spaces import action_codec, obs_codec
 
 STORED = Path(__file__).parent / "results" / "instructions.json"
 MARGIN = 1.10  # of instructions and of peak memory
-CALLS, WINDOWS = 100, 4  # memory must not grow over so many calls; the interpreter's free lists fill up in the first windows
+CALLS, WINDOWS = 100, 20  # memory must stop growing: a window of so many calls, tried so often
 LEAK = 16 * CALLS  # bytes; the smallest object that a call could leave behind takes 16
 MEASURES = {"instructions": "instructions", "peak": "peak bytes"}  # of one call
 
@@ -169,12 +169,15 @@ def peak_of(call: Callable[[], Any]) -> int:
 
 
 def growth_of(call: Callable[[], Any]) -> int:
-    """Bytes that CALLS calls leave behind, in the window that leaves the least: a leak shows in each."""
-    held = [tracemalloc.get_traced_memory()[0]]
+    """Bytes that CALLS calls leave behind, in the first window below LEAK: free lists fill up and stop, a leak is in each window."""
+    growth = 0
     for _ in range(WINDOWS):
+        before = tracemalloc.get_traced_memory()[0]
         repeat(call, CALLS)
-        held.append(tracemalloc.get_traced_memory()[0])
-    return min(b - a for a, b in pairwise(held))
+        growth = tracemalloc.get_traced_memory()[0] - before
+        if growth < LEAK:
+            break
+    return growth
 
 
 def child(task: str) -> list[str]:
@@ -218,11 +221,8 @@ def facts() -> dict[str, Any]:
 
 
 def differences(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What makes the counts of two machines no measure of each other."""
-    pairs = {
-        "Python": (stored["python"], now["python"]),
-        "NumPy": (stored["versions"]["numpy"], now["versions"]["numpy"]),
-    }
+    """What makes the counts of two machines no measure of each other; patch levels do not."""
+    pairs = {"Python": (stored["python"], now["python"]), "NumPy": (stored["versions"]["numpy"], now["versions"]["numpy"])}
     found = [f"{name} {a} is stored, this is {b}" for name, (a, b) in pairs.items() if a.split(".")[:2] != b.split(".")[:2]]
     if stored["compiled"] != now["compiled"]:
         found.append("one is the compiled core, the other the NumPy twins")
@@ -230,7 +230,7 @@ def differences(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def print_table(stored: dict[str, Any], now: dict[str, Any]) -> float:
-    """A line for each path and measure; returns the largest ratio, infinite where a path is not stored."""
+    """A line for each path and measure -> the largest ratio, infinite where a path is not stored."""
     print(f"{'path':44} {'of one call':14} {'stored':>12} {'now':>12} {'ratio':>7}")
     worst = 0.0
     for name, found in now.items():
@@ -267,7 +267,8 @@ def write(machine: dict[str, Any], now: dict[str, Any]) -> int:
     if leaks := [name for name, found in now.items() if found["growth"] >= LEAK]:
         print(f"not written, memory grows: {'; '.join(leaks)}")
         return 1
-    STORED.write_text(json.dumps({"machine": machine, "paths": now}, indent=1) + "\n")
+    paths = {name: {key: found[key] for key in MEASURES} for name, found in now.items()}
+    STORED.write_text(json.dumps({"machine": machine, "paths": paths}, indent=1) + "\n")
     return 0
 
 

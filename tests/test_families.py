@@ -203,7 +203,7 @@ def test_dist_09_the_spread_of_every_gaussian_saturates(dist, log_std, dtype):
             assert np.isfinite(f(phi)).all()
             np.testing.assert_array_equal(f(phi), f(at_limit))
         for df in (dist.dlog_prob(phi, action), dist.dentropy(phi), dist.dkl(other, phi), dist.fisher_vec(phi, np.ones_like(phi))):
-            assert np.isfinite(df).all() and (df[0, 2:4] == 0).all()
+            assert np.isfinite(df).all() and (df[0, 2:4] == 0).all()  # the Fisher metric's too [TR-4]
 
 
 def test_a_state_gaussian_is_the_diagonal_one_in_every_function(rng):

@@ -106,7 +106,7 @@ def whole_gradient(nets, theta, theta_old, batch, cfg, rows=slice(None)):
         ("PPO-1: a good action may become likelier again", 2, 0.5, 1.0, 2),
     ],
 )
-def test_ex_4_ex_5_clip_07_worked_numbers(case, adv, ratio, expected, slope):
+def test_ex_4_ex_5_clip_07_worked_numbers(case, adv, ratio, expected, slope):  # [PPO-2]
     surrogate, dratio = clipped_surrogate(np.array([float(ratio)]), np.array([float(adv)]), 0.2)
     np.testing.assert_allclose([surrogate[0], dratio[0]], [expected, slope], rtol=1e-14, err_msg=case)
 
@@ -120,7 +120,7 @@ def test_ppo_3_the_clipped_term_is_never_above_the_unclipped_one(ratio, adv, cli
 
 
 @both_families
-def test_ppo_1_the_gradient_is_zero_exactly_where_clipping_says_so(dist, rng):
+def test_ppo_1_the_gradient_is_zero_exactly_where_clipping_says_so(dist, rng):  # [PPO-2, IS-5]
     """dL/dφ of a sample vanishes iff (A > 0 and r > 1+ε) or (A < 0 and r < 1−ε), from far below the clip to far above."""
     n, cfg = 41, config(clip=0.2)
     phi = rng.standard_normal((n, dist.num_params))
@@ -255,6 +255,20 @@ def test_kl_11_what_an_update_reports_is_the_mean_kl_from_old_to_new(dist, rng):
     assert abs(forth - back) > 0.05 * forth
     measured = ppo.measure(nets.policy, old, new, batch)
     assert measured["losses/approx_kl"] == pytest.approx(forth, rel=1e-10)  # [KL-11]
+    new = old + 0.3 * (new - old)  # nearer: log-ratios beyond ±20 would be cut
+    measured = ppo.measure(nets.policy, old, new, batch)
+    w, ratio = batch.weight / batch.weight.sum(), plain_ratio(nets.policy, new, old, batch)
+    assert measured["losses/surrogate_gain"] == pytest.approx(w @ ((ratio - 1) * batch.adv), rel=1e-9)
+    for name, expected in {"k1": -np.log(ratio), "k2": np.log(ratio) ** 2 / 2, "k3": ratio - 1 - np.log(ratio)}.items():
+        assert measured[f"losses/kl_{name}"] == pytest.approx(w @ expected, rel=1e-9)
+
+
+def test_kl_11_a_ratio_that_would_overflow_is_reported_as_e_to_the_20():
+    policy = Policy(Categorical(2), 1, (), "tanh")
+    old, new = np.array([0.0, 0.0, 0.0, 30.0]), np.array([0.0, 0.0, 30.0, 0.0])  # logits 0, 30 and 30, 0 in every state
+    one = made_up_batch(policy, old, 1, np.random.default_rng(0), action=np.zeros(1, np.int64), adv=np.ones(1))
+    measured = ppo.measure(policy, old, new, one)
+    assert measured["losses/surrogate_gain"] == pytest.approx(np.exp(20) - 1) and measured["losses/approx_kl"] == pytest.approx(30)
 
 
 def test_clip_09_value_clipping_is_about_the_old_value_not_the_current_one(rng):

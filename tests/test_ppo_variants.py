@@ -85,6 +85,10 @@ def test_clip_18_ppo_5_the_coefficient_halves_and_doubles(kl, expected):
     assert adapt_kl_coef(1.0, kl, 0.01) == expected  # [PPO-5]
 
 
+def test_ppo_5_the_ends_of_the_band_belong_to_it():
+    assert adapt_kl_coef(1.0, 1.0, 1.5) == adapt_kl_coef(1.0, 2.25, 1.5) == 1.0  # 1.5/1.5 and 1.5·1.5 without rounding [PPO-5]
+
+
 def test_clip_18_ppo_5_the_coefficient_stays_in_its_range():
     low = high = 1.0
     for _ in range(100):

@@ -368,7 +368,7 @@ def test_is_5_the_ratio_has_the_gradient_r_times_score():
     assert off_by(ratio(old), np.ones(len(paths.actions))) == 0.0  # so at θ_old it is the score itself
 
 
-def test_is_6_the_weighted_loss_and_its_gradient_away_from_the_old_policy(rng):  # [IS-6]
+def test_is_6_the_weighted_loss_and_its_gradient_away_from_the_old_policy(rng):  # [IS-2, IS-5, IS-6]
     mdp, old = problem(0.9)
     _, theta = problem(0.9, seed=5)
     paths = trajectories(mdp, H)

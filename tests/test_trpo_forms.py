@@ -1,9 +1,12 @@
 """TRPO's other forms: the constraint on every visited state, the penalty, and the bound as objective."""
 
+import types
+
 import numpy as np
 import pytest
 from oracles import dense_fisher, made_up_batch, plain_gain, plain_kl, random_theta, relative_error, score
 
+from minirl.algorithms import trpo
 from minirl.algorithms.npg import natural_step
 from minirl.algorithms.trpo import TRPOConfig, bound_coef, first_length, trpo_step
 from minirl.distributions import Categorical, DiagGaussian
@@ -133,3 +136,23 @@ def test_the_dense_fisher_refuses_what_would_not_fit():
     theta = random_theta(policy, np.random.default_rng(0))
     with pytest.raises(ConfigError, match="solver"):
         natural_step(policy, theta, made_up_batch(policy, theta, 5, np.random.default_rng(0)), config(solver="dense"))
+
+
+@pytest.mark.parametrize(("gain", "kl", "expected"), [(0.5, 0.25, False), (0.5625, 0.25, True), (0.4375, 0.25, False), (-1.0, 0.0, False)])
+def test_tr_12_the_penalised_form_takes_what_gains_more_than_it_costs(gain, kl, expected):
+    """β = 2, in numbers without rounding: nothing won is nothing taken."""
+    assert trpo.accepts(gain, kl, 9.0, None, TRPOConfig(form="penalty", kl_coef=2.0)) is expected  # [TR-12]
+
+
+@pytest.mark.parametrize(("gain", "kl", "expected"), [(1e-9, 0.25, True), (0.0, 0.1, False), (1.0, 0.25 + 1e-9, False), (-1.0, 0.1, False)])
+def test_tr_11_tr_13_the_constraint_holds_with_equality_and_the_gain_does_not(gain, kl, expected):
+    cfg = TRPOConfig(delta=0.25)
+    assert trpo.accepts(gain, kl, 9.0, None, cfg) is expected  # [TR-1, TR-11]
+    assert trpo.accepts(gain, 9.0, kl, None, cfg.replace(kl="max")) is expected  # [TR-13]
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(1.0, False), (1.0625, True), (0.9375, False)])
+def test_sur_7_the_bounds_own_objective_has_to_rise(gain, expected):
+    """γ = ½ and |A| ≤ 1 make the coefficient 4; the largest KL is ¼."""
+    one = types.SimpleNamespace(adv=np.array([0.5, -1.0]), weight=np.ones(2))
+    assert trpo.accepts(gain, 0.0, 0.25, one, TRPOConfig(form="bound", gamma=0.5, normalize_adv=False)) is expected  # [SUR-7]
