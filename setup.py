@@ -12,7 +12,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-MODULES = ("checks", "returns", "categorical", "envs", "gaussian", "losses", "mlp", "optim", "rollout")
+MODULES = ("acting", "checks", "returns", "categorical", "envs", "gaussian", "losses", "mlp", "optim", "rollout")
 DEBUG = os.environ.get("MINIRL_DEBUG", "") not in ("", "0")
 # one binary for CPython 3.11 and later; the build without a GIL has no stable interface yet
 ABI3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")

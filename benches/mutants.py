@@ -181,9 +181,7 @@ def main() -> int:
     )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--list", action="store_true", help="name the mutants and the number of their tests, run nothing")
-    parser.add_argument(
-        "--own", action="store_true", help="the tests of the line's own tags alone: quick; what lives may yet be killed"
-    )
+    parser.add_argument("--own", action="store_true", help="the tests of the line's own tags alone: quick; what lives may yet be killed")
     parser.add_argument("--again", action="store_true", help="keep the kills by own tests of the last result, judge the rest anew")
     parser.add_argument("--write", action="store_true", help="write the result of a piece as well")
     args = parser.parse_args()

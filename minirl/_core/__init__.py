@@ -27,6 +27,7 @@ def _compiled() -> bool:
 COMPILED = _compiled()
 
 if COMPILED:
+    from minirl._core.acting import policy_act
     from minirl._core.categorical import (
         categorical_dentropy,
         categorical_dkl,
@@ -49,7 +50,7 @@ if COMPILED:
         gaussian_sample,
     )
     from minirl._core.losses import squared_loss, surrogate_loss
-    from minirl._core.mlp import mlp_forward, mlp_infer, mlp_jvp, mlp_vjp, policy_act
+    from minirl._core.mlp import mlp_forward, mlp_infer, mlp_jvp, mlp_vjp
     from minirl._core.optim import adam, all_finite, cg_step, global_norm, standardize
     from minirl._core.returns import discounted_returns, gae, running_return
     from minirl._core.rollout import env_rollout

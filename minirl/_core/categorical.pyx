@@ -10,6 +10,11 @@ from minirl._core.checks cimport F32, F64, INT64, doubles, empty, expect, floats
 from minirl._core.real cimport exp_all, log_
 
 
+cdef extern from "sample_kernels.h" nogil:
+    void categorical_rows_float(const float *, const double *, int64_t *, double *, Py_ssize_t, Py_ssize_t)
+    void categorical_rows_double(const double *, const double *, int64_t *, double *, Py_ssize_t, Py_ssize_t)
+
+
 cdef inline real row_top(const real[:, ::1] phi, Py_ssize_t n) noexcept nogil:
     """The largest logit of row n."""
     cdef real top = phi[n, 0]
@@ -234,26 +239,17 @@ def categorical_fisher_vec(phi, phi_dot):
 
 
 cdef object sample(const real[:, ::1] phi, const double[::1] u):
-    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n, k
-    cdef double threshold, cdf
-    cdef real top
+    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1]
     expect("u", u.shape[0], -1, N, -1)
     result = empty(N, INT64)
+    if N == 0:
+        return result
     cdef int64_t[::1] action = result
     cdef double[:, ::1] e = empty((N, K), F64)
-    for n in range(N):
-        top = row_top(phi, n)
-        for k in range(K):
-            e[n, k] = <double> phi[n, k] - top
-    exp_all(e)
-    for n in range(N):
-        threshold, cdf, action[n] = u[n] * row_sum(e, n), 0, K - 1  # K − 1 remains when there is NaN
-        for k in range(K):
-            cdf += e[n, k]
-            if e[n, k] > 0:
-                action[n] = k  # rounding may leave the last sum at the threshold: then the last possible action stands
-            if cdf > threshold:
-                break
+    if real is float:
+        categorical_rows_float(&phi[0, 0], &u[0], &action[0], &e[0, 0], N, K)
+    else:
+        categorical_rows_double(&phi[0, 0], &u[0], &action[0], &e[0, 0], N, K)
     return result
 
 

@@ -5,8 +5,13 @@ Inside densities log σ saturates at ±LOG_STD_LIMIT and its gradient beyond is 
 
 from libc.math cimport fabs
 
-from minirl._core.checks cimport F32, F64, empty, expect, floats, floats_like, is_wide, real
+from minirl._core.checks cimport F32, F64, doubles, empty, expect, floats, floats_like, is_wide, real
 from minirl._core.real cimport exp_all, expm1_all
+
+
+cdef extern from "sample_kernels.h" nogil:
+    void gaussian_rows_float(const float *, const double *, float *, Py_ssize_t, Py_ssize_t)
+    void gaussian_rows_double(const double *, const double *, double *, Py_ssize_t, Py_ssize_t)
 
 cdef double LOG_STD_LIMIT = 20.0
 cdef double HALF_LOG_2PI = 0.91893853320467274178
@@ -218,25 +223,21 @@ def gaussian_fisher_vec(phi, phi_dot):
 # -------------------------------------------------------------------------------------------------------------- sampling
 
 
-cdef object sample(const real[:, ::1] phi, const real[:, ::1] z):
-    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
+cdef object sample(const real[:, ::1] phi, const double[:, ::1] z):
+    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2
     expect("z", z.shape[0], z.shape[1], N, d)
     result = empty((N, d), F32 if real is float else F64)
     cdef real[:, ::1] action = result
-    for n in range(N):
-        for i in range(d):
-            action[n, i] = phi[n, d + i]
-    exp_all(action)
-    for n in range(N):
-        for i in range(d):
-            action[n, i] = phi[n, i] + action[n, i] * z[n, i]
+    if N == 0 or d == 0:
+        return result
+    if real is float:
+        gaussian_rows_float(&phi[0, 0], &z[0, 0], &action[0, 0], N, d)
+    else:
+        gaussian_rows_double(&phi[0, 0], &z[0, 0], &action[0, 0], N, d)
     return result
 
 
 def gaussian_sample(phi, z):
     """a = μ + σ z, z (N, d) standard normal -> (N, d); σ is not saturated here: an overflow shows as inf and is refused by the caller."""
-    phi = halves(phi, "phi")
-    z = floats(z, "z", 2)
-    if is_wide(z) != is_wide(phi):
-        z = z.astype(F64 if is_wide(phi) else F32)
+    phi, z = halves(phi, "phi"), doubles(z, "z", 2)
     return sample[double](phi, z) if is_wide(phi) else sample[float](phi, z)

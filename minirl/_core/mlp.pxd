@@ -1,5 +1,17 @@
-"""What rollout.pyx takes of mlp.pyx."""
+"""What acting.pyx takes of mlp.pyx."""
 
-cpdef object policy_act(
-    object theta, object x, object noise, object mean, object inv_std, double limit, object sizes, object activation, Py_ssize_t free,
-    str family)
+from minirl._core.checks cimport Span
+
+
+cdef extern from "network.h" nogil:
+    enum:
+        MLP_MAX_LAYERS
+    ctypedef struct Network:
+        Py_ssize_t layers
+        Py_ssize_t size[33]
+        bint relu
+        bint wide
+
+cdef int describe(Network *net, Span *theta, object flat, object sizes, object activation, Py_ssize_t free=*) except -1
+cdef int like(Network *net, Span *s, str name) except -1
+cdef int infer(const Network *net, const void *theta, const void *x, void *y, Py_ssize_t rows) except -1

@@ -1,26 +1,12 @@
 """Multi-layer perceptron over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]. The loops are in mlp_kernels.h."""
 
-from libc.stdint cimport int64_t
-
-from minirl._core cimport categorical, gaussian
-from minirl._core.checks cimport F32, F64, INT64, Span, doubles, empty, expect, floats, is_wide, real, span
+from minirl._core.checks cimport F32, F64, Span, empty, expect, floats, span
 
 
 cdef extern from "mlp_kernels.h" nogil:
-    enum:
-        MLP_MAX_LAYERS
-    ctypedef struct Network:
-        Py_ssize_t layers
-        Py_ssize_t size[33]
-        bint relu
-        bint wide
     int mlp_forward_pass(const Network *, const void *, const void *, void **, void *, Py_ssize_t)
     int mlp_vjp_pass(const Network *, const void *, const void **, const void *, void *, Py_ssize_t)
     int mlp_jvp_pass(const Network *, const void *, const void **, const void *, void *, Py_ssize_t)
-
-cdef extern from "optim_kernels.h" nogil:
-    void standardize_float(const float *, const double *, const double *, float *, Py_ssize_t, Py_ssize_t, double)
-    void standardize_double(const double *, const double *, const double *, double *, Py_ssize_t, Py_ssize_t, double)
 
 cdef Py_ssize_t LARGE = 1 << 20  # multiplications from which other threads may run meanwhile
 
@@ -104,6 +90,13 @@ def mlp_forward(theta, x, sizes, activation):
     return tuple(acts)
 
 
+cdef int infer(const Network *net, const void *theta, const void *x, void *y, Py_ssize_t rows) except -1:
+    """y = network(x), nothing kept."""
+    if mlp_forward_pass(net, theta, x, NULL, y, rows):
+        raise MemoryError
+    return 0
+
+
 def mlp_infer(theta, x, sizes, activation):
     """y (N, out) alone, nothing kept: acting."""
     cdef Network net
@@ -174,96 +167,3 @@ def mlp_jvp(theta, acts, theta_dot, sizes, activation):
     if failed:
         raise MemoryError
     return y_dot
-
-
-# --------------------------------------------------------------------------------------------------------------- acting
-
-
-cdef object standardized(Network *net, object x, object mean, object inv_std, double limit):
-    """(x − mean) · inv_std, cut at ±limit."""
-    cdef Span s[4]
-    mean, inv_std = doubles(mean, "mean", 1), doubles(inv_std, "inv_std", 1)
-    span(&s[0], x, "x", 2)
-    span(&s[1], mean, "mean", 1)
-    span(&s[2], inv_std, "inv_std", 1)
-    expect("mean", s[1].rows, -1, s[0].cols, -1)
-    expect("inv_std", s[2].rows, -1, s[0].cols, -1)
-    out = empty((s[0].rows, s[0].cols), F64 if net.wide else F32)
-    span(&s[3], out, "out", 2)
-    if net.wide:
-        standardize_double(<const double *> s[0].start, <const double *> s[1].start, <const double *> s[2].start, <double *> s[3].start,
-                           s[0].rows, s[0].cols, limit)
-    else:
-        standardize_float(<const float *> s[0].start, <const double *> s[1].start, <const double *> s[2].start, <float *> s[3].start,
-                          s[0].rows, s[0].cols, limit)
-    return out
-
-
-cdef object parameters(const real[:, ::1] y, const real *rest, Py_ssize_t free):
-    """φ = [y, free parameters] in each row."""
-    cdef Py_ssize_t n, j, N = y.shape[0], P = y.shape[1]
-    result = empty((N, P + free), F32 if real is float else F64)
-    cdef real[:, ::1] phi = result
-    for n in range(N):
-        for j in range(P):
-            phi[n, j] = y[n, j]
-        for j in range(free):
-            phi[n, P + j] = rest[j]
-    return result
-
-
-cdef object likeliest(const real[:, ::1] phi):
-    """The first of the largest logits of each row."""
-    cdef Py_ssize_t n, k, best
-    result = empty(phi.shape[0], INT64)
-    cdef int64_t[::1] action = result
-    for n in range(phi.shape[0]):
-        best = 0
-        for k in range(1, phi.shape[1]):
-            if phi[n, k] > phi[n, best]:
-                best = k
-        action[n] = best
-    return result
-
-
-cdef object choose(const real[:, ::1] phi, str family, object noise):
-    """The action of each row: sampled with the noise, or the likeliest."""
-    if family == "categorical":
-        return likeliest[real](phi) if noise is None else categorical.sample[real](phi, doubles(noise, "noise", 1))
-    if family != "gaussian" or phi.shape[1] % 2:
-        raise ValueError(f"family must be 'categorical', or 'gaussian' with a log σ for each μ, not {family!r} with {phi.shape[1]} numbers")
-    if noise is None:
-        return phi.base[:, : phi.shape[1] // 2].copy()
-    return gaussian.sample[real](phi, noise)
-
-
-cpdef object policy_act(
-    object theta, object x, object noise, object mean, object inv_std, double limit, object sizes, object activation, Py_ssize_t free,
-    str family):
-    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones for None."""
-    cdef Network net
-    cdef Span flat, s, y
-    cdef Py_ssize_t weights
-    if free < 0:
-        raise ValueError(f"free must not be negative, is {free}")
-    describe(&net, &flat, theta, sizes, activation, free)
-    x = floats(x, "x", 2)
-    span(&s, x, "x", 2)
-    like(&net, &s, "x")
-    expect("x", s.rows, s.cols, s.rows, net.size[0])
-    if noise is not None and family == "gaussian":
-        noise = floats(noise, "noise", 2)
-        noise = noise if is_wide(noise) == net.wide else noise.astype(F64 if net.wide else F32)
-    if mean is not None:
-        x = standardized(&net, x, mean, inv_std, limit)
-        span(&s, x, "x", 2)
-    phi = empty((s.rows, net.size[net.layers]), F64 if net.wide else F32)
-    span(&y, phi, "y", 2)
-    if mlp_forward_pass(&net, flat.start, s.start, NULL, y.start, s.rows):
-        raise MemoryError
-    weights = flat.rows - free
-    if net.wide:
-        phi = parameters[double](phi, <const double *> flat.start + weights, free) if free else phi
-        return choose[double](phi, family, noise)
-    phi = parameters[float](phi, <const float *> flat.start + weights, free) if free else phi
-    return choose[float](phi, family, noise)

@@ -20,14 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MLP_MAX_LAYERS 32
-
-typedef struct {
-    ptrdiff_t layers;                   /* affine maps, L */
-    ptrdiff_t size[MLP_MAX_LAYERS + 1]; /* widths from the observation to the output, L + 1 of them */
-    int relu;                           /* 1 relu, 0 tanh */
-    int wide;                           /* 1 double, 0 float */
-} Network;
+#include "network.h"
 
 #define MLP_JOIN3(a, b, c) a##_##b##_##c
 #define MLP_JOIN(a, b, c) MLP_JOIN3(a, b, c)

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from minirl._core.checks cimport F32, empty, real
 from minirl._core.envs cimport Bits, Env, env_start, env_step_all, find
-from minirl._core.mlp cimport policy_act
+from minirl._core.acting cimport policy_act
 
 
 cdef bint bounded(const real[:, ::1] action, const float[::1] low, const float[::1] high, float[:, ::1] taken) noexcept:

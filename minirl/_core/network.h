@@ -1,0 +1,16 @@
+/* The shape of a multi-layer perceptron, as its kernels and those that call them know it. */
+#ifndef MINIRL_NETWORK_H
+#define MINIRL_NETWORK_H
+
+#include <stddef.h>
+
+#define MLP_MAX_LAYERS 32
+
+typedef struct {
+    ptrdiff_t layers;                   /* affine maps, L */
+    ptrdiff_t size[MLP_MAX_LAYERS + 1]; /* widths from the observation to the output, L + 1 of them */
+    int relu;                           /* 1 relu, 0 tanh */
+    int wide;                           /* 1 double, 0 float */
+} Network;
+
+#endif
