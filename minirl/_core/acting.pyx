@@ -68,9 +68,8 @@ cdef int act(const Call *c, const real *theta, const real *rest) except -1:
     return 0
 
 
-cpdef object policy_act(
-    object theta, object x, object noise, object mean, object inv_std, double limit, object sizes, object activation, Py_ssize_t free,
-    str family):
+cpdef object policy_act(object theta, object x, object noise, object mean, object inv_std, double limit, object sizes, object activation,
+                        Py_ssize_t free, str family):
     """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones for None."""
     cdef Call c
     cdef Span flat, s

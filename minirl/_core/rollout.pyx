@@ -60,7 +60,10 @@ def env_rollout(problem, double[:, ::1] state, int64_t[::1] steps, float[:, ::1]
             chosen = act
             action = &chosen[0]
         else:
-            finite = bounded[float](act, bounds[0], bounds[1], taken) if act.dtype == F32 else bounded[double](act, bounds[0], bounds[1], taken)
+            if act.dtype == F32:
+                finite = bounded[float](act, bounds[0], bounds[1], taken)
+            else:
+                finite = bounded[double](act, bounds[0], bounds[1], taken)
             if not finite:
                 return t
             action = &taken[0, 0]
