@@ -1,7 +1,7 @@
 """A trained policy that acts: raw observation in, action for the environment out. NumPy alone; nothing in it changes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,16 @@ class Agent:
     features: RandomFeatures | None = None
     policy: Policy = field(init=False, repr=False, compare=False)
     inputs: Any = field(init=False, repr=False, compare=False)  # what stands before the network
+    actor: Any = field(init=False, repr=False, compare=False)  # (obs, noise, mask) -> raw actions
 
     def __post_init__(self) -> None:
         dim = len(self.features.phase) if self.features else self.obs_codec.dim
         object.__setattr__(self, "policy", Policy(self.action_codec.family(), dim, self.hidden, self.activation))
         object.__setattr__(self, "inputs", network_inputs(self.normalizer, self.features))
+        object.__setattr__(self, "actor", self.policy.actor(self.theta, self.inputs))
+
+    def __reduce__(self) -> Any:  # other processes make their own functions of it
+        return Agent, tuple(getattr(self, each.name) for each in fields(self) if each.init)
 
     def act(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> Any:
         """The action for one observation, as the environment takes it: the likeliest one, or a sample when a generator is given.
@@ -51,7 +56,7 @@ class Agent:
         """Actions (N, …) for N observations (N, …), masks (N, K). SpaceError where a mask allows nothing."""
         x, allowed = self._seen(obs, mask)
         noise = None if rng is None else self.policy.dist.noise(rng, len(x))
-        return self.action_codec.decode(self.policy.act(self.theta, x, self.inputs, noise, allowed))
+        return self.action_codec.decode(self.actor(x, noise, allowed))
 
     def phi(self, obs: Any, mask: Any = None) -> np.ndarray:
         """The distribution's parameters (N, P) for N raw observations."""

@@ -140,6 +140,7 @@ class Collector:
         return rollout
 
     def _step_by_step(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:
+        act = self.policy.actor(theta, inputs)
         for t in range(self.num_steps):
             mask = self.masks.read(self.due) if self.masks is not None else None
             if rollout.mask is not None:
@@ -148,7 +149,7 @@ class Collector:
             if resetting:
                 rollout.valid[t] = ~self.due
             noise = self.noise.next(rollout.valid[t] if resetting else None)
-            action = self.policy.act(theta, self.obs, inputs, noise, mask)
+            action = act(self.obs, noise, mask)
             rollout.obs[t], rollout.action[t] = self.obs, action
             self._step(rollout, t, resetting)
 

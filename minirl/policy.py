@@ -1,5 +1,6 @@
 """The policy: φ(s) from θ, and the two products of its Jacobian. Adds the state-independent log σ to the network's output."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,16 +68,24 @@ class Policy:
         weights, free = self.split(theta)
         return self.phi(self.mlp.infer(weights, obs), free, mask)
 
-    def act(self, theta: np.ndarray, obs: np.ndarray, inputs: Any = IDENTITY, noise: Any = None, mask: np.ndarray | None = None) -> Any:
-        """Actions for encoded observations (N, D): the likeliest, or sampled with the family's `noise`; one kernel where there is one.
+    def actor(self, theta: np.ndarray, inputs: Any = IDENTITY) -> Callable[..., np.ndarray]:
+        """The function (obs (N, D), noise, mask) -> actions, with θ and what stands before the network (`inputs`) as they are now.
 
-        inputs: what stands before the network, a function of (N, D).
+        noise: the family's, or None for the likeliest actions. In one call where a kernel knows the family.
         """
-        if mask is None and self.in_one_call(inputs):
-            _, *rest = self.act_arguments(theta, inputs)
-            return _core.policy_act(theta, obs, noise, *rest)
-        phi = self.infer(theta, inputs(obs), mask)
-        return self.dist.mode(phi) if noise is None else self.dist.from_noise(phi, noise)
+
+        def in_steps(obs: np.ndarray, noise: Any = None, mask: np.ndarray | None = None) -> np.ndarray:
+            phi = self.infer(theta, inputs(obs), mask)
+            return self.dist.mode(phi) if noise is None else self.dist.from_noise(phi, noise)
+
+        if not self.in_one_call(inputs):
+            return in_steps
+        _, *rest = self.act_arguments(theta, inputs)
+
+        def at_once(obs: np.ndarray, noise: Any = None, mask: np.ndarray | None = None) -> np.ndarray:
+            return _core.policy_act(theta, obs, noise, *rest) if mask is None else in_steps(obs, noise, mask)
+
+        return at_once
 
     def in_one_call(self, inputs: Any) -> bool:
         """Whether `policy_act` knows the family, and what stands before the network."""

@@ -39,6 +39,8 @@ class ObsCodec:
         x = np.asarray(obs)
         if x.shape[1:] != self.shape:
             raise SpaceError(f"observation of shape {x.shape[1:]}: this policy takes {self.shape}; pass one batch axis in front")
+        if x.dtype == dtype and x.ndim == 2 and self.kind == "box":  # the usual case
+            return x.copy()
         if self.kind == "multi_discrete":
             columns = x.reshape(len(x), -1).T
             return np.concatenate([part.encode(column, dtype) for part, column in zip(self.parts, columns, strict=True)], axis=1)

@@ -1,6 +1,8 @@
 """`import minirl`: what it costs, what it offers, and that it is the same as the command line."""
 
+import copy
 import json
+import pickle
 import statistics
 import subprocess
 import sys
@@ -233,3 +235,10 @@ def test_a_policy_does_not_act_on_what_is_no_number(trained, bad):
     obs[1, 2] = bad
     with pytest.raises(NonFiniteError, match=r"obs is not finite, env=1: entry 2"):
         trained.policy.act_batch(obs)
+
+
+def test_a_policy_can_be_copied_and_sent_to_other_processes(trained):
+    obs = np.array([0.5, -0.5, 1], np.float32)
+    for sent in (pickle.loads(pickle.dumps(trained.policy)), copy.deepcopy(trained.policy)):
+        draws = [policy.act(obs, np.random.default_rng(1)) for policy in (sent, trained.policy)]
+        assert np.array_equal(*draws) and sent.theta is not trained.policy.theta

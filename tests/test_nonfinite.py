@@ -50,8 +50,13 @@ def test_nan_01_the_first_of_several_in_every_mode(mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("value", BAD)
 def test_nan_02_an_observation_never_reaches_the_policy(mode, value, monkeypatch):
-    seen, act = [], Policy.act
-    monkeypatch.setattr(Policy, "act", lambda self, theta, obs, *rest: seen.append(np.isfinite(obs).all()) or act(self, theta, obs, *rest))
+    seen, actor = [], Policy.actor
+
+    def watched(self, theta, inputs):
+        act = actor(self, theta, inputs)
+        return lambda obs, noise, mask: seen.append(np.isfinite(obs).all()) or act(obs, noise, mask)
+
+    monkeypatch.setattr(Policy, "actor", watched)
     envs = vector(Counting, {"lengths": (), "dim": 3}, {"lengths": (), "dim": 3, "fault": ("obs", 17, value)}, mode=mode)
     message = stops(learner("trpo", envs), 2, what="obs", env=1, step=17)
     assert f"entry 2 is {value}" in message and all(seen) and len(seen) > 16

@@ -108,15 +108,18 @@ def test_norm_08_clip_05_the_statistics_stand_still_from_acting_to_learning(acti
     """log π(a|s) at acting time and in the batch agree to rounding, though the statistics move with every update."""
     made = learner("ppo", vector(Drift, *[{"actions": actions}] * 3), normalize_obs=True)
     policy, acted, batches = made.nets.policy, [], []
-    infer, act, make = policy.infer, policy.act, minirl.learner.make_batch
+    infer, actor, make = policy.infer, policy.actor, minirl.learner.make_batch
 
-    def watched(theta, obs, inputs, noise, mask=None):
-        acted.append(infer(theta, inputs(obs)))
-        action = act(theta, obs, inputs, noise, mask)
-        np.testing.assert_array_equal(action, policy.dist.from_noise(acted[-1], noise))
-        return action
+    def watched(theta, inputs):
+        def act(obs, noise, mask):
+            acted.append(infer(theta, inputs(obs)))
+            action = actor(theta, inputs)(obs, noise, mask)
+            np.testing.assert_array_equal(action, policy.dist.from_noise(acted[-1], noise))
+            return action
 
-    monkeypatch.setattr(policy, "act", watched)
+        return act
+
+    monkeypatch.setattr(policy, "actor", watched)
     monkeypatch.setattr(minirl.learner, "make_batch", lambda *args: batches.append(make(*args)) or batches[-1])
     for _ in range(3):
         acted.clear()

@@ -110,6 +110,10 @@ def standardize(x, mean, inv_std, double limit):
 def all_finite(x):
     """True when no entry of a float array is NaN or infinite."""
     cdef Span s
-    x = floats(x.reshape(-1) if getattr(x, "ndim", 1) != 1 else x, "x", 1)
-    span(&s, x, "x", 1)
-    return all_finite_double(s.start, s.rows) if s.wide else all_finite_float(s.start, s.rows)
+    if getattr(x, "ndim", 1) == 2:
+        x = floats(x, "x", 2)
+        span(&s, x, "x", 2)
+    else:
+        x = floats(x.reshape(-1) if getattr(x, "ndim", 1) != 1 else x, "x", 1)
+        span(&s, x, "x", 1)
+    return all_finite_double(s.start, s.rows * s.cols) if s.wide else all_finite_float(s.start, s.rows * s.cols)
