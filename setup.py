@@ -1,6 +1,6 @@
 """Builds the compiled core, minirl/_core/*.pyx. Everything else about the package is in pyproject.toml.
 
-Without a C compiler the installation goes on and the NumPy twins of minirl/_core/reference.py take over (minirl._core.COMPILED is False).
+Without a C compiler the installation goes on and the NumPy twins of minirl/_core/reference*.py take over (minirl._core.COMPILED is False).
 MINIRL_DEBUG=1 builds with every check on; MINIRL_SIMD=-1, 0, 1 or 2 builds up to standard C, any processor, AVX2, AVX-512 (2 is normal).
 """
 

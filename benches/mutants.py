@@ -158,7 +158,7 @@ def summary(verdicts: list[tuple[Mutant, str]]) -> dict[str, Any]:
 def known() -> dict[tuple[str, ...], str]:
     """What the last result says of each mutant; of two that read alike, the worse."""
     rows = json.loads(RESULTS.read_text("utf-8"))["verdicts"] if RESULTS.exists() else []
-    return {tuple(key): verdict for *key, _, verdict in sorted(rows, key=lambda row: row[-1] != "own")}
+    return {tuple(key): verdict for *key, _, verdict in sorted(rows, key=lambda row: ("own", "others", "survived").index(row[-1]))}
 
 
 def show(result) -> None:
@@ -214,7 +214,7 @@ def main() -> int:
             print(f"{number:4}/{len(work)} {verdict:8} {mutant.file}:{mutant.line}  {mutant.before}  →  {mutant.after}", flush=True)
     result = summary(kept + verdicts)
     show(result)
-    if args.write or not (args.file or args.limit):
+    if args.write or not (args.file or args.limit or args.own or args.without):
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return 0 if result["share"] >= 0.95 else 1

@@ -90,11 +90,12 @@ class Collector:
         self.episode_length = np.zeros(self.num_envs)
         self.due = np.zeros(self.num_envs, dtype=bool)  # NEXT_STEP: the next step of these only resets
         self.steps_taken = 0  # of the vector, for messages
-        self.whole = True  # the last rollout came to its end
+        self.whole = True  # the last rollout came to its end, and something was learned of it
+        self.restarted = False  # the last rollout began with fresh episodes, since the one before had not
         obs, info = reset(envs, seeds["envs"])
         self.obs = self._encode(obs)
         plain = not (masked or self.action_codec.bounded or self.action_codec.start)
-        self.native = isinstance(envs, NativeVectorEnv) and self.mode is AutoresetMode.SAME_STEP and plain
+        self.native = isinstance(envs, NativeVectorEnv) and plain
         self.masks = ActionMasks(self.action_codec, self.num_envs, info) if masked else None
 
     def _encode(self, obs: Any, rows: np.ndarray | None = None) -> np.ndarray:
@@ -131,7 +132,7 @@ class Collector:
             mask=np.empty((T, B, dist.num_params), bool) if self.masks is not None else None,
         )
         self._begin()
-        if self.native and self.policy.in_one_call(inputs):
+        if self.native and self.envs.whole_rollouts and self.policy.in_one_call(inputs):
             self._all_at_once(theta, inputs, rollout)
         else:
             self._step_by_step(theta, inputs, rollout)
@@ -165,7 +166,8 @@ class Collector:
 
     def _begin(self) -> None:
         """Start a rollout; after one that was interrupted or failed half-way, from fresh episodes."""
-        if not self.whole:
+        self.restarted = not self.whole
+        if self.restarted:
             self.obs = self._see(*self.envs.reset())
             self.episode_return, self.episode_length = np.zeros(self.num_envs), np.zeros(self.num_envs)
             self.due = np.zeros(self.num_envs, dtype=bool)

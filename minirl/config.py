@@ -35,6 +35,7 @@ Positive = Range(0, open=True)
 NonNegative = Range(0)
 AtLeastOne = Range(1)
 Unit = Range(0, 1)
+MAX_HIDDEN = 31  # layers, with the last one what the kernels have room for
 BoxFamily = Literal["auto", *NAMES["box"]]  # type: ignore[valid-type]
 
 
@@ -67,6 +68,8 @@ class Config:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if len(self.hidden) > MAX_HIDDEN:
+            raise ConfigError(f"hidden has {len(self.hidden)} layers: takes at most {MAX_HIDDEN}")
 
     def replace(self, **changes: Any):
         """A copy with other values, checked again."""

@@ -1,4 +1,4 @@
-"""The value function V(s): an MLP of its own, fitted to the returns by least squares."""
+"""The value function V(s): an MLP, of its own unless PPO shares the trunk, fitted to the returns by least squares."""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
 """Random Fourier features: a fixed nonlinear view of the observation, on which a linear policy can go far (Rajeswaran et al., 2017)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ class RandomFeatures:
 
     weight: np.ndarray  # P (D, M) float64, normal with deviation 1/ν
     phase: np.ndarray  # φ (M,) float64, uniform in [−π, π)
+    _layer: dict[Any, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)  # [P, φ] by element type
 
     @classmethod
     def draw(cls, rng: np.random.Generator, dim: int, num: int, width: float) -> "RandomFeatures":
@@ -25,5 +27,10 @@ class RandomFeatures:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The features in the type of x."""
-        theta = np.concatenate([self.weight.ravel(), self.phase]).astype(x.dtype)
-        return np.sin(_core.mlp_infer(theta, x, self.weight.shape, "tanh"))
+        if x.dtype not in self._layer:
+            self._layer[x.dtype] = np.concatenate([self.weight.ravel(), self.phase]).astype(x.dtype)
+        return np.sin(_core.mlp_infer(self._layer[x.dtype], x, self.weight.shape, "tanh"))  # one affine layer, which has no tanh behind it
+
+    def tree(self) -> dict[str, np.ndarray]:
+        """P and φ, copied; `RandomFeatures(**tree)` is the inverse."""
+        return {"weight": self.weight.copy(), "phase": self.phase.copy()}

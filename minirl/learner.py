@@ -73,7 +73,10 @@ class Learner:
         inputs = network_inputs(self.normalizer if cfg.normalize_obs else None, self.features)
         rollout = self.collector.collect(self.state["policy"], inputs)
         weight = rollout.valid.astype(np.float64)
-        scaler, moved = self.scaler, self.normalizer  # kept only if the whole update succeeds
+        self.collector.whole = False  # until the whole update has succeeded: the scaler and the normaliser, too, are kept only then
+        scaler, moved = self.scaler, self.normalizer
+        if self.collector.restarted:
+            scaler = replace(scaler, carry=np.zeros_like(scaler.carry))
         if cfg.normalize_reward:
             scaler = scaler.update(rollout.reward, rollout.cut, weight, cfg.gamma, self.comm)
         if cfg.normalize_obs:
@@ -87,7 +90,7 @@ class Learner:
 
         progress = min(self.global_step / cfg.total_timesteps, 1.0)
         self.state, info = self.algorithm.update(self.nets, self.state, batch, cfg, self.rng, progress, self.comm)
-        self.scaler, self.normalizer = scaler, moved
+        self.scaler, self.normalizer, self.collector.whole = scaler, moved, True
 
         self.updates += 1
         self.global_step += int(self.comm.sum(len(batch)))
@@ -103,6 +106,7 @@ class Learner:
             "scaler": self.scaler.moments.tree() | {"carry": self.scaler.carry.copy()},
             "updates_stream": streams.get_state(self.rng),
             "noise": self.collector.noise.tree(),
+            "features": self.features.tree() if self.features else None,
             "counters": {"updates": self.updates, "global_step": self.global_step},
         }
 
@@ -114,6 +118,7 @@ class Learner:
         self.scaler = RewardScaler(carry=scaler.pop("carry"), moments=RunningMoments(**scaler))
         self.rng = streams.from_state(tree["updates_stream"])
         self.collector.noise.restore(tree["noise"])
+        self.features = RandomFeatures(**copy.deepcopy(tree["features"])) if tree["features"] else None
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
 
     def _value(self, obs: np.ndarray) -> np.ndarray:

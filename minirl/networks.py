@@ -25,6 +25,10 @@ class Networks(NamedTuple):
         """θ_π and θ_V, each as its own class takes it."""
         return theta[: self.policy.num_params], theta[self.policy.num_params :]
 
+    def policy_alone(self, theta: np.ndarray) -> np.ndarray:
+        """The part of θ, or of a gradient, that the value loss cannot move."""
+        return theta[: self.policy.num_params]
+
     def forward(self, theta: np.ndarray, obs: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, Any]:
         """obs (N, D) -> φ (N, P), V (N,) and the cache that vjp takes."""
         theta_pi, theta_v = self.split(theta)
@@ -67,6 +71,12 @@ class SharedNetworks(Networks):
         free, scale = rest[: self.policy.dist.num_free], rest[self.policy.dist.num_free :]
         theta_pi = np.concatenate([trunk, weight[:, :-1].ravel(), bias[:-1], free])
         return theta_pi, np.concatenate([trunk, weight[:, -1], bias[-1:], scale])
+
+    def policy_alone(self, theta: np.ndarray) -> np.ndarray:
+        """π's head and free parameters, a copy."""
+        n, free = self.mlp.num_params, self.policy.dist.num_free
+        *_, (weight, bias) = _core.mlp_layers(theta[:n], self.mlp.sizes)
+        return np.concatenate([weight[:, :-1].ravel(), bias[:-1], theta[n : n + free]])
 
     def forward(self, theta, obs, mask=None):
         """obs (N, D) -> φ (N, P), V (N,) and the cache that vjp takes, in one pass."""

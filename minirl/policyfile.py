@@ -14,6 +14,7 @@ import numpy as np
 from minirl import tensors
 from minirl._core.reference import ACTIVATIONS
 from minirl.agent import Agent
+from minirl.config import MAX_HIDDEN
 from minirl.distributions import NAMES
 from minirl.errors import FileError
 from minirl.features import RandomFeatures
@@ -86,12 +87,14 @@ def _agent(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple[Age
     if obs.dim > MAX_SIZE:
         raise ValueError(f"its observations have {obs.dim} numbers, the limit is {MAX_SIZE}")
     hidden = tuple(_natural("hidden", n, 1) for n in about["hidden"])
+    if len(hidden) > MAX_HIDDEN:
+        raise ValueError(f"it has {len(hidden)} hidden layers, the limit is {MAX_HIDDEN}")
     _among("activation", about["activation"], tuple(ACTIVATIONS))
     _among("dtype", about["dtype"], ("float32", "float64"))
     masked = about.get("masked", False)
     if type(masked) is not bool or (masked and action.kind not in ("discrete", "multi_discrete")):
         raise ValueError("masked has to be true or false, and true only where actions can be masked")
-    normalizer, features = _normalizer(arrays, obs.dim), _features(arrays, obs.dim)
+    normalizer, features = _normalizer(arrays, obs.dim), _features(arrays, obs.dim, about["dtype"])
     agent = Agent(obs, action, arrays["theta"], hidden, about["activation"], normalizer, masked, features)
     expected = (agent.policy.num_params,)
     if agent.theta.shape != expected or str(agent.theta.dtype) != about["dtype"]:
@@ -155,12 +158,15 @@ def _normalizer(arrays: dict[str, np.ndarray], dim: int) -> ObsNormalizer | None
     return ObsNormalizer(RunningMoments(mean.astype(np.float64), m2.astype(np.float64), float(count)))
 
 
-def _features(arrays: dict[str, np.ndarray], dim: int) -> RandomFeatures | None:
+def _features(arrays: dict[str, np.ndarray], dim: int, dtype: str) -> RandomFeatures | None:
     if "rbf_weight" not in arrays:
         return None
     weight, phase = arrays["rbf_weight"], arrays["rbf_phase"]
     if phase.ndim != 1 or not len(phase) or weight.shape != (dim, len(phase)):
         raise ValueError(f"the random features have to be a matrix with {dim} rows, and a phase for each of its columns, at least one")
+    with np.errstate(over="ignore"):
+        if not (np.isfinite(weight.astype(dtype)).all() and np.isfinite(phase.astype(dtype)).all()):
+            raise ValueError(f"the random features are too large for {dtype}")
     return RandomFeatures(weight.astype(np.float64), phase.astype(np.float64))
 
 

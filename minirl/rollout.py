@@ -34,7 +34,7 @@ class Rollout:
 class Batch:
     """N samples: all that an update knows of the environments."""
 
-    obs: np.ndarray  # (N, D) normalised
+    obs: np.ndarray  # (N, D) as the networks see it
     action: np.ndarray  # (N,) or (N, d)
     adv: np.ndarray  # (N,) float64
     returns: np.ndarray  # (N,) float64, targets of the critic
@@ -52,14 +52,14 @@ class Batch:
         return None if self.mask is None else self.mask[rows]
 
 
-def evaluate_states(rollout: Rollout, value_of: Any, normalizer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Normalised observations (T·B, D), V(s_t) and V(s'_t) (T, B).
+def evaluate_states(rollout: Rollout, value_of: Any, inputs: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the networks see (T·B, D), V(s_t) and V(s'_t) (T, B).
 
     V(s'_t) is V of the next row, but where the next row is another episode's, or there is none, the critic is asked for the
     final observation itself. After termination it is 0.
     """
     T, B, D = rollout.obs.shape
-    obs = normalizer(rollout.obs.reshape(T * B, D))  # one batch of all actors  [PPO-10]
+    obs = inputs(rollout.obs.reshape(T * B, D))  # one batch of all actors  [PPO-10]
     value = value_of(obs).reshape(T, B)
     next_value = np.zeros((T, B))
     next_value[:-1] = value[1:]
@@ -68,7 +68,7 @@ def evaluate_states(rollout: Rollout, value_of: Any, normalizer: Any) -> tuple[n
     ask &= ~rollout.terminated  # a truncated episode has a value behind it, a terminated one has not  [PPO-11]
     next_value[rollout.terminated] = 0.0  # [PPO-11]
     if ask.any():
-        next_value[ask] = value_of(normalizer(rollout.next_obs[ask]))
+        next_value[ask] = value_of(inputs(rollout.next_obs[ask]))
     return obs, value, next_value
 
 
@@ -97,12 +97,12 @@ def segment_starts(rollout: Rollout) -> np.ndarray:
     return np.maximum.accumulate(np.where(begins, rows, 0), axis=0)
 
 
-def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, normalizer: Any, cfg: Any, comm: Any = SERIAL) -> Batch:
+def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, inputs: Any, cfg: Any, comm: Any = SERIAL) -> Batch:
     """Advantages and returns, rows that are no transitions left out; `reward` (T, B) is the scaled one.
 
-    value_of: obs (N, D) -> V (N,);  normalizer: obs (N, D) -> (N, D).
+    value_of: obs (N, D) -> V (N,);  inputs: what stands before the networks, of observations (N, D).
     """
-    obs, value, next_value = evaluate_states(rollout, value_of, normalizer)
+    obs, value, next_value = evaluate_states(rollout, value_of, inputs)
     adv, returns = advantages(reward, value, next_value, rollout, cfg)
     keep = np.flatnonzero(rollout.valid)
     action = rollout.action.reshape(obs.shape[0], *rollout.action.shape[2:])

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import signal
 
 import gymnasium
 import numpy as np
@@ -585,3 +586,58 @@ def test_a_rollout_refuses_arrays_that_do_not_fit(rng):
     assert envs.rollout(policy, rng.random((8, 3)), tuple(out)) == 8
     with pytest.raises(EnvError, match="SAME_STEP"):
         native("CartPole-v1", 3, autoreset_mode=AutoresetMode.NEXT_STEP).rollout(policy, rng.random((8, 3)), tuple(out))
+
+
+class Shaped(minirl.envs.CartPole):
+    """Somebody's own reward."""
+
+    def step(self, actions):
+        obs, reward, *rest = super().step(actions)
+        return obs, np.full_like(reward, 7.0), *rest
+
+
+def test_a_subclass_or_instance_with_its_own_step_is_stepped():
+    one, two = Shaped(2), native("CartPole-v1", 2)
+    step = two.step
+    two.step = lambda actions: (lambda obs, reward, *rest: (obs, reward + 6, *rest))(*step(actions))
+    for envs in (one, two):
+        made = toy_envs.learner("ppo", envs, num_steps=5)
+        rollout = made.collector.collect(made.state["policy"], made.normalizer)
+        assert set(rollout.reward.ravel()) == {7.0}
+
+
+def test_strided_actions_and_masks_are_taken():
+    envs = native("Pendulum-v1", 3, autoreset_mode=DISABLED, max_episode_steps=1)
+    envs.reset(seed=0)
+    envs.step(np.zeros((3, 2), np.float32)[:, :1])
+    envs.reset(options={"reset_mask": np.ones(6, bool)[::2]})
+    envs.reset(seed=np.array(3))
+    assert native("CartPole-v1", np.int64(3)).num_envs == 3
+    with pytest.raises(EnvError, match="max_episode_steps"):
+        native("CartPole-v1", 1, max_episode_steps=1 << 70)
+
+
+def test_a_rollout_refuses_other_peoples_policies_and_bounds(rng):
+    made = toy_envs.learner("ppo", native("Pendulum-v1", 2), num_steps=4)
+    theta, *rest = made.nets.policy.act_arguments(made.state["policy"], made.normalizer)
+    envs, noise = made.collector.envs, rng.standard_normal((4, 2, 1))
+    out = [np.zeros((4, 2, 3)), np.zeros((4, 2, 1)), np.zeros((4, 2)), np.zeros((4, 2, 3)), np.zeros((4, 2), bool), np.zeros((4, 2), bool)]
+    if _core.COMPILED:
+        with pytest.raises(ValueError, match="policy must be over"):
+            envs.rollout((theta, *rest[:-1], "categorical"), noise, tuple(out))
+        envs.low = np.zeros(1)
+        with pytest.raises(ValueError, match="low and high"):
+            envs.rollout((theta, *rest), noise, tuple(out))
+
+
+def test_a_signal_is_served_within_a_rollout():
+    made = toy_envs.learner("ppo", native("CartPole-v1", 64), num_steps=20_000)
+    old = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            made.collector.collect(made.state["policy"], made.normalizer)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert not made.collector.whole and made.step().global_step > 0 and made.collector.restarted

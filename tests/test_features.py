@@ -6,6 +6,7 @@ import pytest
 
 import minirl
 from minirl import policyfile, tensors
+from minirl.environments import make_envs
 from minirl.errors import FileError
 from minirl.features import RandomFeatures
 
@@ -67,8 +68,9 @@ def test_features_are_drawn_from_the_seed_alone_and_stay():
         lambda a: a.update(rbf_weight=a["rbf_weight"][:-1]),
         lambda a: a.update(rbf_phase=np.zeros(0), rbf_weight=np.zeros((4, 0))),
         lambda a: a.update(rbf_phase=a["rbf_phase"][None]),
+        lambda a: a.update(rbf_weight=a["rbf_weight"] + 1e300),
     ],
-    ids=["no phase", "a phase short", "a row short", "none", "two dimensions"],
+    ids=["no phase", "a phase short", "a row short", "none", "two dimensions", "too large"],
 )
 def test_a_file_whose_features_do_not_fit_is_refused(change, tmp_path):
     policyfile.save(tmp_path / "p", minirl.train("ppo", rbf=8, **SMALL).policy, "ppo", "CartPole-v1")
@@ -77,3 +79,11 @@ def test_a_file_whose_features_do_not_fit_is_refused(change, tmp_path):
     tensors.write(tmp_path / "p", arrays, {"minirl": metadata["minirl"]}, any_value=policyfile.BOUNDS)
     with pytest.raises(FileError, match="holds no minirl policy"):
         minirl.load(tmp_path / "p")
+
+
+def test_a_snapshot_holds_the_features():
+    one, other = (minirl.learn("ppo", make_envs("CartPole-v1", 2), minirl.configure("ppo", seed=s, rbf=8, **SMALL)) for s in (0, 1))
+    one.step()
+    other.restore(one.snapshot())
+    obs = np.ones((3, 4), np.float32)
+    np.testing.assert_array_equal(one.policy.phi(obs), other.policy.phi(obs))

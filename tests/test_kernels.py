@@ -331,3 +331,16 @@ def test_losses_treat_infinite_and_missing_numbers_as_their_twins_do(dtype):
             for g, e in zip(got[1:], want[1:], strict=True):
                 np.testing.assert_allclose(g, e, rtol=RTOL[dtype])
             assert np.isnan(got[0]) == np.isnan(want[0])
+
+
+@DTYPES
+def test_missing_numbers_are_chosen_as_argmax_and_the_twin_choose(dtype):
+    logits = np.array([[0, np.nan, 1], [1, np.nan, 0], [np.nan, 0, 1], [0, 1, np.nan], [2, 1, 0]], dtype)
+    sizes = (3, 3)
+    bias = [np.concatenate([np.zeros(9), row]).astype(dtype) for row in logits]
+    for row, theta in zip(logits, bias, strict=True):
+        for noise in (None, np.array([0.5])):
+            args = (theta, np.zeros((1, 3), dtype), noise, None, None, 10.0, sizes, "tanh", 0, "categorical")
+            with np.errstate(all="ignore"):
+                got, want, *_ = both("policy_act", *args)
+            assert got == want and (noise is not None or got == row.argmax())

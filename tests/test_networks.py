@@ -13,7 +13,7 @@ from minirl.algorithms.ppo import PPOConfig, minibatch_gradient
 from minirl.critic import Critic
 from minirl.distributions import Beta, Categorical, DiagGaussian
 from minirl.environments import make_envs
-from minirl.errors import ConfigError
+from minirl.errors import ConfigError, MinirlError
 from minirl.learner import Learner
 from minirl.networks import Networks, SharedNetworks
 from minirl.policy import Policy
@@ -159,3 +159,23 @@ def test_step_19_the_critics_fit_leaves_the_policy_bit_equal(rng):
     state = ppo.init(shared, cfg, rng)
     new, _ = ppo.update(shared, state, batch, cfg, rng)
     assert (new["policy"] != state["policy"]).any()  # where the trunk is shared, it does move the policy
+
+
+@kinds
+@families
+def test_what_the_value_loss_cannot_move_is_the_policys_alone(kind, dist, rng):
+    """A gradient of V alone is 0 there, one of φ alone is not; so a value loss that fills the norm is seen with a shared trunk too."""
+    nets = made(kind, dist)
+    theta = nets.join(*tied(nets, rng))
+    obs, zero = rng.standard_normal((7, 4)), np.zeros((7, dist.num_params))
+    _, _, cache = nets.forward(theta, obs)
+    of_value = nets.vjp(theta, cache, zero, rng.standard_normal(7))
+    of_policy = nets.vjp(theta, cache, rng.standard_normal(zero.shape), np.zeros(7))
+    assert not nets.policy_alone(of_value).any() and nets.policy_alone(of_policy).any()
+
+
+@pytest.mark.parametrize("share_trunk", [False, True])
+def test_a_value_loss_that_leaves_the_policy_nothing_is_an_error(share_trunk):
+    cfg = PPOConfig(env="Pendulum-v1", num_envs=2, num_steps=32, normalize_reward=False, share_trunk=share_trunk, vf_coef=1e25)
+    with pytest.raises(MinirlError, match="would not move the policy"):
+        Learner("ppo", make_envs("Pendulum-v1", 2), cfg).step()

@@ -1,4 +1,4 @@
-"""Floor 0, the hot kernels: the compiled one where it is built, else its readable NumPy twin from `reference.py`.
+"""Floor 0, the hot kernels: the compiled one where it is built, else its readable NumPy twin from `reference*.py`.
 
 `COMPILED` says which. `MINIRL_REFERENCE=1` in the environment runs everything on the twins. Adding a kernel: the twin first, then the
 `.pyx` function of the same name, arguments and result, a line here, a parity test and a bench row that shows the gain.

@@ -5,7 +5,7 @@ from libc.stdlib cimport free as give_back
 from libc.stdlib cimport malloc
 
 from minirl._core.checks cimport F32, F64, INT64, Span, doubles, empty, expect, floats, real, span
-from minirl._core.mlp cimport Network, describe, infer, like
+from minirl._core.mlp cimport LARGE, Network, describe, infer, like
 
 
 cdef extern from "optim_kernels.h" nogil:
@@ -30,42 +30,49 @@ cdef struct Call:  # checked arguments; NULL is None
     void *action
 
 
-cdef int act(const Call *c, const real *theta, const real *rest) except -1:
-    """The steps in scratch: e of the categorical, standardised x, y, and φ = [y, free parameters in each row]."""
-    cdef Py_ssize_t N = c.rows, D = c.net.size[0], out = c.outputs, P = out + c.free, n, j
-    cdef double *e = <double *> malloc(<size_t> (N * P + 1) * sizeof(double) + <size_t> (N * (D + out + P) + 1) * sizeof(real))
-    cdef real *seen = <real *> (e + N * P)
+cdef int act(const Call *c, const real *theta, const real *rest) noexcept nogil:
+    """The steps in scratch: e of the categorical, standardised x, y, and φ = [y, free parameters in each row]. -> −1 without memory."""
+    cdef Py_ssize_t N = c.rows, D = c.net.size[0], out = c.outputs, P = out + c.free, n, j, room = N * P if c.categorical else 0
+    cdef double *e = <double *> malloc(<size_t> (room + 1) * sizeof(double) + <size_t> (N * (D + out + P) + 1) * sizeof(real))
+    cdef real *seen = <real *> (e + room)
     cdef real *y = seen + N * D
     cdef real *phi = y + N * out if c.free else y
     cdef const real *x = <const real *> c.x
+    cdef int failed
     if e == NULL:
-        raise MemoryError
-    try:
-        if c.mean != NULL:
-            if real is float:
-                standardize_float(x, c.mean, c.inv_std, seen, N, D, c.limit)
-            else:
-                standardize_double(x, c.mean, c.inv_std, seen, N, D, c.limit)
-            x = seen
-        infer(&c.net, theta, x, y, N)
-        if c.free:
-            for n in range(N):
-                for j in range(out):
-                    phi[n * P + j] = y[n * out + j]
-                for j in range(c.free):
-                    phi[n * P + out + j] = rest[j]
-        if c.categorical:
-            if real is float:
-                categorical_rows_float(phi, c.noise, <int64_t *> c.action, e, N, P)
-            else:
-                categorical_rows_double(phi, c.noise, <int64_t *> c.action, e, N, P)
-        elif real is float:
-            gaussian_rows_float(phi, c.noise, <float *> c.action, N, P // 2)
+        return -1
+    if c.mean != NULL:
+        if real is float:
+            standardize_float(x, c.mean, c.inv_std, seen, N, D, c.limit)
         else:
-            gaussian_rows_double(phi, c.noise, <double *> c.action, N, P // 2)
-    finally:
-        give_back(e)
-    return 0
+            standardize_double(x, c.mean, c.inv_std, seen, N, D, c.limit)
+        x = seen
+    failed = infer(&c.net, theta, x, y, N)
+    if c.free:
+        for n in range(N):
+            for j in range(out):
+                phi[n * P + j] = y[n * out + j]
+            for j in range(c.free):
+                phi[n * P + out + j] = rest[j]
+    if c.categorical:
+        if real is float:
+            categorical_rows_float(phi, c.noise, <int64_t *> c.action, e, N, P)
+        else:
+            categorical_rows_double(phi, c.noise, <int64_t *> c.action, e, N, P)
+    elif real is float:
+        gaussian_rows_float(phi, c.noise, <float *> c.action, N, P // 2)
+    else:
+        gaussian_rows_double(phi, c.noise, <double *> c.action, N, P // 2)
+    give_back(e)
+    return failed
+
+
+cdef int act_on(const Call *c, Span *flat) noexcept nogil:
+    """`act` in θ's element type."""
+    cdef Py_ssize_t weights = flat.rows - c.free
+    if c.net.wide:
+        return act[double](c, <const double *> flat.start, <const double *> flat.start + weights)
+    return act[float](c, <const float *> flat.start, <const float *> flat.start + weights)
 
 
 cpdef object policy_act(object theta, object x, object noise, object mean, object inv_std, double limit, object sizes, object activation,
@@ -74,6 +81,7 @@ cpdef object policy_act(object theta, object x, object noise, object mean, objec
     cdef Call c
     cdef Span flat, s
     cdef Py_ssize_t P, d
+    cdef int failed
     if free < 0:
         raise ValueError(f"free must not be negative, is {free}")
     describe(&c.net, &flat, theta, sizes, activation, free)
@@ -107,10 +115,13 @@ cpdef object policy_act(object theta, object x, object noise, object mean, objec
     else:
         span(&s, action, "action", 2)
         c.action = s.start
-    if c.net.wide:
-        act[double](&c, <const double *> flat.start, <const double *> flat.start + (flat.rows - free))
+    if c.rows * flat.rows < LARGE:
+        failed = act_on(&c, &flat)
     else:
-        act[float](&c, <const float *> flat.start, <const float *> flat.start + (flat.rows - free))
+        with nogil:
+            failed = act_on(&c, &flat)
+    if failed:
+        raise MemoryError
     return action
 
 

@@ -8,7 +8,7 @@ cdef extern from "mlp_kernels.h" nogil:
     int mlp_vjp_pass(const Network *, const void *, const void **, const void *, void *, Py_ssize_t)
     int mlp_jvp_pass(const Network *, const void *, const void **, const void *, void *, Py_ssize_t)
 
-cdef Py_ssize_t LARGE = 1 << 20  # multiplications from which other threads may run meanwhile
+LARGE = 1 << 20  # multiplications from which other threads may run meanwhile
 
 
 cdef int describe(Network *net, Span *theta, object flat, object sizes, object activation, Py_ssize_t free=0) except -1:
@@ -90,11 +90,9 @@ def mlp_forward(theta, x, sizes, activation):
     return tuple(acts)
 
 
-cdef int infer(const Network *net, const void *theta, const void *x, void *y, Py_ssize_t rows) except -1:
-    """y = network(x), nothing kept."""
-    if mlp_forward_pass(net, theta, x, NULL, y, rows):
-        raise MemoryError
-    return 0
+cdef int infer(const Network *net, const void *theta, const void *x, void *y, Py_ssize_t rows) noexcept nogil:
+    """y = network(x), nothing kept; −1 without memory."""
+    return mlp_forward_pass(net, theta, x, NULL, y, rows)
 
 
 def mlp_infer(theta, x, sizes, activation):

@@ -1,5 +1,6 @@
 """A whole rollout of a native environment: policy and dynamics in turn, with no Python function between two steps."""
 
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint8_t
@@ -50,8 +51,13 @@ def env_rollout(problem, double[:, ::1] state, int64_t[::1] steps, float[:, ::1]
     cdef bint finite
     theta, mean, inv_std, cut, sizes, activation, free, family = policy
     check(env, problem[1], state, steps, seen, noise, bounds, out, T, B)
+    if low.shape[0] != env.draws or high.shape[0] != env.draws:
+        raise ValueError(f"low and high must have {env.draws} entries, not {low.shape[0]} and {high.shape[0]}")
+    if sizes[len(sizes) - 1] + free != (env.actions or 2) or family != ("categorical" if env.actions else "gaussian"):
+        raise ValueError(f"the policy must be over {env.actions or 'one float'} as the actions of {problem[0]} are")
     view = seen.base
     for t in range(T):
+        PyErr_CheckSignals()
         obs = out[0][t]
         obs[...] = view
         act = policy_act(theta, obs, noise[t], mean, inv_std, cut, sizes, activation, free, family)

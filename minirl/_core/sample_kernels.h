@@ -17,7 +17,7 @@
             real top = logit[0];                                                                                                          \
             action[n] = 0;                                                                                                                \
             for (ptrdiff_t k = 1; k < K; k++)                                                                                             \
-                if (logit[k] > top) {                                                                                                     \
+                if (!(logit[k] <= top) && top == top) { /* the first NaN is the top, and stays it */                                      \
                     top = logit[k];                                                                                                       \
                     action[n] = k;                                                                                                        \
                 }                                                                                                                         \

@@ -128,7 +128,7 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
         if cfg.target_kl is not None:
             before = theta.copy(), copy_adam(adam)
         norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)
-        check_gradient(nets.split(gradient)[0], norm, scale)
+        check_gradient(nets.policy_alone(gradient), norm, scale)
         if cfg.optimizer == "adam":
             adam_step(theta, gradient, adam, lr, scale)  # [PPO-9]
         else:

@@ -37,9 +37,10 @@ class NativeVectorEnv(VectorEnv):
     ):
         spec = gymnasium.spec(self.single)
         limit = spec.max_episode_steps if max_episode_steps is None else max_episode_steps
-        for name, value in (("num_envs", num_envs), ("max_episode_steps", limit)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise EnvError(f"{name} = {value!r}: takes a whole number >= 1")
+        counts: dict[str, Any] = {"num_envs": num_envs, "max_episode_steps": limit}
+        for name, value in counts.items():
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 1 << 31:
+                raise EnvError(f"{name} = {value!r}: takes a whole number from 1 to {(1 << 31) - 1}")
         if render_mode not in (None, "rgb_array"):
             raise EnvError(f"render_mode = {render_mode!r}: takes None or 'rgb_array'")
         try:
@@ -47,7 +48,7 @@ class NativeVectorEnv(VectorEnv):
         except ValueError:
             raise EnvError(f"autoreset_mode = {autoreset_mode!r}: takes one of {', '.join(m.value for m in AutoresetMode)}") from None
         self._one: Any = gymnasium.make(self.single, render_mode=render_mode, disable_env_checker=True).unwrapped
-        self.num_envs, self.copy, self.render_mode, self._limit = num_envs, copy, render_mode, int(limit)  # type: ignore[arg-type]
+        self.num_envs, self.copy, self.render_mode, self._limit = int(num_envs), copy, render_mode, int(limit)  # type: ignore[arg-type]
         self.metadata = self._one.metadata | {"render_modes": ["rgb_array"], "autoreset_mode": self.autoreset_mode}
         self.single_observation_space, self.single_action_space = self._one.observation_space, self._one.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -76,8 +77,15 @@ class NativeVectorEnv(VectorEnv):
 
     @property
     def observations(self) -> np.ndarray:
-        """What is seen now (B, D), a copy."""
-        return self._obs.copy()
+        """What is seen now (B, D): the array itself, which the next step overwrites."""
+        return self._obs
+
+    @property
+    def whole_rollouts(self) -> bool:
+        """Whether `rollout` gives what `step` would: SAME_STEP, and nobody has put a step or a reset of his own in place of ours."""
+        own = ("reset", "step", "_end", "_start")
+        ours = all(getattr(type(self), name) is getattr(NativeVectorEnv, name) and name not in vars(self) for name in own)
+        return ours and self.autoreset_mode is AutoresetMode.SAME_STEP and self._begun
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """New episodes -> obs (B, D), {}. seed: s for s, s+1, …; a list with one (or None) each; None goes on with the streams as they are.
@@ -105,12 +113,12 @@ class NativeVectorEnv(VectorEnv):
             raise EnvError(f"step() after an episode's end, env={int(np.argmax(due))}: reset it with options={{'reset_mask': mask}}")
         reward, terminated, truncated = np.empty(B), np.empty(B, dtype=bool), np.empty(B, dtype=bool)
         try:
-            action = np.asarray(actions, dtype=self._action_dtype)
+            action = np.ascontiguousarray(actions, dtype=self._action_dtype)
             ended = _core.env_step(
                 self.kernel, self._state, self._steps, action, due, self._limit, self._obs, reward, terminated, truncated
             )
         except (TypeError, ValueError) as why:
-            raise EnvError(self._wrong_action(actions, due)) from why
+            raise EnvError(self._wrong_action(actions, due, why)) from why
         if due is not self._nobody:  # NEXT_STEP: this was the step that only resets them
             self._start(due)
             self._due = self._nobody
@@ -124,12 +132,15 @@ class NativeVectorEnv(VectorEnv):
 
         What `reset` and `step` would have given one by one: _core's `env_rollout` says what the arguments are.
         """
-        if not self._begun or self.autoreset_mode is not AutoresetMode.SAME_STEP:
-            raise EnvError("rollout(): takes environments that were reset, with autoreset_mode = SAME_STEP")
+        if not self.whole_rollouts:
+            raise EnvError("rollout(): takes environments that were reset, with autoreset_mode = SAME_STEP and minirl's own step and reset")
         space: Any = self.single_action_space
         bounds = None if self._action_dtype is None else (space.low, space.high)
         problem = self.kernel, self._bits, self.low, self.high, self._limit
-        return _core.env_rollout(problem, self._state, self._steps, self._obs, policy, noise, bounds, out)
+        done = _core.env_rollout(problem, self._state, self._steps, self._obs, policy, noise, bounds, out)
+        if self.render_mode and done:
+            self._last_action = None if self._steps[0] == 0 else float(out[1][done - 1].flat[0])
+        return done
 
     def _end(self, done: np.ndarray) -> dict[str, Any]:
         """The episodes of `done` are over: reset them now (-> info with their last observations), or keep in mind that they are due."""
@@ -159,7 +170,7 @@ class NativeVectorEnv(VectorEnv):
             raise EnvError(f"reset_mask = {mask!r}: takes an array of {B} booleans, at least one of them True")
         if not self._begun and not mask.all():
             raise EnvError("reset_mask before the first reset(): reset all of them first")
-        return mask
+        return np.ascontiguousarray(mask)
 
     def _bounds(self, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """low and high of the draws, each a number for all of them."""
@@ -174,7 +185,7 @@ class NativeVectorEnv(VectorEnv):
         B = self.num_envs
         if seed is None:
             return [None] * B
-        if not isinstance(seed, list | tuple | np.ndarray):
+        if np.ndim(seed) == 0:
             first = whole(seed)
             return [first + i for i in range(B)]
         if len(seed) != B:
@@ -188,7 +199,7 @@ class NativeVectorEnv(VectorEnv):
                 self._generators[b], self._seeds[b] = seeding.np_random(seeds[b])
                 self._bits[b] = self._generators[b].bit_generator
 
-    def _wrong_action(self, actions: Any, due: np.ndarray) -> str:
+    def _wrong_action(self, actions: Any, due: np.ndarray, why: Exception) -> str:
         """What is wrong with actions that the kernel refused."""
         B, space = self.num_envs, self.single_action_space
         discrete = isinstance(space, gymnasium.spaces.Discrete)
@@ -202,6 +213,8 @@ class NativeVectorEnv(VectorEnv):
         if discrete and action.dtype.kind not in "iu":
             return f"actions of type {action.dtype}: takes {wanted}"
         good = (action >= 0) & (action < space.n) if discrete else np.isfinite(action[:, 0])  # type: ignore[attr-defined]
+        if (good | due).all():
+            return f"actions: {why}"
         env = int(np.argmin(good | due))
         return f"actions, env={env}: {action.flat[env]} is {'out of range' if discrete else 'not finite'}; takes {wanted}"
 
