@@ -34,7 +34,7 @@ METHODS = [
     ("ppo", {"adapt": "lr", "anneal_lr": False, "dead_band": 1.5}),
 ]
 METHODS_PENDULUM = [
-    ("reinforce", {"advantage": "gae", "gamma": 0.9, "lr": 1e-2}),
+    ("reinforce", {"advantage": "gae", "gamma": 0.9, "lr": 3e-3, "num_steps": 64}),
     ("npg", {"damping": 0.01}),
     ("trpo", {"damping": 0.01}),
     ("trpo", {"damping": 0.01, "kl": "max", "shrink": 0.8}),
