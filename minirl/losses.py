@@ -13,9 +13,8 @@ def policy_loss(dist, phi, action, logp_old, adv, w, cfg, comm=SERIAL, phi_old=N
     """−(L + c_H H), its gradient in φ (N, P), and r (N,): L is L^CLIP, or L^KLPEN with `kl_coef` as β and φ_old.   [PPO-1, 4, 7]"""
     clip = cfg.clip if cfg.objective == "clip" else np.inf
     with np.errstate(over="ignore", invalid="ignore"):
-        loss, dlogp, ratio = _core.surrogate_loss(
-            dist.log_prob(phi, action), logp_old, adv, w, clip, cfg.dual_clip
-        )  # [PPO-1, PPO-2, PPO-3]
+        logp = dist.log_prob(phi, action)
+        loss, dlogp, ratio = _core.surrogate_loss(logp, logp_old, adv, w, clip, cfg.dual_clip)  # [PPO-1, PPO-2, PPO-3]
         dphi = dist.dlog_prob(phi, action)
         dphi *= dlogp[:, None]
     loss = comm.sum(loss)

@@ -6,6 +6,7 @@ First order: minibatches and Adam instead of trpo.py's Fisher matrix and line se
 clip [PPO-4], and KL kept near a target by adapting its coefficient [PPO-5] or the step size [PPO-6].
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -80,7 +81,7 @@ def minibatch_gradient(nets: Networks, theta, batch, rows, logp_old, cfg, comm=S
 
 def check_gradient(gradient_pi, norm, scale):
     """Raise instead of going on without a word when the policy would get NaN, or nothing because the value loss fills the norm."""
-    if not np.isfinite(norm):
+    if not math.isfinite(norm):
         raise NonFiniteError("the gradient of the loss", "check the scale of the rewards, set normalize_reward, or lower lr")
     if scale < VANISHING and gradient_pi.any() and scale * np.abs(gradient_pi).max() < VANISHING:
         raise MinirlError(
@@ -117,7 +118,7 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
     def value_now(obs):
         return nets.critic.value(nets.split(theta)[1], obs)
 
-    clipped, losses, steps, before = [], {"policy_loss": 0.0, "value_loss": 0.0}, 0, None
+    ratios, losses, steps, before = [], {"policy_loss": 0.0, "value_loss": 0.0}, 0, None
 
     for samples, rows in passes(batch, value_now, cfg, rng):
         gradient, measured, phi, ratio = minibatch_gradient(nets, theta, samples, rows, logp_old, cfg, comm, phi_old, kl_coef)
@@ -133,12 +134,13 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
             adam_step(theta, gradient, adam, lr, scale)  # [PPO-9]
         else:
             ascent_step(theta, gradient, lr, scale)  # θ ← θ + α ∇L                                                [PPO-12]
-        clipped.append(float(np.count_nonzero(np.abs(ratio - 1) > cfg.clip)) / max(len(rows), 1))
+        ratios.append(ratio)
         steps += 1
     else:
         if before is not None and too_far(slice(None), policy.infer(nets.split(theta)[0], batch.obs, batch.mask)):
             theta, adam, steps = *before, steps - 1
-    return theta, adam, losses | {"clipfrac": float(np.mean(clipped or [0.0])), "gradient_steps": steps}
+    clipped = np.abs(np.concatenate(ratios or [np.ones(1)]) - 1) > cfg.clip
+    return theta, adam, losses | {"clipfrac": float(clipped.mean()) if len(clipped) else 0.0, "gradient_steps": steps}
 
 
 def init(nets: Networks, cfg: PPOConfig, rng: np.random.Generator) -> dict[str, Any]:
