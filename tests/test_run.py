@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -354,3 +355,14 @@ def test_only_our_own_temporary_files_are_swept(tmp_path):
     with open_run(tmp_path, "E", "ppo", 0):
         assert foreign.read_text() == "mine" and not ours.exists()
     assert foreign.exists()
+
+
+@pytest.mark.parametrize(("algorithm", "fields"), [("reinforce", {}), ("npg", {}), ("trpo", {}), ("ppo", {"objective": "kl"})])
+def test_every_column_is_explained(algorithm, fields, tmp_path):
+    """docs/metrics.md names each column of this algorithm in a row that has the algorithm, or all."""
+    result = minirl.train(algorithm, run=tmp_path / "run", num_envs=2, num_steps=32, total_timesteps=64, minibatch_size=32, **fields)
+    columns = (result.run / "metrics.csv").read_text().splitlines()[0].split(",")
+    page = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text("utf-8")
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    for column in columns:
+        assert [who for names, who in rows if f"`{column}`" in names and ("all" in who or algorithm in who)], column

@@ -96,7 +96,8 @@ def _train(name: str, config: Any, output: Output) -> int:
 
     learner = session.learner
     end = f"stopped by {signal.Signals(stop.signum).name}" if stop.signum else "done"
-    tell(f"{end} after {learner.global_step} steps and {learner.updates} updates, saved in {session.path}")
+    updates = "1 update" if learner.updates == 1 else f"{learner.updates} updates"
+    tell(f"{end} after {learner.global_step} steps and {updates}, saved in {session.path}")
     if session.note:
         tell(session.note)
     if stop.signum:
