@@ -8,6 +8,7 @@ import os
 import sys
 import sysconfig
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -60,6 +61,7 @@ def extensions():
         Extension(
             f"minirl._core.{name}",
             [f"minirl/_core/{name}.pyx"],
+            include_dirs=[numpy.get_include()],
             define_macros=macros,
             py_limited_api=ABI3,
             depends=[f"minirl/_core/{header}" for header in os.listdir("minirl/_core") if header.endswith((".h", ".pxd"))],

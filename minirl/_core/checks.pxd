@@ -1,5 +1,14 @@
 """What every wrapper asks of its arguments before a kernel runs without bounds checks. See checks.pyx."""
 
+cdef extern from "array_look.h":
+    ctypedef struct Look:
+        char *start
+        Py_ssize_t rows, cols
+        int ndim
+        char code
+        bint plain, writable
+    Look look_at(object array)  # of a numpy.ndarray and nothing else
+
 ctypedef fused real:
     float
     double

@@ -1,12 +1,11 @@
 """Batches of control problems, stepped and reset in one call. The dynamics are in envs.h, one environment at a time."""
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint8_t
 
 import numpy as np
 
-from minirl._core.checks cimport integers
+from minirl._core.checks cimport Look, integers, look_at
 
 
 cdef dict KINDS = {"cartpole": 0, "pendulum": 1, "acrobot": 2, "mountain_car": 3, "mountain_car_continuous": 4}  # rows of ENVS
@@ -26,28 +25,15 @@ cdef const Env *find(name) except NULL:
 
 cdef int block(Block *out, object array, str name, char kind, Py_ssize_t rows, Py_ssize_t cols, bint writable) except -1:
     """Where a plain array of that element type ('d', 'f', 'q', '?') and shape is; a vector has cols −1, rows −1 takes any number."""
-    cdef Py_buffer view
-    cdef char code
-    cdef bint good
     if type(array) is not NDARRAY:
         raise TypeError(f"{name} must be a NumPy array, not {type(array).__name__}")
-    try:
-        PyObject_GetBuffer(array, &view, PyBUF_STRIDES | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0))
-    except (ValueError, BufferError) as refused:
-        raise ValueError(f"{name} cannot be used: {refused}") from None
-    code = view.format[0] if view.format[1] == 0 else 0
-    if code == c'l' and view.itemsize == 8:
-        code = c'q'
-    good = view.ndim == (1 if cols < 0 else 2) and (rows < 0 or view.shape[0] == rows) and (cols < 0 or view.shape[1] == cols)
-    good = good and <size_t> view.buf % <size_t> max(view.itemsize, 1) == 0
-    if good and view.len:  # C-contiguous; of an axis of length 1 the stride says nothing
-        good = cols < 0 or cols == 1 or view.strides[1] == view.itemsize
-        good = good and (view.shape[0] == 1 or view.strides[0] == view.itemsize * (1 if cols < 0 else cols))
-    out.start, out.bytes, out.rows = <char *> view.buf, view.len, view.shape[0] if view.ndim else 0
-    PyBuffer_Release(&view)
-    if code != kind:
+    cdef Look seen = look_at(array)
+    out.start, out.bytes, out.rows = seen.start, seen.rows * seen.cols * array.itemsize, seen.rows
+    if seen.code != kind:
         raise TypeError(f"{name} must hold elements of type {chr(kind)!r}, not {array.dtype}")
-    if not good:
+    if writable and not seen.writable:
+        raise ValueError(f"{name} cannot be used: it is read-only")
+    if not seen.plain or seen.ndim != (1 if cols < 0 else 2) or rows not in (-1, seen.rows) or cols not in (-1, seen.cols):
         shape = f"({rows if rows >= 0 else 'any'}, {cols if cols >= 0 else ''})"
         raise ValueError(f"{name} must be C-contiguous and aligned of shape {shape}, has {array.shape} and strides {array.strides}")
     return 0
