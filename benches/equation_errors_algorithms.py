@@ -128,8 +128,7 @@ def _(policy, theta, batch, _w, _moved, rng):
 def gradient_of_loss(**fields):
     @over_families
     def measure(policy, theta, batch, w, moved, _rng):
-        extra = {"phi_old": policy.infer(theta, batch.obs), "kl_coef": 0.7} if fields.get("objective") == "kl" else {}
-        loss = loss_of(policy, batch, w, theta, PPOConfig(env="CartPole-v1", **fields), **extra)
+        loss = loss_of(policy, batch, w, theta, PPOConfig(env="CartPole-v1", **fields), kl_coef=0.7)
         return relative_error(loss(moved)[1], gradient(lambda th: loss(th)[0], moved, h=1e-4))
 
     return measure

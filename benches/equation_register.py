@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from oracles import made_up_batch, random_theta, score
+from oracles import chosen, made_up_batch, random_theta, score
 
 from minirl import losses
 from minirl.distributions import Categorical, DiagGaussian
@@ -59,11 +59,12 @@ def mean_score(policy, theta, batch):
 
 def loss_of(policy, batch, w, theta_old, cfg, **extra):
     """dL/dφ's way to θ, and the loss as a function of θ: what the gradients below compare."""
-    logp_old = policy.dist.log_prob(policy.infer(theta_old, batch.obs), batch.action)
+    phi_old = policy.infer(theta_old, batch.obs)
+    part = chosen(batch.action, batch.adv, policy.dist.log_prob(phi_old, batch.action), w)._replace(phi_old=phi_old)
 
     def loss(theta):
         phi, cache = policy.forward(theta, batch.obs)
-        value, dphi, ratio = losses.policy_loss(policy.dist, phi, batch.action, logp_old, batch.adv, w, cfg, **extra)
+        value, dphi, ratio = losses.policy_loss(policy.dist, phi, part, cfg, **extra)
         return value, policy.vjp(theta, cache, dphi), ratio
 
     return loss

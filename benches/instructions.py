@@ -43,6 +43,7 @@ from minirl.distributions import Categorical, DiagGaussian
 from minirl.normalize import ObsNormalizer, RunningMoments
 from minirl.optim import adam_step, clip_by_global_norm
 from minirl.policy import Policy
+from minirl.rollout import minibatches
 from minirl.spaces import action_codec, obs_codec
 
 STORED = Path(__file__).parent / "results" / "instructions.json"
@@ -56,11 +57,13 @@ def ppo_minibatch() -> Callable[[], Any]:
     """Loss, gradient, clipping and Adam on 64 samples, CartPole's shapes; a step size of 0 keeps each call the same."""
     cfg = PPOConfig()
     nets, state, batch = workloads.made_up(Categorical(2), 4, 64, "ppo", cfg)
-    theta, adam, rows = nets.join(state["policy"], state["critic"]), state["adam"], np.arange(64)
+    theta, adam = nets.join(state["policy"], state["critic"]), state["adam"]
     logp_old = nets.policy.dist.log_prob(nets.policy.infer(state["policy"], batch.obs), batch.action)
 
+    part = next(minibatches(batch, 64, np.random.default_rng(0), logp_old=logp_old))
+
     def call():
-        gradient, *_ = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg)
+        gradient, *_ = minibatch_gradient(nets, theta, part, cfg)
         adam_step(theta, gradient, adam, 0.0, clip_by_global_norm(gradient, cfg.max_grad_norm)[1])
 
     return call

@@ -9,7 +9,7 @@ from minirl.errors import NonFiniteError
 from minirl.losses import value_loss
 from minirl.mlp import MLP
 from minirl.optim import adam_step, copy_adam
-from minirl.reduce import SERIAL, explained_variance, moments, share
+from minirl.reduce import SERIAL, explained_variance, moments
 from minirl.rollout import Batch, minibatches
 
 RATE = 0.2  # share of the newest batch in the moments that a scaled critic keeps
@@ -34,6 +34,10 @@ class Critic:
     def unit(self, theta: np.ndarray) -> float:
         """σ, in which errors of V are measured; 1 when not scaled."""
         return float(theta[-1]) if self.scaled else 1.0
+
+    def in_units(self, theta: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """The weights of squared errors of V (N,), the errors taken in units of σ."""
+        return w / self.unit(theta) ** 2 if self.scaled else w
 
     def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """θ of the MLP, and [μ, σ] where it is scaled."""
@@ -93,10 +97,9 @@ def fit_critic(critic: Critic, theta, adam, batch: Batch, cfg, rng, comm=SERIAL)
     before = critic.value(theta, batch.obs)
     loss = 0.0
     for _ in range(cfg.critic_epochs):
-        for rows in minibatches(len(batch), cfg.minibatch_size, rng):
-            w = share(batch.weight[rows], comm) / critic.unit(theta) ** 2
-            value, cache = critic.forward(theta, batch.obs[rows])
-            loss, dvalue = value_loss(w, value, batch.returns[rows], comm)
+        for part in minibatches(batch, cfg.minibatch_size, rng, comm):
+            value, cache = critic.forward(theta, part.obs)
+            loss, dvalue = value_loss(critic.in_units(theta, part.w), value, part.returns, comm)
             adam_step(theta, comm.sum(critic.vjp(theta, cache, dvalue)), adam, cfg.critic_lr)
     if not all(np.isfinite(x).all() for x in (loss, theta, adam["v"])):  # a second moment of infinity would stop it for ever
         raise NonFiniteError("the value loss", "check the scale of the rewards, or set normalize_reward")

@@ -45,6 +45,13 @@ def share(weight, comm=SERIAL):
     return weight / total if total > 0 else np.zeros(len(weight))
 
 
+def share_each(weight, lengths, comm=SERIAL):
+    """`share` of each of several parts, one after the other in weight (N,) and as long as `lengths` says -> (N,)."""
+    part = np.repeat(np.arange(len(lengths)), lengths)
+    total = comm.sum(np.bincount(part, weight, len(lengths)))
+    return weight / np.where(total > 0, total, np.inf)[part]
+
+
 def mean(w, x, comm=SERIAL) -> float:
     """Σ_n w_n x_n over all ranks: w (N,) from `share`, x (N,) -> float; ValueError for x of another shape, which would broadcast."""
     if x.shape != w.shape:

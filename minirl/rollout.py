@@ -1,14 +1,14 @@
 """From stepped environments to samples: the rollout (T, B), its advantages, and the flat batch (N) that an update sees."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirl import _core
-from minirl.reduce import SERIAL, standardize_adv
+from minirl.reduce import SERIAL, share_each, standardize_adv
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,20 @@ class Batch:
     def mask_of(self, rows: Any) -> np.ndarray | None:
         """The mask of some of the samples."""
         return None if self.mask is None else self.mask[rows]
+
+
+class Minibatch(NamedTuple):
+    """Some samples of a batch, as a step of an update sees them."""
+
+    w: np.ndarray  # (N,) float64, what each counts; all of them sum to 1 over all ranks
+    obs: np.ndarray
+    action: np.ndarray
+    adv: np.ndarray
+    returns: np.ndarray
+    value: np.ndarray
+    mask: np.ndarray | None = None
+    logp_old: np.ndarray | None = None  # (N,) log π_old of the actions
+    phi_old: np.ndarray | None = None  # (N, P) of π_old
 
 
 def evaluate_states(rollout: Rollout, value_of: Any, inputs: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -120,10 +134,18 @@ def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, inputs: Any,
     )
 
 
-def minibatches(n: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """The numbers 0..n−1 in a random order, in ⌈n/size⌉ parts that differ by at most one in length.
+def minibatches(batch: Batch, size: int, rng: np.random.Generator, comm: Any = SERIAL, logp_old: Any = None, phi_old: Any = None):
+    """One pass over a batch: its samples in a random order, in ⌈n/size⌉ parts that differ by at most one in length.
 
-    Each sample is used once per pass, and no part is a small remainder whose few samples would weigh more than the others.
+    Each sample is used once, and no part is a small remainder whose few samples would weigh more than the others. The samples are
+    put in their order once, so that a part is a stretch of memory.
     """
+    n, parts = len(batch), max(1, math.ceil(len(batch) / size))
     order = rng.permutation(n)
-    return iter(np.array_split(order, max(1, math.ceil(n / size))))
+    lengths = [n // parts + (i < n % parts) for i in range(parts)]
+    columns = batch.obs, batch.action, batch.adv, batch.returns, batch.value, batch.mask, logp_old, phi_old
+    whole: list[Any] = [share_each(batch.weight[order], lengths, comm)] + [None if x is None else x.take(order, axis=0) for x in columns]
+    end = 0
+    for length in lengths:
+        start, end = end, end + length
+        yield Minibatch._make(None if x is None else x[start:end] for x in whole)

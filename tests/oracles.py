@@ -13,7 +13,7 @@ import autograd.numpy as anp
 import numpy as np
 from plain_families import PLAIN
 
-from minirl.rollout import Batch
+from minirl.rollout import Batch, Minibatch
 
 # ------------------------------------------------------------------------------------------------------------ comparisons
 
@@ -155,6 +155,20 @@ def made_up_batch(policy, theta, n, rng, **fields):
     action = policy.dist.sample(policy.infer(theta, obs), rng)
     made = {"adv": rng.standard_normal(n), "returns": rng.standard_normal(n), "value": rng.standard_normal(n), "weight": np.ones(n)}
     return Batch(**({"obs": obs, "action": action} | made | fields))
+
+
+def part_of(batch, rows=slice(None), logp_old=None, phi_old=None):
+    """Some samples of a batch as one minibatch."""
+    fields = {name: getattr(batch, name) for name in ("obs", "action", "adv", "returns", "value", "mask")}
+    fields |= {"w": batch.weight, "logp_old": logp_old, "phi_old": phi_old}
+    part = Minibatch(**{name: None if x is None else x[rows] for name, x in fields.items()})
+    return part._replace(w=part.w / part.w.sum())
+
+
+def chosen(action, adv, logp_old, w=None):
+    """Actions with their advantages and old log-probabilities as a minibatch, where only the policy's loss is asked for."""
+    w = np.full(len(adv), 1 / max(len(adv), 1)) if w is None else w
+    return Minibatch(w, obs=None, action=action, adv=adv, returns=None, value=None, logp_old=logp_old)
 
 
 # ------------------------------------------------------------------------------------------------------------ many ranks

@@ -49,6 +49,7 @@ GOOD = {  # name: arguments, how many of them are arrays
     "env_rollout": (ROLLOUT, 0),  # its arguments are checked together: test_envs.py
     "surrogate_loss": ((U, U, U, U, 0.2, None), 4),
     "squared_loss": ((U, U, U), 3),
+    "policy_surrogate": ((PHI, ACTION, U, U, U, 0.2, None, "categorical"), 5),
 }
 BATCH = (np.zeros((4, 4)), ACTION, ACTION, U > 0, 500, np.zeros((4, 4), np.float32), U, U > 0, U > 0)
 GOOD |= {
@@ -83,6 +84,7 @@ ANY_LENGTH = {("mlp_forward", 1), ("mlp_infer", 1), ("standardize", 0), ("gaussi
 ANY_LENGTH |= {("categorical_entropy", 0), ("categorical_dentropy", 0), ("global_norm", 0), ("all_finite", 0)}
 WIDENED = {("categorical_sample", 1), ("gaussian_sample", 1), ("standardize", 1), ("standardize", 2), ("gae", 0), ("gae", 1), ("gae", 2)}
 WIDENED |= {("policy_act", 2), ("policy_act", 3), ("policy_act", 4)}
+WIDENED |= {("policy_surrogate", i) for i in (1, 3, 4)}
 WIDENED |= {("surrogate_loss", 2), ("surrogate_loss", 3), ("squared_loss", 0), ("squared_loss", 2)}
 WIDENED |= {("discounted_returns", 0), ("discounted_returns", 1), ("running_return", 0), ("running_return", 2)}
 

@@ -321,6 +321,35 @@ def test_losses_equal_their_twins(rng, dtype, n, clip, dual):
 
 
 @DTYPES
+@pytest.mark.parametrize("n", ROWS)
+@pytest.mark.parametrize("family", ["categorical", "gaussian"])
+def test_the_surrogate_of_a_family_is_its_log_prob_and_the_surrogate_of_that(rng, dtype, n, family):
+    """Against the twin, and to the bit against the three kernels that it is made of."""
+    phi = 0.3 * rng.standard_normal((n, 6)).astype(dtype)
+    action = rng.integers(0, 6, n) if family == "categorical" else rng.standard_normal((n, 3)).astype(dtype)
+    adv, w = rng.standard_normal(n), rng.random(n)
+    log_prob, dlog_prob = (getattr(_core, f"{family}_{name}") for name in ("log_prob", "dlog_prob"))
+    logp_old = log_prob(phi + 0.2 * rng.standard_normal(phi.shape).astype(dtype), action)
+    for clip, dual in ((0.2, None), (0.2, 1.5), (np.inf, None)):
+        got, want, *_ = both("policy_surrogate", phi, action, logp_old, adv, w, clip, dual, family)
+        same(got, want, 50 * RTOL[dtype])
+        loss, dlogp, ratio = _core.surrogate_loss(log_prob(phi, action), logp_old, adv, w, clip, dual)
+        for new, parts in zip(got, (loss, dlog_prob(phi, action) * dlogp[:, None], ratio), strict=True):
+            np.testing.assert_array_equal(new, parts)
+
+
+def test_the_surrogate_of_a_family_refuses_what_it_does_not_know(rng):
+    x, action = np.zeros(4), np.zeros(4, np.int64)
+    for phi, a, family in ((np.zeros((4, 3)), np.zeros((4, 1)), "gaussian"), (np.zeros((4, 2)), np.zeros((4, 1)), "beta")):
+        with pytest.raises(ValueError, match="μ and log σ"):
+            _core.policy_surrogate(phi, a, x, x, x, 0.2, None, family)
+    for wrong in (3, -1):
+        action[2] = wrong
+        with pytest.raises(ValueError, match=r"action\[2\]"):
+            _core.policy_surrogate(np.zeros((4, 3)), action, x, x, x, 0.2, None, "categorical")
+
+
+@DTYPES
 def test_losses_treat_infinite_and_missing_numbers_as_their_twins_do(dtype):
     odd = np.array([0, 1, -1, 1000, -1000, np.inf, -np.inf, np.nan], dtype)
     logp, adv = (x.ravel() for x in np.meshgrid(odd, [2.0, -2.0, 0.0, np.inf, np.nan]))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from oracles import gradient, hessian, made_up_batch, random_theta, relative_error, same_bits
+from oracles import gradient, hessian, made_up_batch, part_of, random_theta, relative_error, same_bits
 from toy_envs import ALGORITHMS, MODES, Counting, Match, Narrow, learner, register, run, vector
 
 import minirl
@@ -149,7 +149,7 @@ def test_dist_08_acting_and_updating_see_the_same_probabilities(actions):
     np.testing.assert_allclose(np.exp(dist.log_prob(phi, batch.action) - logp), 1, atol=1e-14)
 
     theta, rows = np.concatenate([made.state["policy"], made.state["critic"]]), np.random.default_rng(0).permutation(40)[:7]
-    *_, ratio = minibatch_gradient(made.nets, theta, batch, rows, logp, made.config)
+    *_, ratio = minibatch_gradient(made.nets, theta, part_of(batch, rows, logp), made.config)
     np.testing.assert_allclose(ratio, 1, atol=1e-14)
     forgotten = dist.log_prob(infer(made.state["policy"], batch.obs), batch.action)
     assert np.abs(np.exp(forgotten - logp) - 1).max() > 0.1  # what forgetting the mask would do

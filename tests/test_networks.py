@@ -5,7 +5,7 @@ import autograd.numpy as anp
 import gymnasium
 import numpy as np
 import pytest
-from oracles import gradient, made_up_batch, plain_mlp, random_theta, relative_error, same_bits
+from oracles import gradient, made_up_batch, part_of, plain_mlp, random_theta, relative_error, same_bits
 
 import minirl
 from minirl.algorithms import ppo
@@ -96,7 +96,7 @@ def test_ppo_1_ppo_8_the_loss_of_a_shared_trunk_by_automatic_differentiation(rng
         return anp.sum(w * (-clipped - 0.03 * entropy + 0.7 * (value - batch.returns) ** 2))
 
     logp_old = nets.policy.dist.log_prob(nets.policy.infer(nets.split(theta_old)[0], batch.obs), batch.action)
-    g, losses, _, _ = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg)
+    g, losses, _, _ = minibatch_gradient(nets, theta, part_of(batch, logp_old=logp_old), cfg)
     assert losses["policy_loss"] + 0.7 * losses["value_loss"] == pytest.approx(float(loss(theta)), rel=1e-12)
     assert relative_error(g, autograd.grad(loss)(theta)) < 1e-11
     assert share(batch.weight[rows]) == pytest.approx(w)
@@ -108,9 +108,9 @@ def test_ppo_8_a_scaled_critics_errors_are_measured_in_its_unit(kind, rng):
     nets, n = made(kind, Categorical(3), scaled=True), 19
     theta = nets.join(*tied(nets, rng))
     batch = made_up_batch(nets.policy, nets.split(theta)[0], n, rng, adv=np.zeros(n), returns=3 * rng.standard_normal(n))
-    cfg, rows = PPOConfig(vf_coef=0.7, dtype="float64", normalize_value=True), np.arange(n)
+    cfg = PPOConfig(vf_coef=0.7, dtype="float64", normalize_value=True)
     logp_old = nets.policy.dist.log_prob(nets.policy.infer(nets.split(theta)[0], batch.obs), batch.action)
-    g, losses, _, _ = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg)
+    g, losses, _, _ = minibatch_gradient(nets, theta, part_of(batch, logp_old=logp_old), cfg)
     assert theta[-1] == 1.7
 
     def loss(th):

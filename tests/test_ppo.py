@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import PLAIN, gradient, made_up_batch, plain_kl, plain_mlp, plain_phi, random_theta, relative_error, same_bits
+from oracles import (
+    PLAIN,
+    chosen,
+    gradient,
+    made_up_batch,
+    part_of,
+    plain_kl,
+    plain_mlp,
+    plain_phi,
+    random_theta,
+    relative_error,
+    same_bits,
+)
 from toy_envs import ALGORITHMS, Counting, learner, run, vector
 
 from minirl._core.reference_losses import clipped_surrogate
@@ -25,7 +37,7 @@ from minirl.networks import Networks
 from minirl.optim import adam_init
 from minirl.policy import Policy
 from minirl.reduce import explained_variance, share, standardize_adv
-from minirl.rollout import minibatches
+from minirl.rollout import Batch, minibatches
 
 FAMILIES = {"categorical": Categorical(3), "gaussian": DiagGaussian(2)}
 both_families = pytest.mark.parametrize("dist", FAMILIES.values(), ids=FAMILIES.keys())
@@ -88,7 +100,7 @@ def whole_gradient(nets, theta, theta_old, batch, cfg, rows=slice(None)):
     """`minibatch_gradient` with the old log-probabilities of θ_old: gradient, losses, φ, ratio."""
     policy = nets.policy
     logp_old = policy.dist.log_prob(policy.infer(theta_old[: policy.num_params], batch.obs), batch.action)
-    return minibatch_gradient(nets, theta, batch, rows, logp_old, cfg)
+    return minibatch_gradient(nets, theta, part_of(batch, rows, logp_old), cfg)
 
 
 # ----------------------------------------------------------------------------------------------- the clipped objective
@@ -129,7 +141,7 @@ def test_ppo_1_the_gradient_is_zero_exactly_where_clipping_says_so(dist, rng):  
     for sign in (1.0, -1.0):
         adv = sign * (0.1 + rng.random(n))
         logp_old = dist.log_prob(phi, action) - np.log(ratio)
-        _, dphi, measured = policy_loss(dist, phi, action, logp_old, adv, share(np.ones(n)), cfg)
+        _, dphi, measured = policy_loss(dist, phi, chosen(action, adv, logp_old), cfg)
         np.testing.assert_allclose(measured, ratio, rtol=1e-12)
         clipped = ratio > 1.2 if sign > 0 else ratio < 0.8
         assert 5 < clipped.sum() < 36
@@ -148,7 +160,7 @@ def test_is_2_ex_7_the_ratio_is_the_quotient_of_densities(dist, rng):
     q = np.array([[0.6, 0.24, 0.16], [0.6, 0.24, 0.16]])
     log_prob = Categorical(3).log_prob
     logp_old = log_prob(np.log(p), np.array([0, 1]))
-    ratio = policy_loss(Categorical(3), np.log(q), np.array([0, 1]), logp_old, np.ones(2), share(np.ones(2)), config())[2]
+    ratio = policy_loss(Categorical(3), np.log(q), chosen(np.array([0, 1]), np.ones(2), logp_old), config())[2]
     np.testing.assert_allclose(ratio, [1.2, 0.8], rtol=1e-14)
 
 
@@ -199,7 +211,7 @@ def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):
     phi = rng.standard_normal((n, 3)).astype(np.float32)
     action = np.array([0, 1, 2, 0])
     far = dist.log_prob(phi, action) + np.array([-100, 100, -100, 100], np.float32)
-    _, dphi, ratio = policy_loss(dist, phi, action, far, np.array([1.0, 1.0, 2.0, 2.0]), share(np.ones(n)), cfg)
+    _, dphi, ratio = policy_loss(dist, phi, chosen(action, np.array([1.0, 1.0, 2.0, 2.0]), far), cfg)
     np.testing.assert_allclose(ratio, [np.inf, 0, np.inf, 0], atol=1e-40)
     np.testing.assert_allclose(dphi, 0, atol=1e-40)
     assert not dphi[[0, 2]].any()
@@ -314,20 +326,26 @@ def test_clip_02_constant_advantages_do_not_move_the_policy(constant, rng):
 
 @pytest.mark.parametrize(("n", "size", "parts"), [(2049, 64, 33), (128, 64, 2), (65, 64, 2), (7, 64, 1), (1, 1, 1), (5, 1, 5)])
 def test_clip_03_every_sample_is_used_once_per_epoch_in_even_parts(n, size, parts, rng):
-    rows = list(minibatches(n, size, rng))
-    np.testing.assert_array_equal(np.sort(np.concatenate(rows)), np.arange(n))
-    sizes = [len(r) for r in rows]
-    assert len(rows) == parts and max(sizes) <= size and max(sizes) - min(sizes) <= 1  # 2049: not 32 of 64 and one of 1
+    number, weight = np.arange(n), rng.random(n)
+    batch = Batch(number[:, None], number, number, number, number, weight)
+    drawn = list(minibatches(batch, size, rng, logp_old=number))
+    np.testing.assert_array_equal(np.sort(np.concatenate([part.action for part in drawn])), number)
+    sizes = [len(part.w) for part in drawn]
+    assert len(drawn) == parts and max(sizes) <= size and max(sizes) - min(sizes) <= 1  # 2049: not 32 of 64 and one of 1
+    for part in drawn:  # all columns in one order, and each part's weights its own
+        for column in (part.obs[:, 0], part.adv, part.returns, part.value, part.logp_old):
+            np.testing.assert_array_equal(column, part.action)
+        np.testing.assert_allclose(part.w, share(weight[part.action]), rtol=1e-14)
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What each call of `minibatch_gradient` was given and gave: rows, logp_old, losses, and θ at that time."""
+    """What each call of `minibatch_gradient` was given and gave: the minibatch, losses, and θ at that time."""
     seen = []
 
-    def spy(nets, theta, batch, rows, logp_old, cfg, comm, *penalty):
-        result = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, comm, *penalty)
-        seen.append((rows, logp_old, result[1], theta.copy()))
+    def spy(nets, theta, part, cfg, comm, kl_coef):
+        result = minibatch_gradient(nets, theta, part, cfg, comm, kl_coef)
+        seen.append((part, result[1], theta.copy()))
         return result
 
     monkeypatch.setattr(ppo, "minibatch_gradient", spy)
@@ -342,16 +360,16 @@ def test_clip_03_clip_06_ppo_9_epochs_of_minibatches_on_one_batch(calls, rng):
         calls.clear()
         state, info = ppo.update(nets, state, batch, cfg, rng)
         frozen(state)
-        rows = [r for r, *_ in calls]
-        assert info["losses/gradient_steps"] == len(rows) == 3 * 6
-        assert {k: info[f"losses/{k}"] for k in ("policy_loss", "value_loss")} == calls[-1][2]
-        for epoch in range(3):
-            np.testing.assert_array_equal(np.sort(np.concatenate(rows[6 * epoch : 6 * epoch + 6])), np.arange(23))
-        assert not np.array_equal(np.concatenate(rows[:6]), np.concatenate(rows[6:12]))  # a new order in each epoch
-        logp_old = calls[0][1]
-        assert all(old is logp_old for _, old, *_ in calls) and not logp_old.flags.writeable  # CLIP-06: one, and read-only
-        plain = PLAIN["diag_gaussian"].log_prob(plain_phi(nets.policy, calls[0][3][: nets.policy.num_params], batch.obs), batch.action)
-        np.testing.assert_allclose(logp_old, plain, rtol=1e-11)  # still that of the first θ
+        drawn = [part for part, *_ in calls]
+        assert info["losses/gradient_steps"] == len(drawn) == 3 * 6
+        assert {k: info[f"losses/{k}"] for k in ("policy_loss", "value_loss")} == calls[-1][1]
+        epochs = [np.concatenate([part.returns for part in drawn[i : i + 6]]) for i in (0, 6, 12)]
+        for epoch in epochs:
+            np.testing.assert_array_equal(np.sort(epoch), np.sort(batch.returns))
+        assert not np.array_equal(epochs[0], epochs[1])  # a new order in each epoch
+        for part in drawn:  # CLIP-06: in every epoch the old log-probabilities are those of the first θ
+            plain = PLAIN["diag_gaussian"].log_prob(plain_phi(nets.policy, calls[0][2][: nets.policy.num_params], part.obs), part.action)
+            np.testing.assert_allclose(part.logp_old, plain, rtol=1e-11)
     assert state["adam"]["t"] == 36
 
 
@@ -378,7 +396,7 @@ def test_clip_05_is_2_the_first_ratios_are_1(dist, log_std, dtype, tolerance, rn
     nets = networks(dist, obs_dim=7, hidden=(64, 64))
     theta = np.concatenate([nets.policy.init(rng, log_std, dtype), nets.critic.init(rng, dtype)])
     batch = made_up_batch(nets.policy, theta[: nets.policy.num_params], 2048, rng)
-    for rows in itertools.islice(minibatches(2048, 64, rng), 5):
+    for rows in rng.permutation(2048).reshape(-1, 64)[:5]:
         ratio = whole_gradient(nets, theta, theta, batch, config(dtype=np.dtype(dtype).name), rows)[3]
         assert np.abs(ratio - 1).max() <= tolerance
 
@@ -393,8 +411,8 @@ def test_ppo_9_the_update_is_adam_on_the_textbooks_gradient(dist, calls, rng):
     cfg = config(lr=0.01, ent_coef=0.02, max_grad_norm=0.3, clip_value=0.3)
     theta, adam, _ = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, cfg.lr, rng)
     expected, m, v = theta_old.copy(), np.zeros_like(theta_old), np.zeros_like(theta_old)
-    for t, (rows, *_) in enumerate(calls, start=1):
-        part = dataclasses.replace(batch, **{name: x[rows] for name, x in vars(batch).items() if isinstance(x, np.ndarray)})
+    for t, (drawn, *_) in enumerate(calls, start=1):
+        part = Batch(drawn.obs, drawn.action, drawn.adv, drawn.returns, drawn.value, drawn.w)
         g = autograd.grad(lambda th, part=part: plain_loss(nets, th, theta_old, part, cfg))(expected)
         g *= min(1, 0.3 / np.linalg.norm(g))
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
@@ -496,11 +514,11 @@ def test_clip_12_with_minibatches_the_stop_is_measured_on_the_next_one(calls, rn
     n, target = nets.policy.num_params, 0.01
     cfg = config(minibatch_size=10, epochs=20, target_kl=target)
     theta, adam, info = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, 0.01, rng)
-    kls = [plain_kl(nets.policy, theta_old[:n], at[:n], batch.obs[rows]).mean() for rows, _, _, at in calls]
+    kls = [plain_kl(nets.policy, theta_old[:n], at[:n], part.obs).mean() for part, _, at in calls]
     steps = info["gradient_steps"]
     assert 2 < steps < 80 and len(calls) == steps + 2 and adam["t"] == steps  # one step undone, and the look that undid it
     assert max(kls[:-1]) <= 1.5 * target < kls[-1]
-    np.testing.assert_array_equal(theta, calls[steps][3])
+    np.testing.assert_array_equal(theta, calls[steps][2])
 
 
 def test_clip_12_the_kl_that_is_logged_is_that_of_the_accepted_policy(rng):

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from oracles import PLAIN, gradient, made_up_batch, plain_phi, random_theta, relative_error
+from oracles import PLAIN, gradient, made_up_batch, part_of, plain_phi, random_theta, relative_error
 
 from minirl import algorithms
 from minirl._core.reference_losses import clipped_surrogate
@@ -20,6 +20,7 @@ from minirl.losses import KL_COEF_RANGE, LR_RANGE, adapt_kl_coef, adapt_lr, valu
 from minirl.networks import Networks
 from minirl.policy import Policy
 from minirl.reduce import share
+from minirl.rollout import Minibatch
 
 both_families = pytest.mark.parametrize("dist", [Categorical(3), DiagGaussian(2)], ids=lambda d: d.name)
 
@@ -37,8 +38,7 @@ def policy_gradient_of(nets, theta, theta_old, batch, cfg, kl_coef):
     n = nets.policy.num_params
     phi_old = nets.policy.infer(theta_old[:n], batch.obs)
     logp_old = nets.policy.dist.log_prob(phi_old, batch.action)
-    rows = np.arange(len(batch))
-    g, losses, _, _ = minibatch_gradient(nets, theta, batch, rows, logp_old, cfg, phi_old=phi_old, kl_coef=kl_coef)
+    g, losses, _, _ = minibatch_gradient(nets, theta, part_of(batch, slice(None), logp_old, phi_old), cfg, kl_coef=kl_coef)
     return g[:n], losses["policy_loss"]
 
 
@@ -211,9 +211,10 @@ def test_recomputed_advantages_are_those_of_the_critic_at_the_epochs_start(env, 
     learner, seen = Learner("ppo", make_envs(env, 2), cfg), []
     take = minibatch_gradient
 
-    def spy(nets, theta, batch, rows, *rest):
-        seen.append((theta[nets.policy.num_params :].copy(), batch))
-        return take(nets, theta, batch, rows, *rest)
+    def spy(nets, theta, part, *rest):
+        order = np.lexsort(part.obs.T)  # each part is the whole batch in an order of its own
+        seen.append((theta[nets.policy.num_params :].copy(), Minibatch(*[None if x is None else x[order] for x in part])))
+        return take(nets, theta, part, *rest)
 
     monkeypatch.setattr(ppo, "minibatch_gradient", spy)
     learner.step()

@@ -49,7 +49,7 @@ if COMPILED:
         gaussian_log_prob,
         gaussian_sample,
     )
-    from minirl._core.losses import squared_loss, surrogate_loss
+    from minirl._core.losses import policy_surrogate, squared_loss, surrogate_loss
     from minirl._core.mlp import mlp_forward, mlp_infer, mlp_jvp, mlp_vjp
     from minirl._core.optim import adam, all_finite, cg_step, global_norm, standardize
     from minirl._core.returns import discounted_returns, gae, running_return
@@ -87,7 +87,7 @@ else:
     )
     from minirl._core.reference_acting import policy_act  # type: ignore[assignment]
     from minirl._core.reference_envs import env_reset, env_step  # type: ignore[assignment]
-    from minirl._core.reference_losses import squared_loss, surrogate_loss  # type: ignore[assignment]
+    from minirl._core.reference_losses import policy_surrogate, squared_loss, surrogate_loss  # type: ignore[assignment]
     from minirl._core.reference_rollout import env_rollout  # type: ignore[assignment]
 
 mlp_layers = reference.mlp_layers
@@ -126,6 +126,7 @@ __all__ = [
     "mlp_layers",
     "mlp_vjp",
     "policy_act",
+    "policy_surrogate",
     "running_return",
     "squared_loss",
     "standardize",

@@ -6,8 +6,9 @@ e^{φ−top} is taken once, for all rows together: in the result's own rows wher
 
 from libc.stdint cimport int64_t
 
-from minirl._core.checks cimport F32, F64, INT64, doubles, empty, expect, floats, floats_like, integers, is_wide, real
+from minirl._core.checks cimport F32, F64, INT64, Look, at, doubles, empty, expect, floats, floats_like, integers, is_wide, look_at, real
 from minirl._core.real cimport exp_all, log_
+from minirl._core.scores cimport categorical_score, expect_actions, top_of
 
 
 cdef extern from "sample_kernels.h" nogil:
@@ -17,12 +18,7 @@ cdef extern from "sample_kernels.h" nogil:
 
 cdef inline real row_top(const real[:, ::1] phi, Py_ssize_t n) noexcept nogil:
     """The largest logit of row n."""
-    cdef real top = phi[n, 0]
-    cdef Py_ssize_t k
-    for k in range(1, phi.shape[1]):
-        if phi[n, k] > top:
-            top = phi[n, k]
-    return top
+    return top_of(&phi[n, 0], phi.shape[1])
 
 
 cdef inline real row_sum(real[:, ::1] e, Py_ssize_t n) noexcept nogil:
@@ -53,57 +49,32 @@ cdef object logits(object phi, str name):
     return phi
 
 
-cdef int expect_actions(const int64_t[::1] action, Py_ssize_t N, Py_ssize_t K) except -1:
-    """One action in 0..K−1 per row."""
-    cdef Py_ssize_t n
-    expect("action", action.shape[0], -1, N, -1)
-    for n in range(N):
-        if not 0 <= action[n] < K:
-            raise ValueError(f"action must be in 0..{K - 1}, but action[{n}] is {action[n]}")
-    return 0
-
-
 # ---------------------------------------------------------------------------------------------------------------- log π
 
 
-cdef object log_prob(const real[:, ::1] phi, const int64_t[::1] action):
-    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n
-    expect_actions(action, N, K)
-    dtype = F32 if real is float else F64
-    result = empty(N, dtype)
-    cdef real[::1] out = result
-    cdef real[:, ::1] e = empty((N, K), dtype)
-    weights(phi, e)
-    for n in range(N):
-        out[n] = (phi[n, action[n]] - row_top(phi, n)) - log_(row_sum(e, n))
-    return result
+cdef tuple score(object phi, object action):
+    """log π (N,) and its gradient (N, K)."""
+    cdef Look p, a
+    phi, action = logits(phi, "phi"), integers(action, "action")
+    p, a = look_at(phi), look_at(action)
+    expect_actions(<int64_t *> a.start, a.rows, p.rows, p.cols)
+    dtype = phi.dtype
+    logp, dphi = empty(p.rows, dtype), empty((p.rows, p.cols), dtype)
+    if p.code == c'd':
+        categorical_score(<double *> p.start, <int64_t *> a.start, p.rows, p.cols, <double *> at(logp), <double *> at(dphi))
+    else:
+        categorical_score(<float *> p.start, <int64_t *> a.start, p.rows, p.cols, <float *> at(logp), <float *> at(dphi))
+    return logp, dphi
 
 
 def categorical_log_prob(phi, action):
     """log π(a|s) for logits (N, K) and actions (N,) in 0..K−1 -> (N,)."""
-    phi, action = logits(phi, "phi"), integers(action, "action")
-    return log_prob[double](phi, action) if is_wide(phi) else log_prob[float](phi, action)
-
-
-cdef object dlog_prob(const real[:, ::1] phi, const int64_t[::1] action):
-    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n, k
-    cdef real scale
-    expect_actions(action, N, K)
-    result = empty((N, K), F32 if real is float else F64)
-    cdef real[:, ::1] dphi = result
-    weights(phi, dphi)
-    for n in range(N):
-        scale = -1 / row_sum(dphi, n)
-        for k in range(K):
-            dphi[n, k] *= scale
-        dphi[n, action[n]] += 1
-    return result
+    return score(phi, action)[0]
 
 
 def categorical_dlog_prob(phi, action):
     """∂ log π(a|s) / ∂φ_k = 1[k = a] − p_k -> (N, K)."""
-    phi, action = logits(phi, "phi"), integers(action, "action")
-    return dlog_prob[double](phi, action) if is_wide(phi) else dlog_prob[float](phi, action)
+    return score(phi, action)[1]
 
 
 # -------------------------------------------------------------------------------------------------------------- entropy

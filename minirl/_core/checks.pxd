@@ -30,3 +30,7 @@ cdef int span(Span *out, object array, str name, int ndim, bint writable=*) exce
 cdef int expect(str name, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t want_rows, Py_ssize_t want_cols) except -1
 cdef int apart(Span *a, str a_name, Span *b, str b_name) except -1
 cdef bint is_wide(object array)
+
+cdef inline void *at(object array) noexcept:
+    """Where the elements of a checked array begin."""
+    return look_at(array).start

@@ -3,30 +3,14 @@
 Inside densities log σ saturates at ±LOG_STD_LIMIT and its gradient beyond is 0, so that σ² and 1/σ² stay finite in float32.
 """
 
-from libc.math cimport fabs
-
-from minirl._core.checks cimport F32, F64, doubles, empty, expect, floats, floats_like, is_wide, real
+from minirl._core.checks cimport F32, F64, Look, at, doubles, empty, expect, floats, floats_like, is_wide, look_at, real
 from minirl._core.real cimport exp_all, expm1_all
+from minirl._core.scores cimport HALF_LOG_2PI, free, gaussian_score, saturated
 
 
 cdef extern from "sample_kernels.h" nogil:
     void gaussian_rows_float(const float *, const double *, float *, Py_ssize_t, Py_ssize_t)
     void gaussian_rows_double(const double *, const double *, double *, Py_ssize_t, Py_ssize_t)
-
-cdef double LOG_STD_LIMIT = 20.0
-cdef double HALF_LOG_2PI = 0.91893853320467274178
-
-
-cdef inline real saturated(real log_std) noexcept nogil:
-    """log σ cut at ±LOG_STD_LIMIT; NaN is kept."""
-    if log_std > LOG_STD_LIMIT:
-        return LOG_STD_LIMIT
-    return -LOG_STD_LIMIT if log_std < -LOG_STD_LIMIT else log_std
-
-
-cdef inline real free(real log_std) noexcept nogil:
-    """1 where log σ still moves the density, 0 beyond the limit."""
-    return 1 if fabs(log_std) <= LOG_STD_LIMIT else 0
 
 
 cdef inline void inverse_std(const real[:, ::1] phi, real power, real[:, ::1] out) noexcept nogil:
@@ -49,52 +33,31 @@ cdef object halves(object phi, str name):
 # ---------------------------------------------------------------------------------------------------------------- log π
 
 
-cdef object log_prob(const real[:, ::1] phi, const real[:, ::1] action):
-    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
-    cdef real total, z, minus_half = -0.5, constant = HALF_LOG_2PI
-    expect("action", action.shape[0], action.shape[1], N, d)
-    dtype = F32 if real is float else F64
-    result = empty(N, dtype)
-    cdef real[::1] out = result
-    cdef real[:, ::1] inv_std = empty((N, d), dtype)
-    inverse_std(phi, 1, inv_std)
-    for n in range(N):
-        total = 0
-        for i in range(d):
-            z = (action[n, i] - phi[n, i]) * inv_std[n, i]
-            total += minus_half * z * z - saturated(phi[n, d + i]) - constant
-        out[n] = total
-    return result
+cdef tuple score(object phi, object action):
+    """log π (N,) and its gradient (N, 2d)."""
+    cdef Look p, a
+    phi = halves(phi, "phi")
+    action = floats_like(action, "action", 2, is_wide(phi))
+    p, a = look_at(phi), look_at(action)
+    cdef Py_ssize_t N = p.rows, d = p.cols // 2
+    expect("action", a.rows, a.cols, N, d)
+    dtype = phi.dtype
+    logp, dphi, inv_std = empty(N, dtype), empty((N, 2 * d), dtype), empty((N, d), dtype)
+    if p.code == c'd':
+        gaussian_score(<double *> p.start, <double *> a.start, N, d, <double *> at(logp), <double *> at(dphi), <double *> at(inv_std))
+    else:
+        gaussian_score(<float *> p.start, <float *> a.start, N, d, <float *> at(logp), <float *> at(dphi), <float *> at(inv_std))
+    return logp, dphi
 
 
 def gaussian_log_prob(phi, action):
     """log N(a; μ, σ²) = Σ_i −½ z_i² − log σ_i − ½ log 2π with z = (a − μ)/σ; action (N, d) -> (N,)."""
-    phi = halves(phi, "phi")
-    action = floats_like(action, "action", 2, is_wide(phi))
-    return log_prob[double](phi, action) if is_wide(phi) else log_prob[float](phi, action)
-
-
-cdef object dlog_prob(const real[:, ::1] phi, const real[:, ::1] action):
-    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
-    cdef real z
-    expect("action", action.shape[0], action.shape[1], N, d)
-    dtype = F32 if real is float else F64
-    result = empty((N, 2 * d), dtype)
-    cdef real[:, ::1] dphi = result, inv_std = empty((N, d), dtype)
-    inverse_std(phi, 1, inv_std)
-    for n in range(N):
-        for i in range(d):
-            z = (action[n, i] - phi[n, i]) * inv_std[n, i]
-            dphi[n, i] = z * inv_std[n, i]
-            dphi[n, d + i] = (z * z - 1) * free(phi[n, d + i])
-    return result
+    return score(phi, action)[0]
 
 
 def gaussian_dlog_prob(phi, action):
     """∂/∂μ = z/σ, ∂/∂ log σ = z² − 1 -> (N, 2d)."""
-    phi = halves(phi, "phi")
-    action = floats_like(action, "action", 2, is_wide(phi))
-    return dlog_prob[double](phi, action) if is_wide(phi) else dlog_prob[float](phi, action)
+    return score(phi, action)[1]
 
 
 # -------------------------------------------------------------------------------------------------------------- entropy

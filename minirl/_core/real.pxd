@@ -26,14 +26,12 @@ cdef inline void exp_all(real[:, ::1] x) noexcept nogil:
         exp_each_double(&x[0, 0], count)
 
 
-cdef inline void exp_row(real[::1] x) noexcept nogil:
-    """x ← eˣ, in place, of a vector."""
-    if x.shape[0] == 0:
-        return
+cdef inline void exp_each(real *x, Py_ssize_t count) noexcept nogil:
+    """x ← eˣ, in place, of so many numbers."""
     if real is float:
-        exp_each_float(&x[0], x.shape[0])
+        exp_each_float(x, count)
     else:
-        exp_each_double(&x[0], x.shape[0])
+        exp_each_double(x, count)
 
 
 cdef inline void expm1_all(real[:, ::1] x) noexcept nogil:

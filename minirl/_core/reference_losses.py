@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minirl._core import reference
 from minirl._core.reference import same_shape
 
 
@@ -27,6 +28,16 @@ def surrogate_loss(logp, logp_old, adv, w, clip, dual=None):
         surrogate, slope = clipped_surrogate(ratio, adv, clip, dual)
         dlogp = np.where(slope == 0, 0, -w * slope * ratio)  # ∇r = r ∇log π; 0, not 0·∞, where a clipped r overflowed    [IS-5]
     return -float(np.dot(w, surrogate)), dlogp.astype(logp.dtype), ratio
+
+
+def policy_surrogate(phi, action, logp_old, adv, w, clip, dual, family):
+    """−Σ_n w_n ℓ_n, its gradient in φ (N, P), ∇_φ = (d/dlog π) ∇_φ log π, and r (N,): the families that policy_act knows.    [PPO-1]"""
+    if family not in ("categorical", "gaussian"):
+        raise ValueError(f"family must be 'categorical' or 'gaussian', not {family!r}")
+    logp = getattr(reference, f"{family}_log_prob")(phi, action)
+    loss, dlogp, ratio = surrogate_loss(logp, logp_old, adv, w, clip, dual)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return loss, getattr(reference, f"{family}_dlog_prob")(phi, action) * dlogp[:, None], ratio
 
 
 def squared_loss(w, value, target):

@@ -20,7 +20,7 @@ from minirl.losses import adapt_kl_coef, adapt_lr, clipped_value_loss, policy_lo
 from minirl.networks import Networks
 from minirl.optim import adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
 from minirl.reduce import SERIAL, explained_variance, mean, share
-from minirl.rollout import minibatches
+from minirl.rollout import Minibatch, minibatches
 
 VANISHING = 1e-9  # of a clipped gradient: far below Adam's ε, it moves nothing
 
@@ -64,16 +64,14 @@ class PPOConfig(Config):
             raise ConfigError(f"huber = {self.huber!r}: clip_value is a value loss of its own, set one of them")
 
 
-def minibatch_gradient(nets: Networks, theta, batch, rows, logp_old, cfg, comm=SERIAL, phi_old=None, kl_coef=0.0):
-    """Loss and gradient of one minibatch in θ of both networks (n,), and the policy's φ and ratios on it."""
-    dist, w, target = nets.policy.dist, share(batch.weight[rows], comm), batch.returns[rows]
-    phi, value, cache = nets.forward(theta, batch.obs[rows], batch.mask_of(rows))
-    old = phi_old[rows] if phi_old is not None else None
-    loss_pi, dphi, ratio = policy_loss(dist, phi, batch.action[rows], logp_old[rows], batch.adv[rows], w, cfg, comm, old, kl_coef)
+def minibatch_gradient(nets: Networks, theta, part: Minibatch, cfg, comm=SERIAL, kl_coef=0.0):
+    """Loss and gradient of one minibatch in θ of both networks (n,); the policy's φ and ratios on it."""
+    phi, value, cache = nets.forward(theta, part.obs, part.mask)
+    loss_pi, dphi, ratio = policy_loss(nets.policy.dist, phi, part, cfg, comm, kl_coef)
     if cfg.clip_value is None:
-        loss_v, dvalue = value_loss(w / nets.critic.unit(theta) ** 2, value, target, comm, cfg.huber)  # [PPO-8]
+        loss_v, dvalue = value_loss(nets.critic.in_units(theta, part.w), value, part.returns, comm, cfg.huber)  # [PPO-8]
     else:
-        loss_v, dvalue = clipped_value_loss(w, value, batch.value[rows], target, cfg.clip_value, comm)
+        loss_v, dvalue = clipped_value_loss(part.w, value, part.value, part.returns, cfg.clip_value, comm)
 
     gradient = nets.vjp(theta, cache, dphi, dvalue * theta.dtype.type(cfg.vf_coef))
     return comm.sum(gradient), {"policy_loss": loss_pi, "value_loss": loss_v}, phi, ratio
@@ -89,14 +87,13 @@ def check_gradient(gradient_pi, norm, scale):
         )
 
 
-def passes(batch, value_of, cfg, rng):
-    """(batch, rows) of every minibatch of the K epochs; with `recompute_adv` each epoch's advantages are those of the critic so far."""
+def passes(batch, logp_old, phi_old, value_of, cfg, rng, comm):
+    """Every minibatch of the K epochs; with `recompute_adv` each epoch's advantages are those of the critic so far."""
     anew = batch.again
     for epoch in range(cfg.epochs):
         if epoch > 0 and cfg.recompute_adv:
             batch = anew(value_of)
-        for rows in minibatches(len(batch), cfg.minibatch_size, rng):
-            yield batch, rows
+        yield from minibatches(batch, cfg.minibatch_size, rng, comm, logp_old, phi_old)
 
 
 def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, kl_coef=0.0):
@@ -109,20 +106,18 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
     theta, adam = theta_old.copy(), copy_adam(adam)
     phi_old = policy.infer(nets.split(theta)[0], batch.obs, batch.mask)
     logp_old = policy.dist.log_prob(phi_old, batch.action)
-    logp_old.flags.writeable = False
 
-    def too_far(rows, phi):
-        kl = mean(share(batch.weight[rows], comm), policy.dist.kl(phi_old[rows], phi), comm)
-        return not kl <= 1.5 * cfg.target_kl  # NaN is too far
+    def too_far(w, phi_old, phi):
+        return not mean(w, policy.dist.kl(phi_old, phi), comm) <= 1.5 * cfg.target_kl  # NaN is too far
 
     def value_now(obs):
         return nets.critic.value(nets.split(theta)[1], obs)
 
     ratios, losses, steps, before = [], {"policy_loss": 0.0, "value_loss": 0.0}, 0, None
 
-    for samples, rows in passes(batch, value_now, cfg, rng):
-        gradient, measured, phi, ratio = minibatch_gradient(nets, theta, samples, rows, logp_old, cfg, comm, phi_old, kl_coef)
-        if before is not None and too_far(rows, phi):
+    for part in passes(batch, logp_old, phi_old, value_now, cfg, rng, comm):
+        gradient, measured, phi, ratio = minibatch_gradient(nets, theta, part, cfg, comm, kl_coef)
+        if before is not None and too_far(part.w, part.phi_old, phi):
             theta, adam, steps = *before, steps - 1
             break
         losses = measured
@@ -137,8 +132,10 @@ def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, 
         ratios.append(ratio)
         steps += 1
     else:
-        if before is not None and too_far(slice(None), policy.infer(nets.split(theta)[0], batch.obs, batch.mask)):
-            theta, adam, steps = *before, steps - 1
+        if before is not None:
+            phi = policy.infer(nets.split(theta)[0], batch.obs, batch.mask)
+            if too_far(share(batch.weight, comm), phi_old, phi):
+                theta, adam, steps = *before, steps - 1
     clipped = np.abs(np.concatenate(ratios or [np.ones(1)]) - 1) > cfg.clip
     return theta, adam, losses | {"clipfrac": float(clipped.mean()) if len(clipped) else 0.0, "gradient_steps": steps}
 

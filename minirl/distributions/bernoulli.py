@@ -9,7 +9,7 @@ class Bernoulli:
     """d coins, φ = log p/(1−p) (N, d), action (N, d) of 0 and 1. With s(x) = ln(1 + eˣ): log p = −s(−φ), log(1−p) = −s(φ)."""
 
     name = "bernoulli"
-    sampler = ""
+    sampler = density = ""
     num_free = 0
     action_dtype = np.int64
 

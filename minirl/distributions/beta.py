@@ -15,7 +15,7 @@ class Beta:
     """
 
     name = "beta"
-    sampler = ""
+    sampler = density = ""
     num_free = 0
     action_dtype = np.float64
 

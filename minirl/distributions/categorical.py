@@ -9,7 +9,7 @@ class Categorical:
     """K actions, φ = logits (N, K)."""
 
     name = "categorical"
-    sampler = "categorical"
+    sampler = density = "categorical"
     num_free = 0
     action_shape: tuple[int, ...] = ()
     action_dtype = np.int64
@@ -57,7 +57,7 @@ class MultiCategorical:
     """
 
     name = "multi_categorical"
-    sampler = ""
+    sampler = density = ""
     num_free = 0
     action_dtype = np.int64
 

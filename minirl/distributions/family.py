@@ -15,6 +15,7 @@ class Family(Protocol):
     num_params: int  # P
     num_free: int  # how many of the last φ do not depend on the state (they are parameters of their own, as log σ)
     sampler: str  # how policy_act samples it in one call: "categorical", "gaussian", or "" where only `from_noise` can
+    density: str  # whose log π policy_surrogate takes for it, by the same names; "" where only `log_prob` can
     action_shape: tuple[int, ...]
     action_dtype: Any  # np.int64, or np.float64 for actions in the policy's own float type
 

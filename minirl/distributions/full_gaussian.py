@@ -14,7 +14,7 @@ class FullGaussian:
     """
 
     name = "full_gaussian"
-    sampler = ""
+    sampler = density = ""
     action_dtype = np.float64
 
     def __init__(self, dim: int):

@@ -9,7 +9,7 @@ class DiagGaussian:
     """d independent Gaussians, φ = [μ (d), log σ (d)]; log σ does not depend on the state."""
 
     name = "diag_gaussian"
-    sampler = "gaussian"
+    sampler = density = "gaussian"
     action_dtype = np.float64
 
     def __init__(self, dim: int):

@@ -23,6 +23,7 @@ class SquashedGaussian(DiagGaussian):
     """
 
     name = "squashed_gaussian"
+    density = ""
 
     @staticmethod
     def unit(action):
