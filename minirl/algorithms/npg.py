@@ -101,7 +101,7 @@ def npg_step(policy, theta_old, batch, cfg, comm=SERIAL):
         return theta_old, info | {"kl": 0.0, "accepted": 0}
     with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: then it is refused
         theta = theta_old + step.astype(theta_old.dtype)
-        phi, _ = policy.forward(theta, batch.obs, batch.mask)
+        phi = policy.infer(theta, batch.obs, batch.mask)
         kl = mean(share(batch.weight, comm), policy.dist.kl(phi_old, phi), comm)  # [KL-11]
     if not (np.isfinite(theta).all() and np.isfinite(kl)):
         return theta_old, info | {"status": "non_finite", "kl": 0.0, "accepted": 0}

@@ -48,7 +48,7 @@ def trpo_step(policy, theta_old, batch, cfg, comm=SERIAL):
     for i in range(cfg.backtracks):
         with np.errstate(over="ignore", invalid="ignore"):  # a try may go too far: then it is refused
             theta = theta_old + (cfg.shrink**i * step).astype(theta_old.dtype)  # [TR-11]
-            phi, _ = policy.forward(theta, batch.obs, batch.mask)  # (N, P)
+            phi = policy.infer(theta, batch.obs, batch.mask)  # (N, P)
             ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n                               [IS-2]
             gain = mean(w, (ratio - 1) * batch.adv, comm)  # L(θ) − L(θ_old)                                        [SUR-1, SUR-3]
             kl = policy.dist.kl(phi_old, phi)  # (N,), old first
