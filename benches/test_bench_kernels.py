@@ -78,9 +78,9 @@ def vector_cases(rng, dtype):
     yield "surrogate_loss", f"{MINIBATCH}", (logp, logp_old, adv, w, 0.2)
     yield "squared_loss", f"{MINIBATCH}", (w, logp, adv)
     phi, choice = rng.standard_normal((MINIBATCH, 2)).astype(dtype), rng.integers(0, 2, MINIBATCH)
-    yield "policy_surrogate", f"categorical {MINIBATCH}x2", (phi, choice, logp_old, adv, w, 0.2, None, "categorical")
+    yield "policy_surrogate", f"categorical {MINIBATCH}x2", (phi, choice, logp_old, adv, w, 0.2, None, 0.01, "categorical")
     phi, chosen = rng.standard_normal((MINIBATCH, 12)).astype(dtype), rng.standard_normal((MINIBATCH, 6)).astype(dtype)
-    yield "policy_surrogate", f"gaussian {MINIBATCH}x6", (phi, chosen, logp_old, adv, w, 0.2, None, "gaussian")
+    yield "policy_surrogate", f"gaussian {MINIBATCH}x6", (phi, chosen, logp_old, adv, w, 0.2, None, 0.01, "gaussian")
     for rows in (ACTING, MINIBATCH, BATCH):
         x = rng.standard_normal((rows, 17)).astype(dtype)
         yield "standardize", f"{rows}x17", (x, np.zeros(17), np.ones(17), 10.0)

@@ -11,25 +11,26 @@ LR_RANGE = (0.01, 10.0)  # and α in these multiples of the configured one
 
 def policy_loss(dist, phi, part, cfg, comm=SERIAL, kl_coef=0.0):
     """−(L + c_H H), its gradient in φ (N, P), and r (N,): L is L^CLIP, or L^KLPEN with `kl_coef` as β.              [PPO-1, 4, 7]"""
-    w, clip = part.w, cfg.clip if cfg.objective == "clip" else np.inf
-    loss, dphi, ratio = surrogate(dist, phi, part, clip, cfg.dual_clip)  # [PPO-1, PPO-2, PPO-3]
+    clip = cfg.clip if cfg.objective == "clip" else np.inf
+    loss, dphi, ratio = surrogate(dist, phi, part, clip, cfg.dual_clip, cfg.ent_coef)  # [PPO-1, PPO-2, PPO-3, PPO-7]
     loss = comm.sum(loss)
     if cfg.objective == "kl":  # the analytic KL, old first: β turns the direction
-        loss += kl_coef * mean(w, dist.kl(part.phi_old, phi), comm)  # [PPO-4]
-        dphi += dist.dkl(part.phi_old, phi) * (kl_coef * w).astype(phi.dtype)[:, None]  # ∇(r A) − β ∇KL            [PPO-4]
-    if cfg.ent_coef:
-        loss -= cfg.ent_coef * mean(w, dist.entropy(phi), comm)  # [PPO-7]
-        dphi -= dist.dentropy(phi) * (cfg.ent_coef * w).astype(phi.dtype)[:, None]
+        loss += kl_coef * mean(part.w, dist.kl(part.phi_old, phi), comm)  # [PPO-4]
+        dphi += dist.dkl(part.phi_old, phi) * (kl_coef * part.w).astype(phi.dtype)[:, None]  # ∇(r A) − β ∇KL       [PPO-4]
     return loss, dphi, ratio
 
 
-def surrogate(dist, phi, part, clip, dual):
-    """−Σ_n w_n min(r A, clip(r, 1−ε, 1+ε) A), its gradient in φ (N, P), and r (N,): in one call for a family that kernels know."""
+def surrogate(dist, phi, part, clip, dual, ent_coef):
+    """−Σ_n w_n (min(r A, clip(r, 1−ε, 1+ε) A) + c_H H), its gradient in φ (N, P), and r (N,); one call where a kernel knows the family."""
     if dist.density:
-        return _core.policy_surrogate(phi, part.action, part.logp_old, part.adv, part.w, clip, dual, dist.density)
+        return _core.policy_surrogate(phi, part.action, part.logp_old, part.adv, part.w, clip, dual, ent_coef, dist.density)
     with np.errstate(over="ignore", invalid="ignore"):
         loss, dlogp, ratio = _core.surrogate_loss(dist.log_prob(phi, part.action), part.logp_old, part.adv, part.w, clip, dual)
-        return loss, dist.dlog_prob(phi, part.action) * dlogp[:, None], ratio
+        dphi = dist.dlog_prob(phi, part.action) * dlogp[:, None]
+    if ent_coef:
+        loss -= ent_coef * mean(part.w, dist.entropy(phi))  # [PPO-7]
+        dphi -= dist.dentropy(phi) * (ent_coef * part.w).astype(phi.dtype)[:, None]
+    return loss, dphi, ratio
 
 
 def value_loss(w, value, target, comm=SERIAL, huber=None) -> tuple[float, np.ndarray]:

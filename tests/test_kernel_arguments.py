@@ -49,7 +49,7 @@ GOOD = {  # name: arguments, how many of them are arrays
     "env_rollout": (ROLLOUT, 0),  # its arguments are checked together: test_envs.py
     "surrogate_loss": ((U, U, U, U, 0.2, None), 4),
     "squared_loss": ((U, U, U), 3),
-    "policy_surrogate": ((PHI, ACTION, U, U, U, 0.2, None, "categorical"), 5),
+    "policy_surrogate": ((PHI, ACTION, U, U, U, 0.2, None, 0.01, "categorical"), 5),
 }
 BATCH = (np.zeros((4, 4)), ACTION, ACTION, U > 0, 500, np.zeros((4, 4), np.float32), U, U > 0, U > 0)
 GOOD |= {

@@ -331,8 +331,9 @@ def test_the_surrogate_of_a_family_is_its_log_prob_and_the_surrogate_of_that(rng
     log_prob, dlog_prob = (getattr(_core, f"{family}_{name}") for name in ("log_prob", "dlog_prob"))
     logp_old = log_prob(phi + 0.2 * rng.standard_normal(phi.shape).astype(dtype), action)
     for clip, dual in ((0.2, None), (0.2, 1.5), (np.inf, None)):
-        got, want, *_ = both("policy_surrogate", phi, action, logp_old, adv, w, clip, dual, family)
+        got, want, *_ = both("policy_surrogate", phi, action, logp_old, adv, w, clip, dual, 0.3, family)
         same(got, want, 50 * RTOL[dtype])
+        got = _core.policy_surrogate(phi, action, logp_old, adv, w, clip, dual, 0.0, family)
         loss, dlogp, ratio = _core.surrogate_loss(log_prob(phi, action), logp_old, adv, w, clip, dual)
         for new, parts in zip(got, (loss, dlog_prob(phi, action) * dlogp[:, None], ratio), strict=True):
             np.testing.assert_array_equal(new, parts)
@@ -342,11 +343,11 @@ def test_the_surrogate_of_a_family_refuses_what_it_does_not_know(rng):
     x, action = np.zeros(4), np.zeros(4, np.int64)
     for phi, a, family in ((np.zeros((4, 3)), np.zeros((4, 1)), "gaussian"), (np.zeros((4, 2)), np.zeros((4, 1)), "beta")):
         with pytest.raises(ValueError, match="μ and log σ"):
-            _core.policy_surrogate(phi, a, x, x, x, 0.2, None, family)
+            _core.policy_surrogate(phi, a, x, x, x, 0.2, None, 0.0, family)
     for wrong in (3, -1):
         action[2] = wrong
         with pytest.raises(ValueError, match=r"action\[2\]"):
-            _core.policy_surrogate(np.zeros((4, 3)), action, x, x, x, 0.2, None, "categorical")
+            _core.policy_surrogate(np.zeros((4, 3)), action, x, x, x, 0.2, None, 0.0, "categorical")
 
 
 @DTYPES

@@ -96,6 +96,15 @@ def plain_loss(nets, theta, theta_old, batch, cfg):
     return anp.sum(w * (-objective - cfg.ent_coef * entropy + cfg.vf_coef * error))
 
 
+def phi_of(nets, theta, batch):
+    return nets.policy.infer(nets.split(theta)[0], batch.obs)
+
+
+def reported(policy, old, new, batch):
+    """What PPO reports of an update from one θ of the policy to another."""
+    return ppo.measure(policy.dist, policy.infer(old, batch.obs), policy.infer(new, batch.obs), batch)
+
+
 def whole_gradient(nets, theta, theta_old, batch, cfg, rows=slice(None)):
     """`minibatch_gradient` with the old log-probabilities of θ_old: gradient, losses, φ, ratio."""
     policy = nets.policy
@@ -265,10 +274,10 @@ def test_kl_11_what_an_update_reports_is_the_mean_kl_from_old_to_new(dist, rng):
     new = old + rng.standard_normal(len(old))
     forth, back = (np.average(plain_kl(nets.policy, *pair, batch.obs), weights=batch.weight) for pair in ((old, new), (new, old)))
     assert abs(forth - back) > 0.05 * forth
-    measured = ppo.measure(nets.policy, old, new, batch)
+    measured = reported(nets.policy, old, new, batch)
     assert measured["losses/approx_kl"] == pytest.approx(forth, rel=1e-10)  # [KL-11]
     new = old + 0.3 * (new - old)  # nearer: log-ratios beyond ±20 would be cut
-    measured = ppo.measure(nets.policy, old, new, batch)
+    measured = reported(nets.policy, old, new, batch)
     w, ratio = batch.weight / batch.weight.sum(), plain_ratio(nets.policy, new, old, batch)
     assert measured["losses/surrogate_gain"] == pytest.approx(w @ ((ratio - 1) * batch.adv), rel=1e-9)
     for name, expected in {"k1": -np.log(ratio), "k2": np.log(ratio) ** 2 / 2, "k3": ratio - 1 - np.log(ratio)}.items():
@@ -279,7 +288,7 @@ def test_kl_11_a_ratio_that_would_overflow_is_reported_as_e_to_the_20():
     policy = Policy(Categorical(2), 1, (), "tanh")
     old, new = np.array([0.0, 0.0, 0.0, 30.0]), np.array([0.0, 0.0, 30.0, 0.0])  # logits 0, 30 and 30, 0 in every state
     one = made_up_batch(policy, old, 1, np.random.default_rng(0), action=np.zeros(1, np.int64), adv=np.ones(1))
-    measured = ppo.measure(policy, old, new, one)
+    measured = reported(policy, old, new, one)
     assert measured["losses/surrogate_gain"] == pytest.approx(np.exp(20) - 1) and measured["losses/approx_kl"] == pytest.approx(30)
 
 
@@ -409,7 +418,7 @@ def test_ppo_9_the_update_is_adam_on_the_textbooks_gradient(dist, calls, rng):
     """Two epochs: the minibatches that were drawn, autograd's gradient, the global clip and Adam written out again. [PPO-9]"""
     nets, theta_old, batch = problem(dist, rng)
     cfg = config(lr=0.01, ent_coef=0.02, max_grad_norm=0.3, clip_value=0.3)
-    theta, adam, _ = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, cfg.lr, rng)
+    theta, adam, _ = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, phi_of(nets, theta_old, batch), cfg, cfg.lr, rng)
     expected, m, v = theta_old.copy(), np.zeros_like(theta_old), np.zeros_like(theta_old)
     for t, (drawn, *_) in enumerate(calls, start=1):
         part = Batch(drawn.obs, drawn.action, drawn.adv, drawn.returns, drawn.value, drawn.w)
@@ -495,14 +504,14 @@ def test_clip_12_a_step_beyond_the_target_is_undone(dist, lr, rng):
             return plain_kl(nets.policy, theta_old[:n], theta[:n], batch.obs).mean()
 
     adam_old = frozen({"m": rng.standard_normal(len(theta_old)) * 1e-3, "v": rng.random(len(theta_old)) * 1e-3, "t": 4})
-    theta, adam, info = ppo_step(nets, theta_old, adam_old, batch, cfg, lr, np.random.default_rng(0))
+    theta, adam, info = ppo_step(nets, theta_old, adam_old, batch, phi_of(nets, theta_old, batch), cfg, lr, np.random.default_rng(0))
     steps = info["gradient_steps"]
     assert kl(theta) <= 1.5 * target and adam["t"] == 4 + steps
     assert {3e-3: steps == 6, 0.05: steps > 0, 0.3: steps < 6}.get(lr, steps == 0)
 
     def untargeted(epochs):
         free = dataclasses.replace(cfg, epochs=epochs, target_kl=None)
-        return ppo_step(nets, theta_old, adam_old, batch, free, lr, np.random.default_rng(0))[:2]
+        return ppo_step(nets, theta_old, adam_old, batch, phi_of(nets, theta_old, batch), free, lr, np.random.default_rng(0))[:2]
 
     assert same_bits((theta, adam), untargeted(steps) if steps else (theta_old, adam_old))
     if steps < 6:
@@ -513,7 +522,7 @@ def test_clip_12_with_minibatches_the_stop_is_measured_on_the_next_one(calls, rn
     nets, theta_old, batch = problem(Categorical(3), rng, n=40)
     n, target = nets.policy.num_params, 0.01
     cfg = config(minibatch_size=10, epochs=20, target_kl=target)
-    theta, adam, info = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, 0.01, rng)
+    theta, adam, info = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, phi_of(nets, theta_old, batch), cfg, 0.01, rng)
     kls = [plain_kl(nets.policy, theta_old[:n], at[:n], part.obs).mean() for part, _, at in calls]
     steps = info["gradient_steps"]
     assert 2 < steps < 80 and len(calls) == steps + 2 and adam["t"] == steps  # one step undone, and the look that undid it

@@ -7,8 +7,8 @@ e^{φ−top} is taken once, for all rows together: in the result's own rows wher
 from libc.stdint cimport int64_t
 
 from minirl._core.checks cimport F32, F64, INT64, Look, at, doubles, empty, expect, floats, floats_like, integers, is_wide, look_at, real
-from minirl._core.real cimport exp_all, log_
-from minirl._core.scores cimport categorical_score, expect_actions, top_of
+from minirl._core.real cimport log_
+from minirl._core.scores cimport categorical_entropies, categorical_score, expect_actions, top_of, weigh
 
 
 cdef extern from "sample_kernels.h" nogil:
@@ -32,13 +32,8 @@ cdef inline real row_sum(real[:, ::1] e, Py_ssize_t n) noexcept nogil:
 
 cdef inline void weights(const real[:, ::1] phi, real[:, ::1] e) noexcept nogil:
     """e = exp(φ − top), row by row: p but for its sum."""
-    cdef Py_ssize_t n, k
-    cdef real top
-    for n in range(phi.shape[0]):
-        top = row_top(phi, n)
-        for k in range(phi.shape[1]):
-            e[n, k] = phi[n, k] - top
-    exp_all(e)
+    if phi.shape[0]:
+        weigh(&phi[0, 0], phi.shape[0], phi.shape[1], &e[0, 0])
 
 
 cdef object logits(object phi, str name):
@@ -80,51 +75,27 @@ def categorical_dlog_prob(phi, action):
 # -------------------------------------------------------------------------------------------------------------- entropy
 
 
-cdef object entropy(const real[:, ::1] phi):
-    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n, k
-    cdef real top, total, mean
-    dtype = F32 if real is float else F64
-    result = empty(N, dtype)
-    cdef real[::1] out = result
-    cdef real[:, ::1] e = empty((N, K), dtype)
-    weights(phi, e)
-    for n in range(N):
-        top, total, mean = row_top(phi, n), row_sum(e, n), 0
-        for k in range(K):
-            if e[n, k] != 0:
-                mean += e[n, k] * (phi[n, k] - top)
-        out[n] = log_(total) - mean / total  # −Σ p log p with log p = φ − top − log total
-    return result
+cdef tuple entropies(object phi):
+    """H (N,) and its gradient (N, K)."""
+    cdef Look p
+    phi = logits(phi, "phi")
+    p, dtype = look_at(phi), phi.dtype
+    entropy, dphi = empty(p.rows, dtype), empty((p.rows, p.cols), dtype)
+    if p.code == c'd':
+        categorical_entropies(<double *> p.start, p.rows, p.cols, <double *> at(entropy), <double *> at(dphi))
+    else:
+        categorical_entropies(<float *> p.start, p.rows, p.cols, <float *> at(entropy), <float *> at(dphi))
+    return entropy, dphi
 
 
 def categorical_entropy(phi):
     """H = −Σ p log p -> (N,); a logit of −∞ contributes 0."""
-    phi = logits(phi, "phi")
-    return entropy[double](phi) if is_wide(phi) else entropy[float](phi)
-
-
-cdef object dentropy(const real[:, ::1] phi):
-    cdef Py_ssize_t N = phi.shape[0], K = phi.shape[1], n, k
-    cdef real top, total, mean
-    result = empty((N, K), F32 if real is float else F64)
-    cdef real[:, ::1] dphi = result
-    weights(phi, dphi)
-    for n in range(N):
-        top, total, mean = row_top(phi, n), row_sum(dphi, n), 0
-        for k in range(K):
-            if dphi[n, k] != 0:
-                mean += dphi[n, k] * (phi[n, k] - top)
-        mean /= total
-        for k in range(K):
-            if dphi[n, k] != 0:
-                dphi[n, k] *= (mean - (phi[n, k] - top)) / total  # log p + H = (φ − top) − its mean: the normaliser cancels
-    return result
+    return entropies(phi)[0]
 
 
 def categorical_dentropy(phi):
     """∂H/∂φ_k = −p_k (log p_k + H) -> (N, K)."""
-    phi = logits(phi, "phi")
-    return dentropy[double](phi) if is_wide(phi) else dentropy[float](phi)
+    return entropies(phi)[1]
 
 
 # ----------------------------------------------------------------------------------------------------------- divergence

@@ -5,7 +5,7 @@ Inside densities log σ saturates at ±LOG_STD_LIMIT and its gradient beyond is 
 
 from minirl._core.checks cimport F32, F64, Look, at, doubles, empty, expect, floats, floats_like, is_wide, look_at, real
 from minirl._core.real cimport exp_all, expm1_all
-from minirl._core.scores cimport HALF_LOG_2PI, free, gaussian_score, saturated
+from minirl._core.scores cimport free, gaussian_entropies, gaussian_score, saturated
 
 
 cdef extern from "sample_kernels.h" nogil:
@@ -63,40 +63,27 @@ def gaussian_dlog_prob(phi, action):
 # -------------------------------------------------------------------------------------------------------------- entropy
 
 
-cdef object entropy(const real[:, ::1] phi):
-    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
-    cdef real total, constant = HALF_LOG_2PI + 0.5
-    result = empty(N, F32 if real is float else F64)
-    cdef real[::1] out = result
-    for n in range(N):
-        total = 0
-        for i in range(d):
-            total += saturated(phi[n, d + i]) + constant
-        out[n] = total
-    return result
+cdef tuple entropies(object phi):
+    """H (N,) and its gradient (N, 2d)."""
+    cdef Look p
+    phi = halves(phi, "phi")
+    p, dtype = look_at(phi), phi.dtype
+    entropy, dphi = empty(p.rows, dtype), empty((p.rows, p.cols), dtype)
+    if p.code == c'd':
+        gaussian_entropies(<double *> p.start, p.rows, p.cols // 2, <double *> at(entropy), <double *> at(dphi))
+    else:
+        gaussian_entropies(<float *> p.start, p.rows, p.cols // 2, <float *> at(entropy), <float *> at(dphi))
+    return entropy, dphi
 
 
 def gaussian_entropy(phi):
     """H = Σ_i log σ_i + ½ log 2πe -> (N,)."""
-    phi = halves(phi, "phi")
-    return entropy[double](phi) if is_wide(phi) else entropy[float](phi)
-
-
-cdef object dentropy(const real[:, ::1] phi):
-    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
-    result = empty((N, 2 * d), F32 if real is float else F64)
-    cdef real[:, ::1] dphi = result
-    for n in range(N):
-        for i in range(d):
-            dphi[n, i] = 0
-            dphi[n, d + i] = free(phi[n, d + i])
-    return result
+    return entropies(phi)[0]
 
 
 def gaussian_dentropy(phi):
     """∂H/∂μ = 0, ∂H/∂ log σ = 1 -> (N, 2d)."""
-    phi = halves(phi, "phi")
-    return dentropy[double](phi) if is_wide(phi) else dentropy[float](phi)
+    return entropies(phi)[1]
 
 
 # ----------------------------------------------------------------------------------------------------------- divergence

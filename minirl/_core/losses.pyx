@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from minirl._core.checks cimport Look, at, doubles, empty, expect, floats, floats_like, integers, is_wide, look_at, real
 from minirl._core.real cimport exp_each
-from minirl._core.scores cimport categorical_score, expect_actions, gaussian_score
+from minirl._core.scores cimport categorical_entropies, categorical_score, expect_actions, gaussian_entropies, gaussian_score
 
 
 cdef double surrogate(const real *logp, const real *logp_old, const double *adv, const double *w, double clip, double dual, Py_ssize_t N,
@@ -57,10 +57,12 @@ def surrogate_loss(logp, logp_old, adv, w, double clip, dual=None):
 
 
 cdef double through(const real *phi, const void *action, bint categorical, Py_ssize_t N, Py_ssize_t P, const real *logp_old,
-                    const double *adv, const double *w, double clip, double dual, real *dphi, real *ratio, real *rest) noexcept nogil:
-    """The loss, its gradient in φ and r; rest: scratch (N, 1 + P/2)."""
-    cdef real *dlogp = rest + N * (P // 2)
+                    const double *adv, const double *w, double clip, double dual, double ent_coef, real *dphi, real *ratio,
+                    real *rest) noexcept nogil:
+    """The loss, its gradient in φ and r; rest: scratch (N, 1 + P)."""
+    cdef real *dlogp = rest + N * P
     cdef double loss
+    cdef real share
     cdef Py_ssize_t n, k
     if categorical:
         categorical_score(phi, <const int64_t *> action, N, P, dlogp, dphi)
@@ -70,11 +72,22 @@ cdef double through(const real *phi, const void *action, bint categorical, Py_ss
     for n in range(N):
         for k in range(P):
             dphi[n * P + k] *= dlogp[n]
+    if ent_coef == 0:
+        return loss
+    if categorical:
+        categorical_entropies(phi, N, P, dlogp, rest)
+    else:
+        gaussian_entropies(phi, N, P // 2, dlogp, rest)
+    for n in range(N):
+        share = <real> (ent_coef * w[n])
+        loss -= ent_coef * w[n] * dlogp[n]  # [PPO-7]
+        for k in range(P):
+            dphi[n * P + k] -= share * rest[n * P + k]
     return loss
 
 
-def policy_surrogate(phi, action, logp_old, adv, w, double clip, dual, str family):
-    """surrogate_loss from φ (N, P) on: −Σ_n w_n min(r A, clip(r, 1−ε, 1+ε) A), its gradient in φ (N, P), and r (N,).    [PPO-1]"""
+def policy_surrogate(phi, action, logp_old, adv, w, double clip, dual, double ent_coef, str family):
+    """−Σ_n w_n (min(r A, clip(r, 1−ε, 1+ε) A) + c_H H), its gradient in φ (N, P), and r (N,).                     [PPO-1, PPO-7]"""
     cdef double loss, c = INFINITY if dual is None else dual
     cdef bint categorical = family == "categorical"
     phi, adv, w = floats(phi, "phi", 2), doubles(adv, "adv", 1), doubles(w, "w", 1)
@@ -88,13 +101,13 @@ def policy_surrogate(phi, action, logp_old, adv, w, double clip, dual, str famil
     else:
         expect("action", a.rows, a.cols, p.rows, p.cols // 2)
     same_length(p.rows, logp_old, adv, w)
-    dphi, ratio, rest = empty((p.rows, p.cols), phi.dtype), empty(p.rows, phi.dtype), empty((p.rows, 1 + p.cols // 2), phi.dtype)
+    dphi, ratio, rest = empty((p.rows, p.cols), phi.dtype), empty(p.rows, phi.dtype), empty((p.rows, 1 + p.cols), phi.dtype)
     if p.code == c'd':
         loss = through(<double *> p.start, a.start, categorical, p.rows, p.cols, <double *> at(logp_old), <double *> at(adv),
-                       <double *> at(w), clip, c, <double *> at(dphi), <double *> at(ratio), <double *> at(rest))
+                       <double *> at(w), clip, c, ent_coef, <double *> at(dphi), <double *> at(ratio), <double *> at(rest))
     else:
         loss = through(<float *> p.start, a.start, categorical, p.rows, p.cols, <float *> at(logp_old), <double *> at(adv),
-                       <double *> at(w), clip, c, <float *> at(dphi), <float *> at(ratio), <float *> at(rest))
+                       <double *> at(w), clip, c, ent_coef, <float *> at(dphi), <float *> at(ratio), <float *> at(rest))
     return loss, dphi, ratio
 
 

@@ -5,6 +5,11 @@ import numpy as np
 from minirl._core import reference
 from minirl._core.reference import same_shape
 
+FAMILIES = {
+    name: [getattr(reference, f"{name}_{function}") for function in ("log_prob", "dlog_prob", "entropy", "dentropy")]
+    for name in ("categorical", "gaussian")
+}
+
 
 def clipped_surrogate(ratio, adv, clip, dual=None):
     """ℓ_n = min(r A, clip(r, 1−ε, 1+ε) A) (N,), and dℓ/dr: A, but 0 where the clipped term is the smaller.      [PPO-1, PPO-3]
@@ -30,14 +35,18 @@ def surrogate_loss(logp, logp_old, adv, w, clip, dual=None):
     return -float(np.dot(w, surrogate)), dlogp.astype(logp.dtype), ratio
 
 
-def policy_surrogate(phi, action, logp_old, adv, w, clip, dual, family):
-    """−Σ_n w_n ℓ_n, its gradient in φ (N, P), ∇_φ = (d/dlog π) ∇_φ log π, and r (N,): the families that policy_act knows.    [PPO-1]"""
-    if family not in ("categorical", "gaussian"):
+def policy_surrogate(phi, action, logp_old, adv, w, clip, dual, ent_coef, family):
+    """−Σ_n w_n (ℓ_n + c_H H_n), its gradient in φ (N, P), ∇ℓ = (dℓ/dlog π) ∇ log π, and r (N,): the families that policy_act knows."""
+    if family not in FAMILIES:
         raise ValueError(f"family must be 'categorical' or 'gaussian', not {family!r}")
-    logp = getattr(reference, f"{family}_log_prob")(phi, action)
-    loss, dlogp, ratio = surrogate_loss(logp, logp_old, adv, w, clip, dual)
+    log_prob, dlog_prob, entropy, dentropy = FAMILIES[family]
+    loss, dlogp, ratio = surrogate_loss(log_prob(phi, action), logp_old, adv, w, clip, dual)  # [PPO-1]
     with np.errstate(over="ignore", invalid="ignore"):
-        return loss, getattr(reference, f"{family}_dlog_prob")(phi, action) * dlogp[:, None], ratio
+        dphi = dlog_prob(phi, action) * dlogp[:, None]
+    if ent_coef:
+        loss -= ent_coef * float(np.dot(w, entropy(phi)))  # [PPO-7]
+        dphi -= dentropy(phi) * (ent_coef * w).astype(phi.dtype)[:, None]
+    return loss, dphi, ratio
 
 
 def squared_loss(w, value, target):

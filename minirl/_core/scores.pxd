@@ -1,4 +1,4 @@
-"""log π(a|s) and its gradient in φ of the families that compiled calls know, both from one exp; rows one after the other in memory."""
+"""log π(a|s) and H of the families that compiled calls know, each with its gradient in φ; rows one after the other in memory."""
 
 from libc.math cimport fabs
 from libc.stdint cimport int64_t
@@ -35,17 +35,24 @@ cdef inline real top_of(const real *logit, Py_ssize_t K) noexcept nogil:
     return top
 
 
+cdef inline void weigh(const real *phi, Py_ssize_t N, Py_ssize_t K, real *e) noexcept nogil:
+    """e = exp(φ − top) (N, K): p but for its sum."""
+    cdef Py_ssize_t n, k
+    cdef real top
+    for n in range(N):
+        top = top_of(phi + n * K, K)
+        for k in range(n * K, (n + 1) * K):
+            e[k] = phi[k] - top
+    exp_each(e, N * K)
+
+
 cdef inline void categorical_score(
     const real *phi, const int64_t *action, Py_ssize_t N, Py_ssize_t K, real *logp, real *dphi,
 ) noexcept nogil:
     """log π = φ_a − log Σ e^φ (N,) and 1[k = a] − p_k (N, K); actions are in 0..K−1."""
     cdef Py_ssize_t n, k
-    cdef real top, total, scale
-    for n in range(N):
-        top = top_of(phi + n * K, K)
-        for k in range(K):
-            dphi[n * K + k] = phi[n * K + k] - top
-    exp_each(dphi, N * K)
+    cdef real total, scale
+    weigh(phi, N, K, dphi)
     for n in range(N):
         total = 0
         for k in range(K):
@@ -55,6 +62,26 @@ cdef inline void categorical_score(
         for k in range(K):
             dphi[k] *= scale
         dphi[action[n]] += 1
+        phi += K
+        dphi += K
+
+
+cdef inline void categorical_entropies(const real *phi, Py_ssize_t N, Py_ssize_t K, real *entropy, real *dphi) noexcept nogil:
+    """H = −Σ p log p (N,) and −p_k (log p_k + H) (N, K); log p + H = (φ − top) − its mean: the normaliser cancels."""
+    cdef Py_ssize_t n, k
+    cdef real top, total, mean
+    weigh(phi, N, K, dphi)
+    for n in range(N):
+        top, total, mean = top_of(phi, K), 0, 0
+        for k in range(K):
+            total += dphi[k]
+            if dphi[k] != 0:
+                mean += dphi[k] * (phi[k] - top)
+        mean /= total
+        entropy[n] = log_(total) - mean
+        for k in range(K):
+            if dphi[k] != 0:
+                dphi[k] *= (mean - (phi[k] - top)) / total
         phi += K
         dphi += K
 
@@ -93,3 +120,18 @@ cdef inline void gaussian_score(
         dphi += 2 * d
         action += d
         inv_std += d
+
+
+cdef inline void gaussian_entropies(const real *phi, Py_ssize_t N, Py_ssize_t d, real *entropy, real *dphi) noexcept nogil:
+    """H = Σ_i log σ_i + ½ log 2πe (N,) and its gradient, 0 and 1 (N, 2d)."""
+    cdef Py_ssize_t n, i
+    cdef real total, constant = HALF_LOG_2PI + 0.5
+    for n in range(N):
+        total = 0
+        for i in range(d):
+            total += saturated(phi[d + i]) + constant
+            dphi[i] = 0
+            dphi[d + i] = free(phi[d + i])
+        entropy[n] = total
+        phi += 2 * d
+        dphi += 2 * d

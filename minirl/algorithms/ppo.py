@@ -96,15 +96,15 @@ def passes(batch, logp_old, phi_old, value_of, cfg, rng, comm):
         yield from minibatches(batch, cfg.minibatch_size, rng, comm, logp_old, phi_old)
 
 
-def ppo_step(nets: Networks, theta_old, adam, batch, cfg, lr, rng, comm=SERIAL, kl_coef=0.0):
+def ppo_step(nets: Networks, theta_old, adam, batch, phi_old, cfg, lr, rng, comm=SERIAL, kl_coef=0.0):
     """K epochs of minibatch ascent from θ_old of both networks (n,): -> θ, Adam's state, info; the inputs stay.    [PPO-9]
 
+    phi_old (N, P): the distributions of θ_old, from which the samples came.
     With `target_kl`, the step that takes the exact KL(old‖new) beyond 1.5 times it is undone and the update ends. It is measured
     on the minibatch that follows the step, after the last one on the whole batch.
     """
     policy = nets.policy
     theta, adam = theta_old.copy(), copy_adam(adam)
-    phi_old = policy.infer(nets.split(theta)[0], batch.obs, batch.mask)
     logp_old = policy.dist.log_prob(phi_old, batch.action)
 
     def too_far(w, phi_old, phi):
@@ -152,12 +152,15 @@ def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 
     lr = state["lr"] if cfg.adapt == "lr" else cfg.lr * (1 - progress if cfg.anneal_lr else 1)
     kl_coef = state["kl_coef"] if cfg.adapt == "kl_coef" else cfg.kl_coef
     theta_old = nets.join(state["policy"], track_returns(nets.critic, state["critic"], batch, comm))
-    theta, adam, info = ppo_step(nets, theta_old, state["adam"], batch, cfg, lr, rng, comm, kl_coef)
+    phi_old = nets.policy.infer(state["policy"], batch.obs, batch.mask)
+    theta, adam, info = ppo_step(nets, theta_old, state["adam"], batch, phi_old, cfg, lr, rng, comm, kl_coef)
     if not (np.isfinite(theta).all() and np.isfinite(adam["v"]).all()):
         raise NonFiniteError("a parameter or its moment in Adam", "lower lr or max_grad_norm")
 
     policy, critic = nets.split(theta)
-    measured = measure(nets.policy, state["policy"], policy, batch, comm) | {"charts/learning_rate": lr}
+    measured = measure(nets.policy.dist, phi_old, nets.policy.infer(policy, batch.obs, batch.mask), batch, comm) | {
+        "charts/learning_rate": lr
+    }
     kl, adapted = measured["losses/approx_kl"], {"kl_coef": state["kl_coef"], "lr": state["lr"]}
     if cfg.adapt == "kl_coef":
         adapted["kl_coef"] = adapt_kl_coef(state["kl_coef"], kl, cfg.kl_target)  # [PPO-5]
@@ -168,10 +171,9 @@ def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 
     return {"policy": policy, "critic": critic, "adam": adam} | adapted, {f"losses/{k}": v for k, v in info.items()} | measured
 
 
-def measure(policy, theta_old, theta, batch, comm=SERIAL) -> dict[str, float]:
+def measure(dist, phi_old, phi, batch, comm=SERIAL) -> dict[str, float]:
     """What the update did to the policy, on the whole batch; KL is exact, and its estimates from samples stand beside it."""
-    w, dist = share(batch.weight, comm), policy.dist
-    phi_old, phi = policy.infer(theta_old, batch.obs, batch.mask), policy.infer(theta, batch.obs, batch.mask)
+    w = share(batch.weight, comm)
     logratio = dist.log_prob(phi, batch.action) - dist.log_prob(phi_old, batch.action)
     return {
         "losses/approx_kl": mean(w, dist.kl(phi_old, phi), comm),  # old first                                      [KL-11]
