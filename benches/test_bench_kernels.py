@@ -54,7 +54,8 @@ def family(name, shape, phi, other, action, noise):
 
 
 def mlp_cases(rng, dtype):
-    for rows, sizes in ((ACTING, (4, 64, 64, 2)), (MINIBATCH, (4, 64, 64, 2)), (BATCH, (11, 64, 64, 3)), (MINIBATCH, (17, 256, 256, 6))):
+    wide = [(rows, (17, width, width, 6)) for width in (256, 512) for rows in (MINIBATCH, BATCH)]
+    for rows, sizes in ((ACTING, (4, 64, 64, 2)), (MINIBATCH, (4, 64, 64, 2)), (BATCH, (11, 64, 64, 3)), *wide):
         count = sum((a + 1) * b for a, b in pairwise(sizes))
         theta, theta_dot = (0.1 * rng.standard_normal((2, count))).astype(dtype)
         x, dy = rng.standard_normal((rows, sizes[0])).astype(dtype), rng.standard_normal((rows, sizes[-1])).astype(dtype)
@@ -85,6 +86,8 @@ def vector_cases(rng, dtype):
         x = rng.standard_normal((rows, 17)).astype(dtype)
         yield "standardize", f"{rows}x17", (x, np.zeros(17), np.ones(17), 10.0)
         yield "all_finite", f"{rows}x17", (x,)
+        if dtype == np.float64:
+            yield "narrow", f"{rows}x17", (x,)
 
 
 def env_cases(rng):

@@ -50,7 +50,12 @@ class Agent:
 
         mask: what is allowed, as info["action_mask"] says it (K,).
         """
-        return self.act_batch(self.obs_codec.stack([obs]), rng, None if mask is None else np.asarray(mask)[None])[0]
+        x = self.obs_codec.encode_one(obs, self.theta.dtype)
+        if not _core.all_finite(x):
+            raise not_finite(x)
+        allowed = None if mask is None else self.action_codec.read_mask(np.asarray(mask)[None])
+        noise = None if rng is None else self.policy.dist.noise(rng, 1)
+        return self.action_codec.decode(self.actor(x, noise, allowed))[0]
 
     def act_batch(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> np.ndarray:
         """Actions (N, …) for N observations (N, …), masks (N, K). SpaceError where a mask allows nothing."""
@@ -67,6 +72,11 @@ class Agent:
         """Encoded observations (N, D) in the policy's type, finite, and what is allowed (N, P)."""
         x = self.obs_codec.encode(obs, self.theta.dtype)
         if not _core.all_finite(x):
-            row, entry = (int(i) for i in np.argwhere(~np.isfinite(x))[0])
-            raise NonFiniteError("obs", f"entry {entry} is {x[row, entry]}; a policy can only act on numbers", env=row)
+            raise not_finite(x)
         return x, None if mask is None else self.action_codec.read_mask(mask)
+
+
+def not_finite(x: np.ndarray) -> NonFiniteError:
+    """The error that names the first entry that is no number."""
+    row, entry = (int(i) for i in np.argwhere(~np.isfinite(x))[0])
+    return NonFiniteError("obs", f"entry {entry} is {x[row, entry]}; a policy can only act on numbers", env=row)

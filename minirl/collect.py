@@ -7,8 +7,9 @@ import numpy as np
 from minirl import _core, streams
 from minirl.environments import AutoresetMode, autoreset_mode, reset
 from minirl.envs import NativeVectorEnv
+from minirl.envs.serial import SerialVectorEnv
 from minirl.errors import EnvError, NonFiniteError
-from minirl.masks import ActionMasks
+from minirl.masks import KEY, ActionMasks
 from minirl.policy import Policy
 from minirl.rollout import Rollout
 from minirl.spaces import ActionCodec, ObsCodec
@@ -88,10 +89,13 @@ class Collector:
         self.noise = ActionNoise(policy.dist, seeds["actions"], self.num_envs, num_steps)
         self.episode_return = np.zeros(self.num_envs)  # of the unfinished episodes
         self.episode_length = np.zeros(self.num_envs)
-        self.due = np.zeros(self.num_envs, dtype=bool)  # NEXT_STEP: the next step of these only resets
+        self.nobody = np.zeros(self.num_envs, dtype=bool)
+        self.due = self.nobody  # NEXT_STEP: the next step of these only resets; the same array as `nobody` when there is none
         self.steps_taken = 0  # of the vector, for messages
         self.whole = True  # the last rollout came to its end, and something was learned of it
         self.restarted = False  # the last rollout began with fresh episodes, since the one before had not
+        if type(envs) is SerialVectorEnv:
+            envs.kept = (KEY,) if masked else ()  # what is read here
         obs, info = reset(envs, seeds["envs"])
         self.obs = self._encode(obs)
         plain = not (masked or self.action_codec.bounded or self.action_codec.start)
@@ -146,13 +150,15 @@ class Collector:
             mask = self.masks.read(self.due) if self.masks is not None else None
             if rollout.mask is not None:
                 rollout.mask[t] = mask
-            resetting = bool(np.count_nonzero(self.due))
+            resetting = self.due is not self.nobody
             if resetting:
                 rollout.valid[t] = ~self.due
             noise = self.noise.next(rollout.valid[t] if resetting else None)
             action = act(self.obs, noise, mask)
             rollout.obs[t], rollout.action[t] = self.obs, action
-            self._step(rollout, t, resetting)
+            if action.dtype != rollout.action.dtype:
+                action = rollout.action[t]  # what is sent is what is stored
+            self._step(rollout, t, action, resetting)
 
     def _all_at_once(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:
         """The same rows by one call of a native environment."""
@@ -170,24 +176,24 @@ class Collector:
         if self.restarted:
             self.obs = self._see(*self.envs.reset())
             self.episode_return, self.episode_length = np.zeros(self.num_envs), np.zeros(self.num_envs)
-            self.due = np.zeros(self.num_envs, dtype=bool)
+            self.due = self.nobody
         self.whole = False
         self.noise.refill()
 
-    def _step(self, rollout: Rollout, t: int, resetting: bool) -> None:
+    def _step(self, rollout: Rollout, t: int, action: np.ndarray, resetting: bool) -> None:
         """One step of the vector: fills row t and moves to the observation that the policy sees next."""
-        action = rollout.action[t]
         self._check_action(action)
         returned, reward, terminated, truncated, info = self.envs.step(self.action_codec.decode(action))
         self.steps_taken += 1
         self.obs = rollout.next_obs[t] = self._see(returned, info)
-        rollout.reward[t], rollout.terminated[t], rollout.truncated[t] = reward, terminated, truncated
+        over, cut = rollout.terminated[t], rollout.truncated[t]
+        rollout.reward[t], over[...], cut[...] = reward, terminated, truncated
         if resetting:
             rollout.reward[t, self.due] = 0.0
-            rollout.terminated[t, self.due] = rollout.truncated[t, self.due] = False
-        done = rollout.terminated[t] | rollout.truncated[t]
-        if resetting or np.count_nonzero(done):
-            rollout.truncated[t] &= ~rollout.terminated[t]  # both set: terminated wins
+            over[self.due] = cut[self.due] = False
+        if resetting or 1 in over.tobytes() or 1 in cut.tobytes():  # of a few flags the quickest look
+            done = over | cut
+            cut &= ~over  # both set: terminated wins
             self._after_episodes(rollout, t, done, info)
 
     def _check_action(self, action: np.ndarray) -> None:
@@ -199,11 +205,11 @@ class Collector:
         """Row t ended episodes (`done`), or was somebody's reset step: the three modes, each to the same transitions."""
         rows = np.flatnonzero(done)
         if self.mode is AutoresetMode.NEXT_STEP:  # the final observation was returned; the reset is the next step of these
-            self.due = done
+            self.due = done if len(rows) else self.nobody
             if done.all():  # no one would do anything real in the next row: reset now, so that no row is empty
-                obs, *_, info = self.envs.step(self.action_codec.decode(rollout.action[t]))
+                obs, *_, info = self.envs.step(self.action_codec.decode(rollout.action[t].copy()))
                 self.obs = self._see(obs, info)
-                self.due = np.zeros(self.num_envs, dtype=bool)
+                self.due = self.nobody
         elif self.mode is AutoresetMode.SAME_STEP:  # the reset observation was returned, the final one is in info
             if "final_obs" not in info:
                 raise EnvError("the vector environment says SAME_STEP but its info has no final_obs at the end of an episode")

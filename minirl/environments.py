@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -19,7 +20,10 @@ OURS = "minirl/"  # what the ids of the native environments begin with
 
 
 class OwnFinalObs(gymnasium.Wrapper):
-    """Copies an episode's last observation: SAME_STEP hands it over after the reset, which may write into the array it is in."""
+    """Copies an episode's last observation: SAME_STEP hands it over after the reset, which may write into the array it is in.
+
+    For async; SerialVectorEnv does it itself.
+    """
 
     def step(self, action: Any) -> Any:
         obs, reward, terminated, truncated, info = self.env.step(action)
@@ -37,20 +41,30 @@ def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", **kwargs:
     native = spec.id.startswith(OURS)
     if vectorization == "auto":
         vectorization = "vector_entry_point" if native else "sync"
-    ours = {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP, "copy": False}, "wrappers": (OwnFinalObs,)}
-    if vectorization != "vector_entry_point":
-        options = kwargs | ours
-    elif native:
+    options = kwargs
+    if vectorization == "async":
+        options = kwargs | {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP, "copy": False}, "wrappers": (OwnFinalObs,)}
+    elif native and vectorization == "vector_entry_point":
         options = kwargs | {"copy": False}  # the collector copies what it keeps
-    else:
-        options = kwargs
     try:
+        if vectorization == "sync":
+            return serial(env_id, num_envs, kwargs)
         return gymnasium.make_vec(env_id, num_envs, vectorization_mode=vectorization, **options)
     except (EOFError, ConnectionError) as why:  # a worker of async died, its traceback is on stderr
         remedy = "it has to be importable there, not only registered or defined in this one; or set vectorization = sync"
         raise EnvError(f"env = {env_id!r}: a worker process ended while making it, see its traceback above; {remedy}") from why
     except Exception as why:
         raise EnvError(f"env = {env_id!r} cannot be made ({vectorization}): {one_line(why)}") from why
+
+
+def serial(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> Any:
+    """What make_vec makes of `sync`, but with our own step."""
+    from minirl.envs.serial import SerialVectorEnv
+
+    envs = SerialVectorEnv([partial(gymnasium.make, env_id, **kwargs)] * num_envs)
+    envs.spec = copy.deepcopy(find(env_id))
+    envs.spec.kwargs |= kwargs
+    return envs
 
 
 def find(env_id: str) -> Any:

@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from minirl import _core
 from minirl.distributions import FAMILIES, NAMES, Family
 from minirl.errors import SpaceError
 
@@ -31,6 +33,17 @@ class ObsCodec:
             return sum(part.dim for part in self.parts)
         return self.size if self.kind == "discrete" else math.prod(self.shape)
 
+    @cached_property
+    def vector(self) -> bool:
+        """Whether an observation is an array of one axis, (D,)."""
+        return self.kind == "box" and len(self.shape) == 1
+
+    def encode_one(self, obs: Any, dtype: np.dtype) -> np.ndarray:
+        """A single observation -> (1, D), perhaps a view of it."""
+        if self.vector and type(obs) is np.ndarray and obs.shape == self.shape:
+            return obs[None] if obs.dtype == dtype else cast(obs[None], dtype)
+        return self.encode(self.stack([obs]), dtype)
+
     def encode(self, obs: Any, dtype: Any) -> np.ndarray:
         """(N, *shape) or (N,), or a tuple or dict of such -> (N, D) of the given float type, always a fresh array."""
         if self.kind in ("tuple", "dict"):
@@ -39,8 +52,8 @@ class ObsCodec:
         x = np.asarray(obs)
         if x.shape[1:] != self.shape:
             raise SpaceError(f"observation of shape {x.shape[1:]}: this policy takes {self.shape}; pass one batch axis in front")
-        if x.dtype == dtype and x.ndim == 2 and self.kind == "box":  # the usual case
-            return x.copy()
+        if self.vector:  # the usual case
+            return x.copy() if x.dtype == dtype else cast(x, dtype)
         if self.kind == "multi_discrete":
             columns = x.reshape(len(x), -1).T
             return np.concatenate([part.encode(column, dtype) for part, column in zip(self.parts, columns, strict=True)], axis=1)
@@ -50,10 +63,7 @@ class ObsCodec:
                 raise SpaceError(f"observation {x}: this policy takes whole numbers, {self.start} to {self.start + self.size - 1}")
             return np.eye(self.size, dtype=dtype)[index]
         flat = x.reshape(len(x), -1)
-        if x.dtype == dtype:
-            return flat.copy()
-        with np.errstate(over="ignore"):  # a number too large for the type becomes infinite, and is found as such
-            return np.array(flat, dtype=dtype, order="C")
+        return flat.copy() if x.dtype == dtype else cast(flat, dtype)
 
     def _inside(self, obs: Any) -> list[Any]:
         """What an observation, or a batch of them, holds for each part."""
@@ -83,6 +93,14 @@ class ObsCodec:
         return f"{self.kind} {self.size if self.kind == 'discrete' else self.shape}"
 
 
+def cast(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """A C-contiguous copy in another type; a number too large for it becomes infinite, and is found as such."""
+    if x.dtype == np.float64 and dtype == np.float32 and x.ndim == 2:  # the usual case, quickly
+        return _core.narrow(x)
+    with np.errstate(over="ignore"):
+        return x.astype(dtype, "C")
+
+
 @dataclass(frozen=True)
 class ActionCodec:
     """Raw actions -> what the environment takes.
@@ -109,24 +127,34 @@ class ActionCodec:
         if self.bounded and not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):  # type: ignore[arg-type]
             raise SpaceError(f"family = {self.family_name!r}: it needs finite bounds, the action space has {self.low} to {self.high}")
 
-    @property
+    @cached_property
     def bounded(self) -> bool:
         """Whether the family's actions are spread between the bounds instead of cut at them."""
         return hasattr(FAMILIES[self.family_name], "unit")
 
+    @cached_property
+    def element(self) -> np.dtype:
+        """The type of the space's numbers."""
+        return np.dtype(self.dtype)
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """low and high (1, *shape): NumPy is twice as fast where one action meets bounds of its own shape."""
+        return self.low[None], self.high[None]  # type: ignore[index]
+
     def decode(self, action: np.ndarray) -> np.ndarray:
-        """(N,) or (N, d) -> (N, *shape) in the space's own type; a fresh array, so that nobody can change the stored one."""
+        """(N,) or (N, d) -> (N, *shape) in the space's own type; perhaps `action` itself."""
         if self.kind == "discrete":
-            chosen = action.astype(self.dtype)
-            return chosen + np.dtype(self.dtype).type(self.start) if self.start else chosen
+            chosen = action if action.dtype == self.element else action.astype(self.element)
+            return chosen + self.element.type(self.start) if self.start else chosen
         if self.bounded:
             unit = FAMILIES[self.family_name].unit(action.astype(np.float64)).reshape(len(action), *self.shape)  # how far from low to high
             action = self.low * (1 - unit) + self.high * unit  # type: ignore[operator]
-        x = action.reshape(len(action), *self.shape)
+        x = action if action.shape[1:] == self.shape else action.reshape(len(action), *self.shape)
+        x = x if x.dtype == self.element else x.astype(self.element)
         if self.kind == "box":
-            return np.minimum(np.maximum(x.astype(self.dtype, copy=False), self.low), self.high)  # type: ignore[arg-type]
-        x = x.astype(self.dtype)
-        return x + self.low if self.kind == "multi_discrete" else x
+            return np.minimum(np.maximum(x, self.bounds[0]), self.bounds[1])
+        return x + self.low if self.kind == "multi_discrete" else x  # type: ignore[operator]
 
     def family(self) -> Family:
         """The distribution over raw actions; a Box's is over the flattened action."""

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is
 ROWS = (0, 1, 2, 7, 65, 131)
 RTOL = {np.float32: 2e-5, np.float64: 1e-12}
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-SHAPES = pytest.mark.parametrize("sizes", [(3, 1), (4, 64, 64, 2), (11, 64, 64, 3), (1, 1, 1), (5, 17, 33, 100, 7), (3, 130, 6)], ids=str)
+SIZES = [(3, 1), (4, 64, 64, 2), (11, 64, 64, 3), (1, 1, 1), (5, 17, 33, 100, 7), (3, 130, 6)]
+SHAPES = pytest.mark.parametrize("sizes", SIZES, ids=str)
 ACTIVATIONS = pytest.mark.parametrize("activation", ["tanh", "relu"])
 
 
@@ -186,14 +187,27 @@ def test_mlp_equals_its_twin(rng, dtype, sizes, activation, rows):
 
 
 @DTYPES
-@SHAPES
+@pytest.mark.parametrize("rows", [*range(1, 15), 36])  # every remainder of a tile, and rows enough to copy panels of W
+def test_mlp_equals_its_twin_at_every_remainder(rng, dtype, rows):
+    for sizes in [*((3, width, (width * 5) % 36 or 1) for width in range(1, 36)), (300, 70, 520, 2)]:
+        off = rng.integers(0, 4)  # θ as a slice, at any offset, as the critic's is
+        theta, theta_dot = (np.concatenate([np.zeros(off, dtype), part])[off:] for part in network(rng, sizes, dtype))
+        x, dy = rng.standard_normal((rows, sizes[0])).astype(dtype), rng.standard_normal((rows, sizes[-1])).astype(dtype)
+        acts = _core.mlp_forward(theta, x, sizes, "tanh")
+        same(acts, reference.mlp_forward(theta, x, sizes, "tanh"), RTOL[dtype])
+        same(_core.mlp_vjp(theta, acts, dy, sizes, "tanh"), reference.mlp_vjp(theta, acts, dy, sizes, "tanh"), RTOL[dtype])
+        same(_core.mlp_jvp(theta, acts, theta_dot, sizes, "tanh"), reference.mlp_jvp(theta, acts, theta_dot, sizes, "tanh"), RTOL[dtype])
+
+
+@DTYPES
+@pytest.mark.parametrize("sizes", [*SIZES, (300, 520, 2)], ids=str)
 @ACTIVATIONS
 def test_a_row_does_not_depend_on_the_rows_it_comes_with(rng, dtype, sizes, activation):
     theta, theta_dot = network(rng, sizes, dtype)
     x = rng.standard_normal((71, sizes[0])).astype(dtype)
     acts = _core.mlp_forward(theta, x, sizes, activation)
     y_dot = _core.mlp_jvp(theta, acts, theta_dot, sizes, activation)
-    for first, last in ((0, 1), (70, 71), (3, 8), (1, 66)):
+    for first, last in ((0, 1), (70, 71), (1, 66), *((3, 3 + rows) for rows in range(1, 15))):
         some = _core.mlp_forward(theta, x[first:last], sizes, activation)
         for part, whole in zip(some, acts, strict=True):
             assert np.array_equal(part, whole[first:last])
@@ -257,6 +271,17 @@ def test_optim_equals_its_twin(rng, dtype, n):
     got, want, *_ = both("standardize", x, np.array([0.1, -2, 3]), np.array([0.5, 2, 1e9]), 5.0)
     np.testing.assert_array_equal(got, want)
     assert got.dtype == dtype
+
+
+def test_narrowing_is_numpys_and_says_nothing_of_an_overflow(rng):
+    x = rng.standard_normal((5, 7)) * 10.0 ** rng.integers(-50, 50, (5, 7))
+    x[0, :3] = np.nan, np.inf, -1e300
+    for array in (x, x[::2, 1:], x[:0], np.asfortranarray(x)):
+        got, want, *_ = both("narrow", array)
+        assert got.dtype == np.float32 and got.flags.c_contiguous
+        np.testing.assert_array_equal(got, want)
+        with np.errstate(over="ignore"):
+            np.testing.assert_array_equal(got, array.astype(np.float32))
 
 
 @DTYPES

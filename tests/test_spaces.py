@@ -16,7 +16,7 @@ from minirl.agent import Agent
 from minirl.config import Config
 from minirl.distributions import FAMILIES, NAMES
 from minirl.environments import check_env
-from minirl.errors import ConfigError, EnvError, FileError, SpaceError
+from minirl.errors import ConfigError, EnvError, FileError, NonFiniteError, SpaceError
 from minirl.spaces import ActionCodec, ObsCodec, action_codec, obs_codec
 
 BOX = spaces.Box(-2.0, 3.0, (2, 2), np.float32)
@@ -404,3 +404,62 @@ def test_codecs_that_are_written_by_hand():
     codec = ActionCodec("multi_binary", (2,), "int8")
     assert codec.family_name == "bernoulli" and str(codec) == "multi_binary (2,)"
     assert str(ObsCodec("tuple", (), parts=(ObsCodec("box", (2,)), ObsCodec("discrete", (), 0, 3)))) == "tuple(box (2,), discrete 3)"
+
+
+# ---------------------------------------------------------------------------------------------------------- one observation alone
+
+
+@observations
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_observation_is_encoded_as_in_a_batch(space, dtype):
+    codec, dtype = obs_codec(space), np.dtype(dtype)
+    for obs in (seeded(space).sample() for _ in range(3)):
+        assert same_bits(codec.encode_one(obs, dtype), codec.encode(codec.stack([obs]), dtype))
+
+
+@pytest.mark.parametrize(
+    "obs",
+    [
+        np.arange(3, dtype=np.float32),
+        np.arange(3, dtype=np.float64),
+        np.arange(3, dtype=">f4"),
+        np.arange(6, dtype=np.float32)[::2],
+        np.arange(3),
+        np.array([1e300, -np.inf, np.nan]),
+        [0.0, 1, 2],
+        (np.float32(0), 1.5, True),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("error")
+def test_whatever_holds_its_numbers(obs):
+    codec = ObsCodec("box", (3,))
+    one = codec.encode_one(obs, np.dtype(np.float32))
+    assert same_bits(one, codec.encode([obs], np.float32)) and one.dtype.isnative
+
+
+@pytest.mark.parametrize("obs", [np.zeros(2, np.float32), np.zeros((1, 3), np.float32), np.float32(0), [0.0, 1.0]], ids=str)
+def test_one_observation_of_another_shape_is_refused(obs):
+    with pytest.raises(SpaceError, match="this policy takes \\(3,\\)"):
+        ObsCodec("box", (3,)).encode_one(obs, np.dtype(np.float32))
+
+
+@pytest.mark.parametrize("actions", ACTIONS, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_acting_on_one_observation_is_acting_on_a_batch_of_it(actions, dtype):
+    codecs = obs_codec(spaces.Box(-1.0, 1.0, (3,), np.float32)), action_codec(actions)
+    shapes = Agent(*codecs, np.zeros(0, dtype), (4,), "tanh")
+    agent = Agent(*codecs, shapes.policy.init(np.random.default_rng(0), 0.0, dtype), (4,), "tanh")
+    one, many = np.random.default_rng(1), np.random.default_rng(1)
+    for obs in np.random.default_rng(2).standard_normal((5, 3)).astype(np.float32):
+        before = obs.copy()
+        for given in (obs, obs.tolist(), obs.astype(np.float64)):
+            action = agent.act(given, one)
+            assert same_bits(action, agent.act_batch([given], many)[0]) and actions.contains(action)
+            assert same_bits(agent.act(given), agent.act_batch([given])[0])
+        assert same_bits(obs, before)
+    with pytest.raises(NonFiniteError, match="entry 1 is nan") as raised:
+        agent.act(np.array([0, np.nan, 0], dtype))
+    with pytest.raises(NonFiniteError) as batch:
+        agent.act_batch(np.array([[0, np.nan, 0]], dtype))
+    assert str(raised.value) == str(batch.value)

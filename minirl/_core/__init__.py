@@ -51,7 +51,7 @@ if COMPILED:
     )
     from minirl._core.losses import policy_surrogate, squared_loss, surrogate_loss
     from minirl._core.mlp import mlp_forward, mlp_infer, mlp_jvp, mlp_vjp
-    from minirl._core.optim import adam, all_finite, cg_step, global_norm, standardize
+    from minirl._core.optim import adam, all_finite, cg_step, global_norm, narrow, standardize
     from minirl._core.returns import discounted_returns, gae, running_return
     from minirl._core.rollout import env_rollout
 else:
@@ -82,6 +82,7 @@ else:
         mlp_infer,
         mlp_jvp,
         mlp_vjp,
+        narrow,
         running_return,
         standardize,
     )
@@ -125,6 +126,7 @@ __all__ = [
     "mlp_jvp",
     "mlp_layers",
     "mlp_vjp",
+    "narrow",
     "policy_act",
     "policy_surrogate",
     "running_return",

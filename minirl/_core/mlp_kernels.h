@@ -40,6 +40,19 @@
 #define MLP_UNROLL
 #endif
 
+#if defined(__has_builtin) && MINIRL_SIMD >= 0
+#if __has_builtin(__builtin_shufflevector)
+#define MLP_SHUFFLE
+#endif
+#endif
+
+/* A panel of B is copied to where its lines lie side by side if they are PACK_STRIDE bytes or more apart, so that they would fall into few
+ * sets of the cache, or if vectors would straddle cache lines, and if PACK_ROWS rows or more pay for it. */
+#define PACK_STRIDE 1024
+#define PACK_ROWS 32
+
+#define MLP_ALIGNED(memory) (void *)(((uintptr_t)(memory) + 63) / 64 * 64) /* the next line of the cache */
+
 /* What every processor can run: 128-bit vectors are SSE2 on x86-64 and NEON on AArch64; standard C has none. */
 #define ISA plain
 #define TARGET
@@ -52,6 +65,8 @@
 #define TILE_ROWS 4 /* 8 sums, 2 of B, 1 of A and a product in 16 registers */
 #define TILE_VECS 2
 #endif
+#else
+#define TILE_VECS 1
 #endif
 #include "mlp_both.h"
 

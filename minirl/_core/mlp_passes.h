@@ -19,6 +19,12 @@ static TARGET ptrdiff_t NAME(widest)(const Network *net)
     return WHOLE(widest);
 }
 
+/* What product() may need in scratch: no depth is more than the widest layer or a block's rows. */
+static TARGET ptrdiff_t NAME(panel_room)(const Network *net)
+{
+    return (NAME(widest)(net) + ROW_BLOCK) * TILE_VECS * LANES;
+}
+
 /* What layers() may need in scratch. */
 static TARGET ptrdiff_t NAME(layers_room)(const Network *net)
 {
@@ -53,8 +59,9 @@ static TARGET int NAME(forward)(const Network *net, const REAL *theta, const REA
     const ptrdiff_t last = net->layers - 1, some = rows < ROW_BLOCK ? rows : ROW_BLOCK;
     const ptrdiff_t space = hidden ? 0 : some * NAME(widest)(net);
     NAME(layer) layer[MLP_MAX_LAYERS];
-    REAL *scratch = malloc((size_t)(NAME(layers_room)(net) + 2 * space + 1) * sizeof(REAL));
-    if (!scratch) return -1;
+    void *memory = malloc((size_t)(NAME(panel_room)(net) + NAME(layers_room)(net) + 2 * space + 64) * sizeof(REAL));
+    if (!memory) return -1;
+    REAL *room = MLP_ALIGNED(memory), *scratch = room + NAME(panel_room)(net);
     REAL *spare = NAME(layers)(net, theta, layer, scratch);
 
     for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
@@ -64,12 +71,12 @@ static TARGET int NAME(forward)(const Network *net, const REAL *theta, const REA
             const ptrdiff_t in = net->size[l], out = net->size[l + 1];
             REAL *z = l == last ? y + first * out : hidden ? (REAL *)hidden[l] + first * out : spare + (l % 2) * space;
             NAME(product)((NAME(matmul)){.rows = block, .cols = out, .depth = in, .a = h, .a_row = in, .a_step = 1,
-                .b = layer[l].w, .b_row = layer[l].row, .bias = layer[l].b, .c = z, .c_row = out});
+                .b = layer[l].w, .b_row = layer[l].row, .bias = layer[l].b, .c = z, .c_row = out, .room = room});
             if (l < last) NAME(activate)(z, block * out, net->relu);
             h = z;
         }
     }
-    free(scratch);
+    free(memory);
     return 0;
 }
 
@@ -78,8 +85,9 @@ static TARGET int NAME(jvp)(const Network *net, const REAL *theta, const void *c
 {
     const ptrdiff_t last = net->layers - 1, space = (rows < ROW_BLOCK ? rows : ROW_BLOCK) * NAME(widest)(net);
     NAME(layer) layer[MLP_MAX_LAYERS], tangent[MLP_MAX_LAYERS];
-    REAL *scratch = malloc((size_t)(2 * NAME(layers_room)(net) + 2 * space + 1) * sizeof(REAL));
-    if (!scratch) return -1;
+    void *memory = malloc((size_t)(NAME(panel_room)(net) + 2 * NAME(layers_room)(net) + 2 * space + 64) * sizeof(REAL));
+    if (!memory) return -1;
+    REAL *room = MLP_ALIGNED(memory), *scratch = room + NAME(panel_room)(net);
     REAL *spare = NAME(layers)(net, theta_dot, tangent, NAME(layers)(net, theta, layer, scratch));
 
     for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
@@ -90,7 +98,7 @@ static TARGET int NAME(jvp)(const Network *net, const REAL *theta, const void *c
             const REAL *h = (const REAL *)acts[l] + first * in;
             REAL *z_dot = l == last ? y_dot + first * out : spare + (l % 2) * space;
             NAME(matmul) p = {.rows = block, .cols = out, .depth = in, .a = h, .a_row = in, .a_step = 1,
-                .b = tangent[l].w, .b_row = tangent[l].row, .bias = tangent[l].b, .c = z_dot, .c_row = out};
+                .b = tangent[l].w, .b_row = tangent[l].row, .bias = tangent[l].b, .c = z_dot, .c_row = out, .room = room};
             NAME(product)(p);
             if (l > 0) {
                 p.a = h_dot, p.b = layer[l].w, p.bias = NULL, p.add = 1;
@@ -100,28 +108,49 @@ static TARGET int NAME(jvp)(const Network *net, const REAL *theta, const void *c
             h_dot = z_dot;
         }
     }
-    free(scratch);
+    free(memory);
     return 0;
 }
 
-/* Wᵀ (out, WHOLE(in)) with zeros behind each line, from W (in, out), in squares that stay in the cache */
+#if defined(MLP_SHUFFLE)
+typedef REAL NAME(quad) __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
+#define QUAD NAME(quad)
+#define SIDE ((int)(16 / sizeof(REAL)))
+#if defined(REAL_IS_DOUBLE)
+#define ZIP(x, y, high) __builtin_shufflevector(x, y, 0 + high, 2 + high)
+#else
+#define ZIP(x, y, high) __builtin_shufflevector(x, y, 0 + 2 * high, 4 + 2 * high, 1 + 2 * high, 5 + 2 * high)
+#endif
+
+/* The transpose of one square: to interleave its upper lines with its lower, log₂ SIDE times over. */
+MLP_INLINE TARGET void NAME(turn)(const REAL *from, ptrdiff_t from_row, REAL *to, ptrdiff_t to_row)
+{
+    QUAD line[SIDE], next[SIDE];
+    MLP_UNROLL for (int i = 0; i < SIDE; i++) line[i] = *(const QUAD *)(from + i * from_row);
+    MLP_UNROLL for (int done = 1; done < SIDE; done *= 2) {
+        MLP_UNROLL for (int i = 0; i < SIDE / 2; i++) {
+            next[2 * i] = ZIP(line[i], line[i + SIDE / 2], 0);
+            next[2 * i + 1] = ZIP(line[i], line[i + SIDE / 2], 1);
+        }
+        MLP_UNROLL for (int i = 0; i < SIDE; i++) line[i] = next[i];
+    }
+    MLP_UNROLL for (int i = 0; i < SIDE; i++) *(QUAD *)(to + i * to_row) = line[i];
+}
+#endif
+
+/* Wᵀ (out, WHOLE(in)) with zeros behind each line, from W (in, out) */
 static TARGET void NAME(transpose)(const REAL *w, ptrdiff_t in, ptrdiff_t out, REAL *turned)
 {
-    const ptrdiff_t row = WHOLE(in);
-    for (ptrdiff_t j0 = 0; j0 < out; j0 += 8)
-        for (ptrdiff_t k = 0; k < row; k++)
-            for (ptrdiff_t j = j0; j < j0 + 8 && j < out; j++) turned[j * row + k] = k < in ? w[k * out + j] : 0;
-}
-
-/* db (+)= Σ_n dz_n */
-static TARGET void NAME(column_sums)(const REAL *dz, ptrdiff_t rows, ptrdiff_t row, REAL *db, ptrdiff_t cols, int add)
-{
-    for (ptrdiff_t j = 0; j < cols; j += LANES) {
-        VEC sum = {0};
-        for (ptrdiff_t n = 0; n < rows; n++) sum += *(const VEC *)(dz + n * row + j);
-        REAL some[LANES];
-        *(VEC *)some = sum;
-        for (ptrdiff_t l = 0; l < LANES && j + l < cols; l++) db[j + l] = add ? db[j + l] + some[l] : some[l];
+    const ptrdiff_t row = WHOLE(in), side = 16 / sizeof(REAL);
+    for (ptrdiff_t j = 0; j < out; j += side) {
+        const ptrdiff_t end = j + side < out ? j + side : out;
+        ptrdiff_t k = 0;
+#if defined(MLP_SHUFFLE)
+        if (end - j == side)
+            for (; k + side <= in; k += side) NAME(turn)(w + k * out + j, out, turned + j * row + k, row);
+#endif
+        for (; k < row; k++)
+            for (ptrdiff_t i = j; i < end; i++) turned[i * row + k] = k < in ? w[k * out + i] : 0;
     }
 }
 
@@ -136,13 +165,15 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
         count += (net->size[l] + 1) * net->size[l + 1];
         if (l > 0) turned_room += net->size[l + 1] * WHOLE(net->size[l]);
     }
-    REAL *scratch = malloc((size_t)(turned_room + 2 * space + 1) * sizeof(REAL)), *turned[MLP_MAX_LAYERS], *spare = scratch;
-    if (!scratch) return -1;
+    void *memory = malloc((size_t)(NAME(panel_room)(net) + turned_room + 2 * space + 64) * sizeof(REAL));
+    if (!memory) return -1;
+    REAL *room = MLP_ALIGNED(memory), *turned[MLP_MAX_LAYERS], *spare = room + NAME(panel_room)(net);
     for (ptrdiff_t l = 1; l <= last; l++) {
         NAME(transpose)(theta + at[l], net->size[l], net->size[l + 1], spare);
         turned[l] = spare;
         spare += net->size[l + 1] * WHOLE(net->size[l]);
     }
+    const REAL one = 1;
     if (rows == 0) memset(dtheta, 0, (size_t)count * sizeof(REAL));
 
     for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
@@ -154,23 +185,36 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
         for (ptrdiff_t l = last; l >= 0; l--) {
             const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = WHOLE(in);
             const REAL *h = (const REAL *)acts[l] + first * in;
-            NAME(product)((NAME(matmul)){.rows = in, .cols = out, .depth = block, .a = h, .a_row = 1, .a_step = in,
-                .b = dz, .b_row = WHOLE(out), .c = dtheta + at[l], .c_row = out, .add = first > 0});
-            NAME(column_sums)(dz, block, WHOLE(out), dtheta + at[l] + in * out, out, first > 0);
+            if (2 * out < LANES && in == row) { /* a vector of outputs would be part empty: dW_lᵀ = dz_lᵀ h_{l−1}, then turned */
+                NAME(product)((NAME(matmul)){.rows = out, .cols = in, .depth = block, .a = dz, .a_row = 1, .a_step = WHOLE(out),
+                    .b = h, .b_row = in, .c = room, .c_row = in});
+                for (ptrdiff_t i = 0; i < in; i++)
+                    for (ptrdiff_t j = 0; j < out; j++) {
+                        REAL *dw = dtheta + at[l] + i * out + j;
+                        *dw = first > 0 ? *dw + room[j * in + i] : room[j * in + i];
+                    }
+            } else
+                NAME(product)((NAME(matmul)){.rows = in, .cols = out, .depth = block, .a = h, .a_row = 1, .a_step = in,
+                    .b = dz, .b_row = WHOLE(out), .c = dtheta + at[l], .c_row = out, .add = first > 0, .room = room});
+            NAME(product)((NAME(matmul)){.rows = 1, .cols = out, .depth = block, .a = &one, .b = dz, .b_row = WHOLE(out),
+                .c = dtheta + at[l] + in * out, .add = first > 0});
             if (l > 0) {
                 REAL *dh = spare + ((l + 1) % 2) * space;
                 NAME(product)((NAME(matmul)){.rows = block, .cols = row, .depth = out, .a = dz, .a_row = WHOLE(out), .a_step = 1,
-                    .b = turned[l], .b_row = row, .c = dh, .c_row = row});
+                    .b = turned[l], .b_row = row, .c = dh, .c_row = row, .room = room});
                 for (ptrdiff_t n = 0; n < block; n++) NAME(slope)(dh + n * row, h + n * in, in, net->relu);
                 dz = dh;
             }
         }
     }
-    free(scratch);
+    free(memory);
     return 0;
 }
 
 #undef ROW_BLOCK
 #undef WHOLE
+#undef QUAD
+#undef SIDE
+#undef ZIP
 #undef LANES
 #undef VEC

@@ -19,26 +19,31 @@ typedef struct {
     REAL *c;
     ptrdiff_t c_row;
     int add;                       /* 1: C += the sums, 0: C = the sums */
+    REAL *room;                    /* aligned, for one panel of B: depth lines of TILE_VECS vectors */
 } NAME(matmul);
 
 #if defined(VEC_BYTES)
 
-/* The end of a line of C, where less than a vector is left. The bound is a constant so that this becomes a masked store. */
+/* The end of a line of C, where less than a vector is left, in halves, quarters, …: a masked store is slow on some processors. */
 static TARGET MLP_APART void NAME(store_some)(REAL *c, const VEC *sum, ptrdiff_t left, int add)
 {
-    REAL some[LANES];
+    REAL some[LANES], *from = some;
     *(VEC *)some = *sum;
-    for (ptrdiff_t l = 0; l < LANES; l++)
-        if (l < left) c[l] = add ? c[l] + some[l] : some[l];
+    MLP_UNROLL for (ptrdiff_t part = LANES / 2; part > 0; part /= 2)
+        if (left & part) {
+            for (ptrdiff_t l = 0; l < part; l++) c[l] = add ? c[l] + from[l] : from[l];
+            c += part, from += part;
+        }
 }
 
 /* One tile of C, rows × vecs vectors, with its upper left corner at (i, j). rows and vecs are constants at every call: the loops over them
  * vanish and `sum` lives in registers. */
-MLP_INLINE TARGET void NAME(tile)(const NAME(matmul) *p, const int rows, const int vecs, ptrdiff_t i, ptrdiff_t j)
+MLP_INLINE TARGET void NAME(tile)(const NAME(matmul) *p, const int rows, const int vecs, ptrdiff_t i, ptrdiff_t j,
+    const REAL *b, ptrdiff_t b_row) /* b: where B[0][j] is, in B or in its copy */
 {
     VEC sum[2 * TILE_ROWS * TILE_VECS];
-    const ptrdiff_t a_row = p->a_row, a_step = p->a_step, b_row = p->b_row, depth = p->depth;
-    const REAL *a = p->a + i * a_row, *b = p->b + j;
+    const ptrdiff_t a_row = p->a_row, a_step = p->a_step, depth = p->depth;
+    const REAL *a = p->a + i * a_row;
 
     MLP_UNROLL for (int v = 0; v < vecs; v++) {
         VEC start = {0};
@@ -46,7 +51,7 @@ MLP_INLINE TARGET void NAME(tile)(const NAME(matmul) *p, const int rows, const i
         MLP_UNROLL for (int r = 0; r < rows; r++) sum[r * vecs + v] = start;
     }
     for (ptrdiff_t k = 0; k < depth; k++, a += a_step, b += b_row) {
-        VEC line[TILE_VECS];
+        VEC line[2 * TILE_VECS];
         MLP_UNROLL for (int v = 0; v < vecs; v++) line[v] = *(const VEC *)(b + v * LANES);
         MLP_UNROLL for (int r = 0; r < rows; r++) {
             const REAL number = a[r * a_row];
@@ -68,19 +73,45 @@ MLP_INLINE TARGET void NAME(tile)(const NAME(matmul) *p, const int rows, const i
     }
 }
 
+/* What is left of C from row i on, fewer than TILE_ROWS rows. */
+MLP_INLINE TARGET void NAME(last_tile)(const NAME(matmul) *p, const int vecs, ptrdiff_t i, ptrdiff_t j, const REAL *b, ptrdiff_t b_row)
+{
+    switch (p->rows - i) {
+#if TILE_ROWS > 4
+    case 5: NAME(tile)(p, 5, vecs, i, j, b, b_row); break;
+    case 4: NAME(tile)(p, 4, vecs, i, j, b, b_row); break;
+#endif
+    case 3: NAME(tile)(p, 3, vecs, i, j, b, b_row); break;
+    case 2: NAME(tile)(p, 2, vecs, i, j, b, b_row); break;
+    case 1: NAME(tile)(p, 1, vecs, i, j, b, b_row); break;
+    }
+}
+
 /* All rows of C, vecs vectors wide. A single vector leaves registers free for twice the rows, and needs them to hide the latency. */
 MLP_INLINE TARGET void NAME(panel)(const NAME(matmul) *p, const int vecs, ptrdiff_t j)
 {
     const int tall = vecs == 1 ? 2 * TILE_ROWS : TILE_ROWS;
-    ptrdiff_t i = 0;
-    for (; i + tall <= p->rows; i += tall) NAME(tile)(p, tall, vecs, i, j);
-    for (; i + 2 <= p->rows; i += 2) NAME(tile)(p, 2, vecs, i, j);
-    if (i < p->rows) NAME(tile)(p, 1, vecs, i, j);
+    const REAL *b = p->b + j;
+    ptrdiff_t b_row = p->b_row, i = 0;
+    if (p->room) {
+        VEC *line = (VEC *)p->room;
+        for (ptrdiff_t k = 0; k < p->depth; k++, b += b_row)
+            MLP_UNROLL for (int v = 0; v < vecs; v++) *line++ = *(const VEC *)(b + v * LANES);
+        b = p->room, b_row = vecs * LANES;
+    }
+    for (; i + tall <= p->rows; i += tall) NAME(tile)(p, tall, vecs, i, j, b, b_row);
+    for (; i + TILE_ROWS <= p->rows; i += TILE_ROWS) NAME(tile)(p, TILE_ROWS, vecs, i, j, b, b_row);
+    NAME(last_tile)(p, vecs, i, j, b, b_row);
 }
 
 static TARGET void NAME(product)(NAME(matmul) p)
 {
-    for (ptrdiff_t j = 0; j < p.cols; j += TILE_VECS * LANES) {
+    ptrdiff_t j = 0;
+    if (p.rows < PACK_ROWS || (p.b_row * sizeof(REAL) < PACK_STRIDE && (uintptr_t)p.b % VEC_BYTES == 0)) p.room = NULL;
+    if (p.rows <= 3) /* so few sums to a vector: more vectors at once hide the latency */
+        for (; p.cols - j > (2 * TILE_VECS - 1) * LANES; j += 2 * TILE_VECS * LANES)
+            NAME(last_tile)(&p, 2 * TILE_VECS, 0, j, p.b + j, p.b_row);
+    for (; j < p.cols; j += TILE_VECS * LANES) {
         switch ((p.cols - j + LANES - 1) / LANES) { /* vectors that are left */
         case 1: NAME(panel)(&p, 1, j); break;
 #if TILE_VECS > 2

@@ -131,10 +131,12 @@ def categorical_fisher_vec(phi, phi_dot):
 def categorical_sample(phi, u):
     """Inverse-CDF sample: logits (N, K), uniform u (N,) in [0, 1) -> (N,) int64, never an action of probability 0."""
     p = np.exp(phi.astype(np.float64) - phi.max(axis=1, keepdims=True))
-    cdf = np.cumsum(p, axis=1)
+    cdf = p.cumsum(axis=1)
     above = cdf > (u * cdf[:, -1])[:, None]
-    last = p.shape[1] - 1 - np.argmax(p[:, ::-1] > 0, axis=1)
-    return np.where(above.any(axis=1), above.argmax(axis=1), last)
+    if above[:, -1].all():
+        return above.argmax(axis=1)
+    last = p.shape[1] - 1 - np.argmax(p[:, ::-1] > 0, axis=1)  # u was rounded up to 1, or p is NaN
+    return np.where(above[:, -1], above.argmax(axis=1), last)
 
 
 # ---------------------------------------------------------------- diagonal Gaussian, φ = [μ (d), log σ (d)], (N, 2d), float
@@ -314,7 +316,13 @@ def cg_step(x, residual, direction, image, rr, curvature):
 
 def standardize(x, mean, inv_std, limit):
     """(x − mean) · inv_std, cut at ±limit: x (N, D), mean and inv_std (D,) float64 -> (N, D) in x's type."""
-    return np.clip((x - mean) * inv_std, -limit, limit).astype(x.dtype)
+    return np.minimum(np.maximum((x - mean) * inv_std, -limit), limit).astype(x.dtype)
+
+
+def narrow(x):
+    """x (N, D) float64 as float32; a number too large for it becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(x, np.float64).astype(np.float32, "C")
 
 
 def all_finite(x):

@@ -13,7 +13,7 @@ def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, f
     """
     weights, rest = theta[: len(theta) - free], theta[len(theta) - free :]
     y = mlp_infer(weights, x if mean is None else standardize(x, mean, inv_std, limit), sizes, activation)
-    phi = np.concatenate([y, np.broadcast_to(rest, (len(y), free))], axis=1)
+    phi = np.concatenate([y, np.broadcast_to(rest, (len(y), free))], axis=1) if free else y
     if family == "categorical":
         return phi.argmax(axis=1) if noise is None else categorical_sample(phi, noise)
     return phi[:, : phi.shape[1] // 2].copy() if noise is None else gaussian_sample(phi, noise)
