@@ -11,7 +11,7 @@ from minirl.algorithms.npg import fisher_vector_product
 from minirl.critic import Critic
 from minirl.distributions import Categorical, DiagGaussian
 from minirl.environments import make_envs
-from minirl.learner import Learner
+from minirl.learner import Learner, keep_freed_memory
 from minirl.networks import Networks
 from minirl.policy import Policy
 from minirl.rollout import Batch
@@ -39,6 +39,7 @@ def made_up(dist: Any, obs_dim: int, n: int, algorithm: str, config: Any) -> tup
 
 def update_of(algorithm: str, dist: Any, obs_dim: int, n: int = SAMPLES, **fields: Any) -> Callable[[], Any]:
     """One update on n made-up samples, each time from the same state."""
+    keep_freed_memory()  # as a Learner does
     kind = algorithms.find(algorithm)
     config = kind.config(**fields)
     nets, state, batch = made_up(dist, obs_dim, n, algorithm, config)

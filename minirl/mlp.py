@@ -14,6 +14,8 @@ class MLP:
     The three products that everything stands on, J = ∂y/∂θ:
 
         y, cache = forward(θ, x)        vjp(θ, cache, dy) = Jᵀ dy  (n,)        jvp(θ, cache, v) = J v  (N, out)
+
+    `free` parameters of no layer may stand at the end of θ, as a log σ does; they are handed on behind each row of y.
     """
 
     def __init__(self, sizes: tuple[int, ...], activation: str = "tanh"):
@@ -30,22 +32,22 @@ class MLP:
             weight[...] = gain * orthogonal(weight.shape, rng)
         return theta
 
-    def forward(self, theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """y (N, out), and the activations of each layer as cache."""
-        acts = _core.mlp_forward(theta, x, self.sizes, self.activation)
+    def forward(self, theta: np.ndarray, x: np.ndarray, free: int = 0) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """y (N, out + free), and the activations of each layer as cache."""
+        acts = _core.mlp_forward(theta, x, self.sizes, self.activation, free)
         return acts[-1], acts
 
-    def infer(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """y (N, out) alone, for acting."""
-        return _core.mlp_infer(theta, x, self.sizes, self.activation)
+    def infer(self, theta: np.ndarray, x: np.ndarray, free: int = 0) -> np.ndarray:
+        """y (N, out + free) alone, for acting."""
+        return _core.mlp_infer(theta, x, self.sizes, self.activation, free)
 
-    def vjp(self, theta: np.ndarray, cache: tuple[np.ndarray, ...], dy: np.ndarray) -> np.ndarray:
-        """Jᵀ dy: (N, out) -> (n,), summed over the samples."""
-        return _core.mlp_vjp(theta, cache, dy, self.sizes, self.activation)
+    def vjp(self, theta: np.ndarray, cache: tuple[np.ndarray, ...], dy: np.ndarray, free: int = 0) -> np.ndarray:
+        """Jᵀ dy: (N, out + free) -> (n,), summed over the samples."""
+        return _core.mlp_vjp(theta, cache, dy, self.sizes, self.activation, free)
 
-    def jvp(self, theta: np.ndarray, cache: tuple[np.ndarray, ...], theta_dot: np.ndarray) -> np.ndarray:
-        """J θ̇: (n,) -> (N, out)."""
-        return _core.mlp_jvp(theta, cache, theta_dot, self.sizes, self.activation)
+    def jvp(self, theta: np.ndarray, cache: tuple[np.ndarray, ...], theta_dot: np.ndarray, free: int = 0) -> np.ndarray:
+        """J θ̇: (n,) -> (N, out + free)."""
+        return _core.mlp_jvp(theta, cache, theta_dot, self.sizes, self.activation, free)
 
 
 def orthogonal(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from minirl import _core
 from minirl.critic import Critic
 from minirl.mlp import MLP
-from minirl.policy import Policy
+from minirl.policy import Policy, masked
 
 
 class Networks(NamedTuple):
@@ -82,14 +82,14 @@ class SharedNetworks(Networks):
         """obs (N, D) -> φ (N, P), V (N,) and the cache that vjp takes, in one pass."""
         n, free = self.mlp.num_params, self.policy.dist.num_free
         y, cache = self.mlp.forward(theta[:n], obs)
-        phi = self.policy.phi(np.ascontiguousarray(y[:, :-1]), theta[n : n + free], mask)
-        return phi, self.critic.scale(theta, y[:, -1]), cache
+        phi = np.hstack([y[:, :-1], np.broadcast_to(theta[n : n + free], (len(y), free))])
+        return masked(phi, mask), self.critic.scale(theta, y[:, -1]), cache
 
     def vjp(self, theta, cache, dphi, dvalue):
         """The gradient in θ (n,): the trunk's is the sum of what both heads send back."""
-        n = self.mlp.num_params
-        dy, dfree = self.policy.dphi_parts(dphi)
-        dy = np.hstack([dy, (dvalue * theta.dtype.type(self.critic.unit(theta)))[:, None]])
+        n, free = self.mlp.num_params, self.policy.dist.num_free
+        outputs = self.mlp.sizes[-1] - 1
+        dy = np.hstack([dphi[:, :outputs], (dvalue * theta.dtype.type(self.critic.unit(theta)))[:, None]])
         rest = np.zeros(len(theta) - n, theta.dtype)  # no gradient moves μ and σ
-        rest[: len(dfree)] = dfree
+        rest[:free] = dphi[:, outputs:].sum(axis=0, dtype=np.float64)
         return np.concatenate([self.mlp.vjp(theta[:n], cache, dy), rest])

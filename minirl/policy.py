@@ -41,32 +41,14 @@ class Policy:
         """θ of the MLP, and the free parameters."""
         return theta[: self.mlp.num_params], theta[self.mlp.num_params :]
 
-    def phi(self, y: np.ndarray, free: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """φ = [y, free parameters repeated in each row], masked."""
-        if not len(free):
-            return masked(y, mask)
-        phi = np.empty((len(y), self.dist.num_params), y.dtype)
-        phi[:, : y.shape[1]] = y
-        phi[:, y.shape[1] :] = free
-        return masked(phi, mask)
-
-    def dphi_parts(self, dphi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """dφ (N, P) -> dy of the MLP, and the gradient of the free parameters: each collects its column."""
-        if not self.dist.num_free:
-            return dphi, np.empty(0, dphi.dtype)
-        outputs = dphi.shape[1] - self.dist.num_free
-        return np.ascontiguousarray(dphi[:, :outputs]), dphi[:, outputs:].sum(axis=0, dtype=np.float64).astype(dphi.dtype)
-
     def forward(self, theta: np.ndarray, obs: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, Any]:
         """obs (N, D), mask (N, P) -> φ (N, P) and the cache that vjp and jvp take."""
-        weights, free = self.split(theta)
-        y, cache = self.mlp.forward(weights, obs)
-        return self.phi(y, free, mask), cache
+        phi, cache = self.mlp.forward(theta, obs, self.dist.num_free)
+        return masked(phi, mask), cache
 
     def infer(self, theta: np.ndarray, obs: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """φ (N, P) alone, for acting."""
-        weights, free = self.split(theta)
-        return self.phi(self.mlp.infer(weights, obs), free, mask)
+        return masked(self.mlp.infer(theta, obs, self.dist.num_free), mask)
 
     def actor(self, theta: np.ndarray, inputs: Any = IDENTITY) -> Callable[..., np.ndarray]:
         """The function (obs (N, D), noise, mask) -> actions, with θ and what stands before the network (`inputs`) as they are now.
@@ -80,29 +62,26 @@ class Policy:
 
         if not self.in_one_call(inputs):
             return in_steps
-        _, *rest = self.act_arguments(theta, inputs)
+        act = _core.policy_actor(*self.act_arguments(theta, inputs))
 
         def at_once(obs: np.ndarray, noise: Any = None, mask: np.ndarray | None = None) -> np.ndarray:
-            return _core.policy_act(theta, obs, noise, *rest) if mask is None else in_steps(obs, noise, mask)
+            return act(obs, noise) if mask is None else in_steps(obs, noise, mask)
 
         return at_once
 
     def in_one_call(self, inputs: Any) -> bool:
-        """Whether `policy_act` knows the family, and what stands before the network."""
+        """Whether `policy_actor` knows the family, and what stands before the network."""
         return bool(self.dist.sampler) and hasattr(inputs, "affine")
 
     def act_arguments(self, theta: np.ndarray, inputs: Any) -> tuple[Any, ...]:
-        """The arguments of `policy_act` but the observations and the noise."""
+        """The arguments of `policy_actor`."""
         mean, inv_std = inputs.affine
         return theta, mean, inv_std, LIMIT, self.mlp.sizes, self.mlp.activation, self.dist.num_free, self.dist.sampler
 
     def vjp(self, theta: np.ndarray, cache: Any, dphi: np.ndarray) -> np.ndarray:
         """Jᵀ dφ: (N, P) -> (n,), summed over the samples."""
-        dy, dfree = self.dphi_parts(dphi)
-        dweights = self.mlp.vjp(self.split(theta)[0], cache, dy)
-        return np.concatenate([dweights, dfree]) if len(dfree) else dweights
+        return self.mlp.vjp(theta, cache, dphi, self.dist.num_free)
 
     def jvp(self, theta: np.ndarray, cache: Any, theta_dot: np.ndarray) -> np.ndarray:
         """J θ̇: (n,) -> φ̇ (N, P)."""
-        weights_dot, free_dot = self.split(theta_dot)
-        return self.phi(self.mlp.jvp(self.split(theta)[0], cache, weights_dot), free_dot)
+        return self.mlp.jvp(theta, cache, theta_dot, self.dist.num_free)

@@ -20,6 +20,7 @@ from minirl.errors import FileError
 from minirl.features import RandomFeatures
 from minirl.files import parse_json
 from minirl.normalize import ObsNormalizer, RunningMoments
+from minirl.policy import Policy
 from minirl.spaces import ActionCodec, ObsCodec
 
 FILE = "policy.safetensors"
@@ -95,11 +96,11 @@ def _agent(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple[Age
     if type(masked) is not bool or (masked and action.kind not in ("discrete", "multi_discrete")):
         raise ValueError("masked has to be true or false, and true only where actions can be masked")
     normalizer, features = _normalizer(arrays, obs.dim), _features(arrays, obs.dim, about["dtype"])
-    agent = Agent(obs, action, arrays["theta"], hidden, about["activation"], normalizer, masked, features)
-    expected = (agent.policy.num_params,)
-    if agent.theta.shape != expected or str(agent.theta.dtype) != about["dtype"]:
-        raise ValueError(f"theta is {agent.theta.dtype} {agent.theta.shape}, the description says {about['dtype']} {expected}")
-    return agent, about
+    theta, inputs = arrays["theta"], len(features.phase) if features else obs.dim
+    expected = (Policy(action.family(), inputs, hidden, about["activation"]).num_params,)
+    if theta.shape != expected or str(theta.dtype) != about["dtype"]:
+        raise ValueError(f"theta is {theta.dtype} {theta.shape}, the description says {about['dtype']} {expected}")
+    return Agent(obs, action, theta, hidden, about["activation"], normalizer, masked, features), about
 
 
 def _obs_description(obs: ObsCodec) -> dict[str, Any]:

@@ -47,6 +47,7 @@ GOOD = {  # name: arguments, how many of them are arrays
     "all_finite": ((X,), 1),
     "narrow": ((X,), 1),
     "policy_act": ((THETA, X, np.zeros((4, 1)), np.zeros(3), np.ones(3), 10.0, NET, "tanh", 0, "gaussian"), 5),
+    "policy_actor": ((THETA, np.zeros(3), np.ones(3), 10.0, NET, "tanh", 0, "gaussian"), 3),
     "env_rollout": (ROLLOUT, 0),  # its arguments are checked together: test_envs.py
     "surrogate_loss": ((U, U, U, U, 0.2, None), 4),
     "squared_loss": ((U, U, U), 3),
@@ -84,7 +85,7 @@ def test_every_kernel_is_in_the_list_of_good_calls():
 ANY_LENGTH = {("mlp_forward", 1), ("mlp_infer", 1), ("standardize", 0), ("gaussian_entropy", 0), ("gaussian_dentropy", 0)}
 ANY_LENGTH |= {("categorical_entropy", 0), ("categorical_dentropy", 0), ("global_norm", 0), ("all_finite", 0), ("narrow", 0)}
 WIDENED = {("categorical_sample", 1), ("gaussian_sample", 1), ("standardize", 1), ("standardize", 2), ("gae", 0), ("gae", 1), ("gae", 2)}
-WIDENED |= {("policy_act", 2), ("policy_act", 3), ("policy_act", 4)}
+WIDENED |= {("policy_act", 2), ("policy_act", 3), ("policy_act", 4), ("policy_actor", 1), ("policy_actor", 2)}
 WIDENED |= {("narrow", 0)} | {("policy_surrogate", i) for i in (1, 3, 4)}
 WIDENED |= {("surrogate_loss", 2), ("surrogate_loss", 3), ("squared_loss", 0), ("squared_loss", 2)}
 WIDENED |= {("discounted_returns", 0), ("discounted_returns", 1), ("running_return", 0), ("running_return", 2)}
@@ -97,7 +98,7 @@ def test_wrong_arrays_are_refused(name):
     for i in range(arrays):
         for what, wrong in spoil(args[i]) if isinstance(args[i], np.ndarray) else []:
             accepted = (what in ("longer", "shorter") and (name, i) in ANY_LENGTH) or (what == "half" and (name, i) in WIDENED)
-            accepted |= name == "policy_act" and i in (2, 3) and what == "None"  # no noise, or observations as they are
+            accepted |= (name, i) in {("policy_act", 2), ("policy_act", 3), ("policy_actor", 1)} and what == "None"  # no noise, no moments
             if accepted or (name == "all_finite" and "dimension" in what):
                 continue
             with pytest.raises((TypeError, ValueError)):

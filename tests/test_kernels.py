@@ -187,6 +187,31 @@ def test_mlp_equals_its_twin(rng, dtype, sizes, activation, rows):
 
 
 @DTYPES
+@pytest.mark.parametrize("free", [1, 3, 9])
+@pytest.mark.parametrize("sizes", [(4, 2), (3, 8, 5, 2), (11, 64, 64, 3)], ids=str)
+@pytest.mark.parametrize("n", [0, 1, 7, 300])
+def test_free_parameters_follow_each_row_of_the_output(rng, dtype, sizes, n, free):
+    """Against the twin; and the rest is what the network is without them, to the bit."""
+    count = sum((a + 1) * b for a, b in pairwise(sizes))
+    theta, theta_dot = (0.3 * rng.standard_normal((2, count + free))).astype(dtype)
+    x, dy = rng.standard_normal((n, sizes[0])).astype(dtype), rng.standard_normal((n, sizes[-1] + free)).astype(dtype)
+    (got, want, *_), (infer, *_) = both("mlp_forward", theta, x, sizes, "tanh", free), both("mlp_infer", theta, x, sizes, "tanh", free)
+    same(got[-1], want[-1], 50 * RTOL[dtype])
+    np.testing.assert_array_equal(got[-1], infer)
+    np.testing.assert_array_equal(got[-1][:, : sizes[-1]], _core.mlp_forward(theta[:count], x, sizes, "tanh")[-1])
+    np.testing.assert_array_equal(got[-1][:, sizes[-1] :], np.broadcast_to(theta[count:], (n, free)))
+
+    gradient, want, *_ = both("mlp_vjp", theta, got, dy, sizes, "tanh", free)
+    same(gradient, want, 500 * RTOL[dtype])
+    alone = _core.mlp_vjp(theta[:count], got, np.ascontiguousarray(dy[:, : sizes[-1]]), sizes, "tanh")
+    np.testing.assert_array_equal(gradient[:count], alone)
+    np.testing.assert_allclose(gradient[count:], dy[:, sizes[-1] :].sum(axis=0, dtype=float), rtol=RTOL[dtype], atol=1e-6)
+    tangent, want, *_ = both("mlp_jvp", theta, got, theta_dot, sizes, "tanh", free)
+    same(tangent, want, 50 * RTOL[dtype])
+    np.testing.assert_array_equal(tangent[:, sizes[-1] :], np.broadcast_to(theta_dot[count:], (n, free)))
+
+
+@DTYPES
 @pytest.mark.parametrize("rows", [*range(1, 15), 36])  # every remainder of a tile, and rows enough to copy panels of W
 def test_mlp_equals_its_twin_at_every_remainder(rng, dtype, rows):
     for sizes in [*((3, width, (width * 5) % 36 or 1) for width in range(1, 36)), (300, 70, 520, 2)]:
@@ -310,6 +335,10 @@ def test_acting_in_one_call_is_acting_step_by_step_to_the_bit(rng, dtype, n, fam
     P = sizes[-1] + free
     noise = None if greedy else rng.random(n) if family == "categorical" else rng.standard_normal((n, P // 2))
     got, want, *_ = both("policy_act", theta, x, noise, mean, inv_std, 10.0, sizes, "tanh", free, family)
+    for side in (_core.policy_actor, _core.TWINS["policy_actor"]):  # prepared once, for more than one step
+        act = side(theta, mean, inv_std, 10.0, sizes, "tanh", free, family)
+        np.testing.assert_array_equal(act(x[:0], noise if noise is None else noise[:0]), got[:0])
+        same(act(x, noise), got, RTOL[dtype])
     if family == "gaussian":
         same(got, want, RTOL[dtype])
     else:

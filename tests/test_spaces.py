@@ -17,6 +17,7 @@ from minirl.config import Config
 from minirl.distributions import FAMILIES, NAMES
 from minirl.environments import check_env
 from minirl.errors import ConfigError, EnvError, FileError, NonFiniteError, SpaceError
+from minirl.policy import Policy
 from minirl.spaces import ActionCodec, ObsCodec, action_codec, obs_codec
 
 BOX = spaces.Box(-2.0, 3.0, (2, 2), np.float32)
@@ -294,7 +295,7 @@ def test_dist_12_13_raw_actions_are_stored_and_the_first_ratio_is_one(family):
 
 def agent_for(space, action, family="auto", seed=0):
     obs, actions = obs_codec(space), action_codec(action, family)
-    size = Agent(obs, actions, np.zeros(0), (3,), "tanh").policy.num_params
+    size = Policy(actions.family(), obs.dim, (3,), "tanh").num_params
     return Agent(obs, actions, np.random.default_rng(seed).standard_normal(size), (3,), "tanh")
 
 

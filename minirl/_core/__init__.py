@@ -27,7 +27,7 @@ def _compiled() -> bool:
 COMPILED = _compiled()
 
 if COMPILED:
-    from minirl._core.acting import policy_act
+    from minirl._core.acting import policy_act, policy_actor
     from minirl._core.categorical import (
         categorical_dentropy,
         categorical_dkl,
@@ -86,7 +86,7 @@ else:
         running_return,
         standardize,
     )
-    from minirl._core.reference_acting import policy_act  # type: ignore[assignment]
+    from minirl._core.reference_acting import policy_act, policy_actor  # type: ignore[assignment]
     from minirl._core.reference_envs import env_reset, env_step  # type: ignore[assignment]
     from minirl._core.reference_losses import policy_surrogate, squared_loss, surrogate_loss  # type: ignore[assignment]
     from minirl._core.reference_rollout import env_rollout  # type: ignore[assignment]
@@ -128,6 +128,7 @@ __all__ = [
     "mlp_vjp",
     "narrow",
     "policy_act",
+    "policy_actor",
     "policy_surrogate",
     "running_return",
     "squared_loss",

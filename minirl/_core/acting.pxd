@@ -1,5 +1,22 @@
 """What rollout.pyx takes of acting.pyx."""
 
-cpdef object policy_act(
-    object theta, object x, object noise, object mean, object inv_std, double limit, object sizes, object activation, Py_ssize_t free,
-    str family)
+from minirl._core.checks cimport Span
+from minirl._core.mlp cimport Network
+
+cdef struct Call:  # checked arguments; NULL is None
+    Network net
+    Py_ssize_t rows
+    bint categorical
+    const void *x
+    const double *noise
+    const double *mean
+    const double *inv_std
+    double limit
+    void *action
+
+cdef class Actor:
+    cdef Call call  # of every step, but for x, noise and action
+    cdef Span flat  # θ
+    cdef Py_ssize_t d  # numbers to an action
+    cdef object kept  # the arrays that `call` points into
+    cpdef object act(self, object x, object noise)

@@ -1,6 +1,6 @@
 """Shapes and meaning: reference_acting.py."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,3 +19,6 @@ def policy_act(
     free: int,
     family: str,
 ) -> Array: ...
+def policy_actor(
+    theta: Array, mean: Array | None, inv_std: Array | None, limit: float, sizes: Sequence[int], activation: str, free: int, family: str
+) -> Callable[[Array, Array | None], Array]: ...

@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free as give_back
 from libc.stdlib cimport malloc
 
-from minirl._core.checks cimport F32, F64, INT64, Span, doubles, empty, expect, floats, real, span
-from minirl._core.mlp cimport LARGE, Network, describe, infer, like
+from minirl._core.checks cimport F32, F64, INT64, Span, at, doubles, empty, expect, floats, real, span
+from minirl._core.mlp cimport LARGE, describe, infer, like
 
 
 cdef extern from "optim_kernels.h" nogil:
@@ -18,25 +18,12 @@ cdef extern from "sample_kernels.h" nogil:
     void gaussian_rows_float(const float *, const double *, float *, Py_ssize_t, Py_ssize_t)
     void gaussian_rows_double(const double *, const double *, double *, Py_ssize_t, Py_ssize_t)
 
-cdef struct Call:  # checked arguments; NULL is None
-    Network net
-    Py_ssize_t rows, outputs, free
-    bint categorical
-    const void *x
-    const double *noise
-    const double *mean
-    const double *inv_std
-    double limit
-    void *action
-
-
-cdef int act(const Call *c, const real *theta, const real *rest) noexcept nogil:
-    """The steps in scratch: e of the categorical, standardised x, y, and φ = [y, free parameters in each row]. -> −1 without memory."""
-    cdef Py_ssize_t N = c.rows, D = c.net.size[0], out = c.outputs, P = out + c.free, n, j, room = N * P if c.categorical else 0
-    cdef double *e = <double *> malloc(<size_t> (room + 1) * sizeof(double) + <size_t> (N * (D + out + P) + 1) * sizeof(real))
+cdef int act(const Call *c, const real *theta) noexcept nogil:
+    """The steps in scratch: e of the categorical, standardised x, and φ. -> −1 without memory."""
+    cdef Py_ssize_t N = c.rows, D = c.net.size[0], P = c.net.size[c.net.layers] + c.net.free, room = N * P if c.categorical else 0
+    cdef double *e = <double *> malloc(<size_t> (room + 1) * sizeof(double) + <size_t> (N * (D + P) + 1) * sizeof(real))
     cdef real *seen = <real *> (e + room)
-    cdef real *y = seen + N * D
-    cdef real *phi = y + N * out if c.free else y
+    cdef real *phi = seen + N * D
     cdef const real *x = <const real *> c.x
     cdef int failed
     if e == NULL:
@@ -47,13 +34,7 @@ cdef int act(const Call *c, const real *theta, const real *rest) noexcept nogil:
         else:
             standardize_double(x, c.mean, c.inv_std, seen, N, D, c.limit)
         x = seen
-    failed = infer(&c.net, theta, x, y, N)
-    if c.free:
-        for n in range(N):
-            for j in range(out):
-                phi[n * P + j] = y[n * out + j]
-            for j in range(c.free):
-                phi[n * P + out + j] = rest[j]
+    failed = infer(&c.net, theta, x, phi, N)
     if c.categorical:
         if real is float:
             categorical_rows_float(phi, c.noise, <int64_t *> c.action, e, N, P)
@@ -69,62 +50,64 @@ cdef int act(const Call *c, const real *theta, const real *rest) noexcept nogil:
 
 cdef int act_on(const Call *c, Span *flat) noexcept nogil:
     """`act` in θ's element type."""
-    cdef Py_ssize_t weights = flat.rows - c.free
-    if c.net.wide:
-        return act[double](c, <const double *> flat.start, <const double *> flat.start + weights)
-    return act[float](c, <const float *> flat.start, <const float *> flat.start + weights)
+    return act[double](c, <const double *> flat.start) if c.net.wide else act[float](c, <const float *> flat.start)
 
 
-cpdef object policy_act(object theta, object x, object noise, object mean, object inv_std, double limit, object sizes, object activation,
-                        Py_ssize_t free, str family):
+cdef class Actor:
+    """A policy whose arguments have been looked at: what is left for each step."""
+
+    def __cinit__(self, theta, mean, inv_std, double limit, sizes, activation, Py_ssize_t free, str family):
+        cdef Span s
+        cdef Py_ssize_t P
+        describe(&self.call.net, &self.flat, theta, sizes, activation, free)
+        self.call.limit = limit
+        self.call.categorical = family == "categorical"
+        P = self.call.net.size[self.call.net.layers] + free
+        self.d = 1 if self.call.categorical else P // 2
+        if not self.call.categorical and (family != "gaussian" or P % 2):
+            raise ValueError(f"family must be 'categorical', or 'gaussian' with a log σ for each μ, not {family!r} with {P} numbers")
+        if mean is not None:
+            mean, inv_std = doubles(mean, "mean", 1), doubles(inv_std, "inv_std", 1)
+            span(&s, mean, "mean", 1)
+            expect("mean", s.rows, -1, self.call.net.size[0], -1)
+            self.call.mean = <const double *> s.start
+            span(&s, inv_std, "inv_std", 1)
+            expect("inv_std", s.rows, -1, self.call.net.size[0], -1)
+            self.call.inv_std = <const double *> s.start
+        self.kept = theta, mean, inv_std
+
+    cpdef object act(self, object x, object noise):
+        """Actions for N observations x (N, D)."""
+        cdef Call c = self.call
+        cdef Span s
+        cdef int failed
+        x = floats(x, "x", 2)
+        span(&s, x, "x", 2)
+        like(&c.net, &s, "x")
+        expect("x", s.rows, s.cols, s.rows, c.net.size[0])
+        c.rows, c.x = s.rows, s.start
+        if noise is not None:
+            noise = doubles(noise, "noise", 1 if c.categorical else 2)
+            span(&s, noise, "noise", 1 if c.categorical else 2)
+            expect("noise", s.rows, s.cols, c.rows, self.d)
+            c.noise = <const double *> s.start
+        action = empty(c.rows, INT64) if c.categorical else empty((c.rows, self.d), F64 if c.net.wide else F32)
+        c.action = at(action)
+        if c.rows * self.flat.rows < LARGE:
+            failed = act_on(&c, &self.flat)
+        else:
+            with nogil:
+                failed = act_on(&c, &self.flat)
+        if failed:
+            raise MemoryError
+        return action
+
+
+def policy_actor(theta, mean, inv_std, limit, sizes, activation, free, family):
+    """`policy_act` for many steps of one θ: the function (x (N, D), noise) -> actions. The arrays must not change as long as it is used."""
+    return Actor(theta, mean, inv_std, limit, sizes, activation, free, family).act
+
+
+def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, family):
     """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones for None."""
-    cdef Call c
-    cdef Span flat, s
-    cdef Py_ssize_t P, d
-    cdef int failed
-    if free < 0:
-        raise ValueError(f"free must not be negative, is {free}")
-    describe(&c.net, &flat, theta, sizes, activation, free)
-    c.outputs, c.free, c.limit = c.net.size[c.net.layers], free, limit
-    c.categorical = family == "categorical"
-    P = c.outputs + free
-    d = 1 if c.categorical else P // 2
-    if not c.categorical and (family != "gaussian" or P % 2):
-        raise ValueError(f"family must be 'categorical', or 'gaussian' with a log σ for each μ, not {family!r} with {P} numbers")
-    x = floats(x, "x", 2)
-    span(&s, x, "x", 2)
-    like(&c.net, &s, "x")
-    expect("x", s.rows, s.cols, s.rows, c.net.size[0])
-    c.rows, c.x, c.noise, c.mean, c.inv_std = s.rows, s.start, NULL, NULL, NULL
-    if noise is not None:
-        noise = doubles(noise, "noise", 1 if c.categorical else 2)
-        span(&s, noise, "noise", 1 if c.categorical else 2)
-        expect("noise", s.rows, s.cols, c.rows, d)
-        c.noise = <const double *> s.start
-    if mean is not None:
-        mean, inv_std = doubles(mean, "mean", 1), doubles(inv_std, "inv_std", 1)
-        span(&s, mean, "mean", 1)
-        expect("mean", s.rows, -1, c.net.size[0], -1)
-        c.mean = <const double *> s.start
-        span(&s, inv_std, "inv_std", 1)
-        expect("inv_std", s.rows, -1, c.net.size[0], -1)
-        c.inv_std = <const double *> s.start
-    action = empty(c.rows, INT64) if c.categorical else empty((c.rows, d), F64 if c.net.wide else F32)
-    if c.categorical:
-        c.action = address(action)
-    else:
-        span(&s, action, "action", 2)
-        c.action = s.start
-    if c.rows * flat.rows < LARGE:
-        failed = act_on(&c, &flat)
-    else:
-        with nogil:
-            failed = act_on(&c, &flat)
-    if failed:
-        raise MemoryError
-    return action
-
-
-cdef void *address(int64_t[::1] action) noexcept:
-    """Where the actions of a categorical go."""
-    return <void *> &action[0] if action.shape[0] else NULL
+    return Actor(theta, mean, inv_std, limit, sizes, activation, free, family).act(x, noise)

@@ -9,6 +9,7 @@ cdef extern from "network.h" nogil:
     ctypedef struct Network:
         Py_ssize_t layers
         Py_ssize_t size[33]  # MLP_MAX_LAYERS + 1
+        Py_ssize_t free
         bint relu
         bint wide
 

@@ -1,4 +1,7 @@
-"""Multi-layer perceptron over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]. The loops are in mlp_kernels.h."""
+"""Multi-layer perceptron over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …, free]. The loops are in mlp_kernels.h.
+
+`free` parameters of no layer may stand at the end of θ; they are handed on behind each row of the output, as a log σ is.
+"""
 
 from minirl._core.checks cimport F32, F64, Span, empty, expect, floats, span
 
@@ -12,8 +15,11 @@ LARGE = 1 << 20  # multiplications from which other threads may run meanwhile
 
 
 cdef int describe(Network *net, Span *theta, object flat, object sizes, object activation, Py_ssize_t free=0) except -1:
-    """The network's shape, and θ's agreement with it; `free` more parameters may follow."""
+    """The network's shape, and θ's agreement with it; `free` more parameters follow."""
     cdef Py_ssize_t i, room
+    if free < 0:
+        raise ValueError(f"free must not be negative, is {free}")
+    net.free = free
     if activation not in ("tanh", "relu"):
         raise ValueError(f"activation must be 'tanh' or 'relu', not {activation!r}")
     net.relu = activation == "relu"
@@ -60,15 +66,15 @@ cdef Py_ssize_t rows_of(Network *net, object acts, const void **pointers) except
     return rows
 
 
-def mlp_forward(theta, x, sizes, activation):
-    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = h_{L−1} W_L + b_L -> (h₀, …, h_{L−1}, y): all that the two products below need."""
+def mlp_forward(theta, x, sizes, activation, Py_ssize_t free=0):
+    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y): all that the two products below need."""
     cdef Network net
     cdef Span flat, s
     cdef void *out[33]
     cdef const void *start
     cdef Py_ssize_t i, rows
     cdef int failed
-    describe(&net, &flat, theta, sizes, activation)
+    describe(&net, &flat, theta, sizes, activation, free)
     x = floats(x, "x", 2)
     span(&s, x, "x", 2)
     like(&net, &s, "x")
@@ -76,7 +82,7 @@ def mlp_forward(theta, x, sizes, activation):
     rows, start, dtype = s.rows, s.start, F64 if net.wide else F32
     acts = [x]
     for i in range(1, net.layers + 1):
-        h = empty((rows, net.size[i]), dtype)
+        h = empty((rows, net.size[i] + (free if i == net.layers else 0)), dtype)
         span(&s, h, "h", 2)
         out[i - 1] = s.start
         acts.append(h)
@@ -95,17 +101,17 @@ cdef int infer(const Network *net, const void *theta, const void *x, void *y, Py
     return mlp_forward_pass(net, theta, x, NULL, y, rows)
 
 
-def mlp_infer(theta, x, sizes, activation):
-    """y (N, out) alone, nothing kept: acting."""
+def mlp_infer(theta, x, sizes, activation, Py_ssize_t free=0):
+    """y (N, out + free) alone, nothing kept: acting."""
     cdef Network net
     cdef Span flat, s, y
     cdef int failed
-    describe(&net, &flat, theta, sizes, activation)
+    describe(&net, &flat, theta, sizes, activation, free)
     x = floats(x, "x", 2)
     span(&s, x, "x", 2)
     like(&net, &s, "x")
     expect("x", s.rows, s.cols, s.rows, net.size[0])
-    result = empty((s.rows, net.size[net.layers]), F64 if net.wide else F32)
+    result = empty((s.rows, net.size[net.layers] + free), F64 if net.wide else F32)
     span(&y, result, "y", 2)
     if s.rows * flat.rows < LARGE:
         failed = mlp_forward_pass(&net, flat.start, s.start, NULL, y.start, s.rows)
@@ -117,19 +123,19 @@ def mlp_infer(theta, x, sizes, activation):
     return result
 
 
-def mlp_vjp(theta, acts, dy, sizes, activation):
-    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l)."""
+def mlp_vjp(theta, acts, dy, sizes, activation, Py_ssize_t free=0):
+    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l); dfree = Σ_n of its columns."""
     cdef Network net
     cdef Span flat, s, out
     cdef const void *h[33]
     cdef Py_ssize_t rows
     cdef int failed
-    describe(&net, &flat, theta, sizes, activation)
+    describe(&net, &flat, theta, sizes, activation, free)
     rows = rows_of(&net, acts, h)
     dy = floats(dy, "dy", 2)
     span(&s, dy, "dy", 2)
     like(&net, &s, "dy")
-    expect("dy", s.rows, s.cols, rows, net.size[net.layers])
+    expect("dy", s.rows, s.cols, rows, net.size[net.layers] + free)
     dtheta = empty(flat.rows, F64 if net.wide else F32)
     span(&out, dtheta, "dtheta", 1)
     if rows * flat.rows < LARGE:
@@ -142,20 +148,20 @@ def mlp_vjp(theta, acts, dy, sizes, activation):
     return dtheta
 
 
-def mlp_jvp(theta, acts, theta_dot, sizes, activation):
-    """∂y/∂θ θ̇ -> (N, out): ż_l = h_{l−1} Ẇ_l + ḃ_l + ḣ_{l−1} W_l, ḣ_l = ż_l ⊙ σ'(z_l), ḣ₀ = 0."""
+def mlp_jvp(theta, acts, theta_dot, sizes, activation, Py_ssize_t free=0):
+    """∂y/∂θ θ̇ -> (N, out + free): ż_l = h_{l−1} Ẇ_l + ḃ_l + ḣ_{l−1} W_l, ḣ_l = ż_l ⊙ σ'(z_l), ḣ₀ = 0."""
     cdef Network net
     cdef Span flat, s, out
     cdef const void *h[33]
     cdef Py_ssize_t rows
     cdef int failed
-    describe(&net, &flat, theta, sizes, activation)
+    describe(&net, &flat, theta, sizes, activation, free)
     rows = rows_of(&net, acts, h)
     theta_dot = floats(theta_dot, "theta_dot", 1)
     span(&s, theta_dot, "theta_dot", 1)
     like(&net, &s, "theta_dot")
     expect("theta_dot", s.rows, -1, flat.rows, -1)
-    y_dot = empty((rows, net.size[net.layers]), F64 if net.wide else F32)
+    y_dot = empty((rows, net.size[net.layers] + free), F64 if net.wide else F32)
     span(&out, y_dot, "y_dot", 2)
     if rows * flat.rows < LARGE:
         failed = mlp_jvp_pass(&net, flat.start, h, s.start, out.start, rows)

@@ -53,7 +53,16 @@ static TARGET REAL *NAME(layers)(const Network *net, const REAL *theta, NAME(lay
     return scratch;
 }
 
-/* h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = h_{L−1} W_L + b_L. hidden: where h₁ … h_{L−1} go, each (rows, width); NULL keeps none. */
+/* The free parameters, behind the network's own in θ, behind each row of y too. */
+static TARGET void NAME(append)(const Network *net, const REAL *theta, REAL *y, ptrdiff_t rows)
+{
+    const ptrdiff_t width = net->size[net->layers], row = width + net->free;
+    for (ptrdiff_t l = 0; l < net->layers; l++) theta += (net->size[l] + 1) * net->size[l + 1];
+    for (ptrdiff_t n = 0; n < rows && net->free; n++)
+        for (ptrdiff_t j = 0; j < net->free; j++) y[n * row + width + j] = theta[j];
+}
+
+/* h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free]. hidden: where h₁ … h_{L−1} go, each (rows, width); NULL keeps none. */
 static TARGET int NAME(forward)(const Network *net, const REAL *theta, const REAL *x, void *const *hidden, REAL *y, ptrdiff_t rows)
 {
     const ptrdiff_t last = net->layers - 1, some = rows < ROW_BLOCK ? rows : ROW_BLOCK;
@@ -68,19 +77,20 @@ static TARGET int NAME(forward)(const Network *net, const REAL *theta, const REA
         const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK;
         const REAL *h = x + first * net->size[0];
         for (ptrdiff_t l = 0; l <= last; l++) {
-            const ptrdiff_t in = net->size[l], out = net->size[l + 1];
-            REAL *z = l == last ? y + first * out : hidden ? (REAL *)hidden[l] + first * out : spare + (l % 2) * space;
+            const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = l == last ? out + net->free : out;
+            REAL *z = l == last ? y + first * row : hidden ? (REAL *)hidden[l] + first * out : spare + (l % 2) * space;
             NAME(product)((NAME(matmul)){.rows = block, .cols = out, .depth = in, .a = h, .a_row = in, .a_step = 1,
-                .b = layer[l].w, .b_row = layer[l].row, .bias = layer[l].b, .c = z, .c_row = out, .room = room});
+                .b = layer[l].w, .b_row = layer[l].row, .bias = layer[l].b, .c = z, .c_row = row, .room = room});
             if (l < last) NAME(activate)(z, block * out, net->relu);
             h = z;
         }
     }
+    NAME(append)(net, theta, y, rows);
     free(memory);
     return 0;
 }
 
-/* ż_l = h_{l−1} Ẇ_l + ḃ_l + ḣ_{l−1} W_l, ḣ_l = ż_l ⊙ σ'(z_l), ḣ₀ = 0, ẏ = ż_L. acts: h₀ … h_{L−1}. */
+/* ż_l = h_{l−1} Ẇ_l + ḃ_l + ḣ_{l−1} W_l, ḣ_l = ż_l ⊙ σ'(z_l), ḣ₀ = 0, ẏ = [ż_L, free]. acts: h₀ … h_{L−1}. */
 static TARGET int NAME(jvp)(const Network *net, const REAL *theta, const void *const *acts, const REAL *theta_dot, REAL *y_dot, ptrdiff_t rows)
 {
     const ptrdiff_t last = net->layers - 1, space = (rows < ROW_BLOCK ? rows : ROW_BLOCK) * NAME(widest)(net);
@@ -94,11 +104,11 @@ static TARGET int NAME(jvp)(const Network *net, const REAL *theta, const void *c
         const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK;
         const REAL *h_dot = NULL;
         for (ptrdiff_t l = 0; l <= last; l++) {
-            const ptrdiff_t in = net->size[l], out = net->size[l + 1];
+            const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = l == last ? out + net->free : out;
             const REAL *h = (const REAL *)acts[l] + first * in;
-            REAL *z_dot = l == last ? y_dot + first * out : spare + (l % 2) * space;
+            REAL *z_dot = l == last ? y_dot + first * row : spare + (l % 2) * space;
             NAME(matmul) p = {.rows = block, .cols = out, .depth = in, .a = h, .a_row = in, .a_step = 1,
-                .b = tangent[l].w, .b_row = tangent[l].row, .bias = tangent[l].b, .c = z_dot, .c_row = out, .room = room};
+                .b = tangent[l].w, .b_row = tangent[l].row, .bias = tangent[l].b, .c = z_dot, .c_row = row, .room = room};
             NAME(product)(p);
             if (l > 0) {
                 p.a = h_dot, p.b = layer[l].w, p.bias = NULL, p.add = 1;
@@ -108,6 +118,7 @@ static TARGET int NAME(jvp)(const Network *net, const REAL *theta, const void *c
             h_dot = z_dot;
         }
     }
+    NAME(append)(net, theta_dot, y_dot, rows);
     free(memory);
     return 0;
 }
@@ -154,6 +165,19 @@ static TARGET void NAME(transpose)(const REAL *w, ptrdiff_t in, ptrdiff_t out, R
     }
 }
 
+/* The gradient of the free parameters: the sums of their columns of dy, in double. */
+static TARGET void NAME(free_sums)(const Network *net, const REAL *dy, REAL *dfree, ptrdiff_t rows)
+{
+    const ptrdiff_t width = net->size[net->layers], row = width + net->free;
+    for (ptrdiff_t j = 0; j < net->free; j += 8) {
+        const ptrdiff_t some = net->free - j < 8 ? net->free - j : 8;
+        double sum[8] = {0};
+        for (ptrdiff_t n = 0; n < rows; n++)
+            for (ptrdiff_t i = 0; i < some; i++) sum[i] += dy[n * row + width + j + i];
+        for (ptrdiff_t i = 0; i < some; i++) dfree[j + i] = (REAL)sum[i];
+    }
+}
+
 /* dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l). acts: h₀ … h_{L−1}. Each block is summed by itself and
  * then added to dθ, which keeps the rounding of a long sum small. */
 static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *const *acts, const REAL *dy, REAL *dtheta, ptrdiff_t rows)
@@ -180,7 +204,7 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
         const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK, width = net->size[last + 1];
         REAL *dz = spare + (last % 2) * space;
         for (ptrdiff_t n = 0; n < block; n++) /* dz_L = dy, with zeros behind each line */
-            for (ptrdiff_t j = 0; j < WHOLE(width); j++) dz[n * WHOLE(width) + j] = j < width ? dy[(first + n) * width + j] : 0;
+            for (ptrdiff_t j = 0; j < WHOLE(width); j++) dz[n * WHOLE(width) + j] = j < width ? dy[(first + n) * (width + net->free) + j] : 0;
 
         for (ptrdiff_t l = last; l >= 0; l--) {
             const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = WHOLE(in);
@@ -207,6 +231,7 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
             }
         }
     }
+    NAME(free_sums)(net, dy, dtheta + count, rows);
     free(memory);
     return 0;
 }

@@ -1,7 +1,5 @@
 """The twin of `policy_act`: what a policy does in every step, in NumPy."""
 
-import numpy as np
-
 from minirl._core.reference import categorical_sample, gaussian_sample, mlp_infer, standardize
 
 
@@ -11,9 +9,12 @@ def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, f
     theta (n + free,) = [θ of the MLP, free parameters of the distribution]; mean, inv_std (D,), or None for x as it is; family and noise:
     "categorical" and u (N,) in [0, 1) -> (N,) int64, "gaussian" and z (N, d) -> (N, d).
     """
-    weights, rest = theta[: len(theta) - free], theta[len(theta) - free :]
-    y = mlp_infer(weights, x if mean is None else standardize(x, mean, inv_std, limit), sizes, activation)
-    phi = np.concatenate([y, np.broadcast_to(rest, (len(y), free))], axis=1) if free else y
+    phi = mlp_infer(theta, x if mean is None else standardize(x, mean, inv_std, limit), sizes, activation, free)
     if family == "categorical":
         return phi.argmax(axis=1) if noise is None else categorical_sample(phi, noise)
     return phi[:, : phi.shape[1] // 2].copy() if noise is None else gaussian_sample(phi, noise)
+
+
+def policy_actor(theta, mean, inv_std, limit, sizes, activation, free, family):
+    """`policy_act` for many steps of one θ: the function (x (N, D), noise) -> actions. The arrays must not change as long as it is used."""
+    return lambda x, noise: policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, family)

@@ -2,24 +2,24 @@
 
 import numpy as np
 
-from minirl._core.reference_acting import policy_act
+from minirl._core.reference_acting import policy_actor
 from minirl._core.reference_envs import env_reset, env_step
 
 
 def env_rollout(problem, state, steps, seen, policy, noise, bounds, out):
     """T steps of B environments from `seen` on, episodes started again in the same step; returns how many steps were taken.
 
-    problem: name, bit generators, low, high, limit as env_step and env_reset take them;  policy: policy_act's arguments but x and noise
+    problem: name, bit generators, low, high, limit as env_step and env_reset take them;  policy: policy_actor's arguments
     noise (T, B) or (T, B, d);  bounds: of the actions, or None;  out: obs, action, reward, next_obs, terminated, truncated, each (T, B, …)
     In place on state, steps, seen and out. It ends early at an action that is not finite, which is kept in `out`.
     """
     name, generators, low, high, limit = problem
-    theta, *rest = policy
+    act_on = policy_actor(*policy)
     obs, action, reward, next_obs, terminated, truncated = out
     nobody = np.zeros(len(state), bool)
     for t in range(len(noise)):
         obs[t] = seen
-        action[t] = act = policy_act(theta, obs[t], noise[t], *rest)
+        action[t] = act = act_on(obs[t], noise[t])
         if bounds is not None:
             if not np.isfinite(act).all():
                 return t

@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from minirl._core.checks cimport F32, empty, real
 from minirl._core.envs cimport Bits, Env, env_start, env_step_all, find
-from minirl._core.acting cimport policy_act
+from minirl._core.acting cimport Actor
 
 
 cdef bint bounded(const real[:, ::1] action, const float[::1] low, const float[::1] high, float[:, ::1] taken) noexcept:
@@ -34,7 +34,7 @@ cdef int begin(const Env *env, object generator, const double[::1] low, const do
 def env_rollout(problem, double[:, ::1] state, int64_t[::1] steps, float[:, ::1] seen, policy, noise, bounds, out):
     """T steps of B environments from `seen` on, episodes started again in the same step; returns how many steps were taken.
 
-    problem: name, bit generators, low, high, limit as env_step and env_reset take them;  policy: policy_act's arguments but x and noise
+    problem: name, bit generators, low, high, limit as env_step and env_reset take them;  policy: policy_actor's arguments
     noise (T, B) or (T, B, d);  bounds: of the actions, or None;  out: obs, action, reward, next_obs, terminated, truncated, each (T, B, …)
     In place on state, steps, seen and out. It ends early at an action that is not finite, which is kept in `out`.
     """
@@ -49,7 +49,8 @@ def env_rollout(problem, double[:, ::1] state, int64_t[::1] steps, float[:, ::1]
     cdef uint8_t[::1] nobody = bytearray(B)
     cdef const void *action
     cdef bint finite
-    theta, mean, inv_std, cut, sizes, activation, free, family = policy
+    cdef Actor actor = Actor(*policy)
+    sizes, free, family = policy[4], policy[6], policy[7]
     check(env, problem[1], state, steps, seen, noise, bounds, out, T, B)
     if low.shape[0] != env.draws or high.shape[0] != env.draws:
         raise ValueError(f"low and high must have {env.draws} entries, not {low.shape[0]} and {high.shape[0]}")
@@ -60,7 +61,7 @@ def env_rollout(problem, double[:, ::1] state, int64_t[::1] steps, float[:, ::1]
         PyErr_CheckSignals()
         obs = out[0][t]
         obs[...] = view
-        act = policy_act(theta, obs, noise[t], mean, inv_std, cut, sizes, activation, free, family)
+        act = actor.act(obs, noise[t])
         out[1][t] = act
         if env.actions:
             chosen = act
