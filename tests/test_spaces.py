@@ -449,8 +449,8 @@ def test_one_observation_of_another_shape_is_refused(obs):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_acting_on_one_observation_is_acting_on_a_batch_of_it(actions, dtype):
     codecs = obs_codec(spaces.Box(-1.0, 1.0, (3,), np.float32)), action_codec(actions)
-    shapes = Agent(*codecs, np.zeros(0, dtype), (4,), "tanh")
-    agent = Agent(*codecs, shapes.policy.init(np.random.default_rng(0), 0.0, dtype), (4,), "tanh")
+    policy = Policy(codecs[1].family(), 3, (4,), "tanh")
+    agent = Agent(*codecs, policy.init(np.random.default_rng(0), 0.0, dtype), (4,), "tanh")
     one, many = np.random.default_rng(1), np.random.default_rng(1)
     for obs in np.random.default_rng(2).standard_normal((5, 3)).astype(np.float32):
         before = obs.copy()

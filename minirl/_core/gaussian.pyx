@@ -4,7 +4,7 @@ Inside densities log σ saturates at ±LOG_STD_LIMIT and its gradient beyond is 
 """
 
 from minirl._core.checks cimport F32, F64, Look, at, doubles, empty, expect, floats, floats_like, is_wide, look_at, real
-from minirl._core.real cimport exp_all, expm1_all
+from minirl._core.real cimport exp_all, exp_each, expm1_all
 from minirl._core.scores cimport free, gaussian_entropies, gaussian_score, saturated
 
 
@@ -13,12 +13,12 @@ cdef extern from "sample_kernels.h" nogil:
     void gaussian_rows_double(const double *, const double *, double *, Py_ssize_t, Py_ssize_t)
 
 
-cdef inline void inverse_std(const real[:, ::1] phi, real power, real[:, ::1] out) noexcept nogil:
-    """σ^−power (N, d)."""
+cdef inline void inverse_std(const real[:, ::1] phi, real[:, ::1] out) noexcept nogil:
+    """1/σ (N, d)."""
     cdef Py_ssize_t d = out.shape[1], n, i
     for n in range(out.shape[0]):
         for i in range(d):
-            out[n, i] = -power * saturated(phi[n, d + i])
+            out[n, i] = -saturated(phi[n, d + i])
     exp_all(out)
 
 
@@ -106,7 +106,7 @@ cdef object kl(const real[:, ::1] phi_old, const real[:, ::1] phi_new):
     result = empty(N, dtype)
     cdef real[::1] out = result
     cdef real[:, ::1] inv_std = empty((N, d), dtype), spread = empty((N, d), dtype)
-    inverse_std(phi_new, 1, inv_std)
+    inverse_std(phi_new, inv_std)
     widening(phi_old, phi_new, spread)
     for n in range(N):
         total = 0
@@ -132,7 +132,7 @@ cdef object dkl(const real[:, ::1] phi_old, const real[:, ::1] phi_new):
     dtype = F32 if real is float else F64
     result = empty((N, 2 * d), dtype)
     cdef real[:, ::1] dphi = result, inv_std = empty((N, d), dtype), spread = empty((N, d), dtype)
-    inverse_std(phi_new, 1, inv_std)
+    inverse_std(phi_new, inv_std)
     widening(phi_old, phi_new, spread)
     for n in range(N):
         for i in range(d):
@@ -149,25 +149,35 @@ def gaussian_dkl(phi_old, phi_new):
     return dkl[double](phi_old, phi_new) if is_wide(phi_old) else dkl[float](phi_old, phi_new)
 
 
-cdef object fisher_vec(const real[:, ::1] phi, const real[:, ::1] phi_dot):
-    cdef Py_ssize_t N = phi.shape[0], d = phi.shape[1] // 2, n, i
-    expect("phi_dot", phi_dot.shape[0], phi_dot.shape[1], N, 2 * d)
-    dtype = F32 if real is float else F64
-    result = empty((N, 2 * d), dtype)
-    cdef real[:, ::1] out = result, precision = empty((N, d), dtype)
-    inverse_std(phi, 2, precision)
+cdef void fisher(const real *phi, const real *phi_dot, Py_ssize_t N, Py_ssize_t d, real *precision, real *out) noexcept nogil:
+    cdef Py_ssize_t n, i, _
     for n in range(N):
         for i in range(d):
-            out[n, i] = phi_dot[n, i] * precision[n, i]  # [TR-4]
-            out[n, d + i] = 2 * phi_dot[n, d + i] * free(phi[n, d + i])
-    return result
+            precision[n * d + i] = -2 * saturated(phi[2 * n * d + d + i])
+    exp_each(precision, N * d)
+    for _ in range(N):
+        for i in range(d):
+            out[i] = phi_dot[i] * precision[i]  # [TR-4]
+            out[d + i] = 2 * phi_dot[d + i] * free(phi[d + i])
+        phi += 2 * d
+        phi_dot += 2 * d
+        out += 2 * d
+        precision += d
 
 
 def gaussian_fisher_vec(phi, phi_dot):
     """F(φ) φ̇ = [μ̇/σ², 2 (log σ)˙] -> (N, 2d): the covariance of the score.                                       [TR-4]"""
+    cdef Look p, v
     phi = halves(phi, "phi")
     phi_dot = floats_like(phi_dot, "phi_dot", 2, is_wide(phi))
-    return fisher_vec[double](phi, phi_dot) if is_wide(phi) else fisher_vec[float](phi, phi_dot)
+    p, v = look_at(phi), look_at(phi_dot)
+    expect("phi_dot", v.rows, v.cols, p.rows, p.cols)
+    out, precision = empty((p.rows, p.cols), phi.dtype), empty((p.rows, p.cols // 2), phi.dtype)
+    if p.code == c'd':
+        fisher(<double *> p.start, <double *> v.start, p.rows, p.cols // 2, <double *> at(precision), <double *> at(out))
+    else:
+        fisher(<float *> p.start, <float *> v.start, p.rows, p.cols // 2, <float *> at(precision), <float *> at(out))
+    return out
 
 
 # -------------------------------------------------------------------------------------------------------------- sampling

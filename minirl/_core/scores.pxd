@@ -1,6 +1,5 @@
 """log π(a|s) and H of the families that compiled calls know, each with its gradient in φ; rows one after the other in memory."""
 
-from libc.math cimport fabs
 from libc.stdint cimport int64_t
 
 from minirl._core.checks cimport expect, real
@@ -95,7 +94,7 @@ cdef inline real saturated(real log_std) noexcept nogil:
 
 cdef inline real free(real log_std) noexcept nogil:
     """1 where log σ still moves the density, 0 beyond the limit."""
-    return 1 if fabs(log_std) <= LOG_STD_LIMIT else 0
+    return 1 if -LOG_STD_LIMIT <= log_std <= LOG_STD_LIMIT else 0
 
 
 cdef inline void gaussian_score(
