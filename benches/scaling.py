@@ -10,9 +10,9 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 import time
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -86,26 +86,14 @@ def update(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
 
 
 def memory(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
-    """Bytes that one update adds to the process at its peak, in a process of its own."""
-    command = [sys.executable, __file__, "--peak", algorithm, str(size)]
-    grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return {"axis": axis, "algorithm": algorithm, "size": size, "work": size, "value": grown}
-
-
-def peak(algorithm: str, n: int) -> int:
-    """A small update first, so that what is loaded once is there."""
-    small, call = (workloads.update_of(algorithm, DiagGaussian(OUT), OBS, k, **FIELDS[algorithm]) for k in (256, n))
-    small()
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark is the present again
-    before = status("VmRSS")
+    """Bytes of arrays that live at the peak of one update, besides its batch; the kernels' scratch, some 100 KB, is not in it."""
+    call = workloads.update_of(algorithm, DiagGaussian(OUT), OBS, size, **FIELDS[algorithm])
+    call()  # what is loaded once is there
+    tracemalloc.start()
     call()
-    return status("VmHWM") - before
-
-
-def status(field: str) -> int:
-    """Bytes, as Linux tells of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(field)))
+    grown = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return {"axis": axis, "algorithm": algorithm, "size": size, "work": size, "value": grown}
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- reading
@@ -165,9 +153,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three sizes of each, few repeats")
-    parser.add_argument("--peak", nargs=2, metavar=("ALGORITHM", "SAMPLES"), help="bytes of one update, alone")
-    args = parser.parse_args()
-    print(peak(args.peak[0], int(args.peak[1])) if args.peak else json.dumps(points(args.quick)))
+    print(json.dumps(points(parser.parse_args().quick)))
 
 
 if __name__ == "__main__":

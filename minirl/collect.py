@@ -157,7 +157,7 @@ class Collector:
             action = act(self.obs, noise, mask)
             rollout.obs[t], rollout.action[t] = self.obs, action
             if action.dtype != rollout.action.dtype:
-                action = rollout.action[t]  # what is sent is what is stored
+                action = rollout.action[t].copy()  # what is sent is what is stored
             self._step(rollout, t, action, resetting)
 
     def _all_at_once(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:

@@ -58,7 +58,7 @@ def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", **kwargs:
 
 
 def serial(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> Any:
-    """What make_vec makes of `sync`, but with our own step."""
+    """The vector that make_vec makes of `sync`, with our own step; its spec holds the environment's own kwargs alone."""
     from minirl.envs.serial import SerialVectorEnv
 
     envs = SerialVectorEnv([partial(gymnasium.make, env_id, **kwargs)] * num_envs)

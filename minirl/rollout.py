@@ -140,7 +140,7 @@ def minibatches(batch: Batch, size: int, rng: np.random.Generator, comm: Any = S
     Each sample is used once, and no part is a small remainder whose few samples would weigh more than the others. The samples are
     put in their order once, so that a part is a stretch of memory.
     """
-    n, parts = len(batch), max(1, math.ceil(len(batch) / size))
+    n, parts = len(batch), max(1, math.ceil(comm.max(len(batch)) / size))  # as many on every rank
     order = rng.permutation(n)
     lengths = [n // parts + (i < n % parts) for i in range(parts)]
     columns = batch.obs, batch.action, batch.adv, batch.returns, batch.value, batch.mask, logp_old, phi_old

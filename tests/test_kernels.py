@@ -380,7 +380,9 @@ def test_losses_equal_their_twins(rng, dtype, n, clip, dual):
 def test_the_surrogate_of_a_family_is_its_log_prob_and_the_surrogate_of_that(rng, dtype, n, family):
     """Against the twin, and to the bit against the three kernels that it is made of."""
     phi = 0.3 * rng.standard_normal((n, 6)).astype(dtype)
-    action = rng.integers(0, 6, n) if family == "categorical" else rng.standard_normal((n, 3)).astype(dtype)
+    action = rng.integers(0, 4, n) if family == "categorical" else rng.standard_normal((n, 3)).astype(dtype)
+    if family == "categorical":
+        phi[::2, 4:] = -np.inf  # not allowed there
     adv, w = rng.standard_normal(n), rng.random(n)
     log_prob, dlog_prob = (getattr(_core, f"{family}_{name}") for name in ("log_prob", "dlog_prob"))
     logp_old = log_prob(phi + 0.2 * rng.standard_normal(phi.shape).astype(dtype), action)
@@ -391,12 +393,25 @@ def test_the_surrogate_of_a_family_is_its_log_prob_and_the_surrogate_of_that(rng
         loss, dlogp, ratio = _core.surrogate_loss(log_prob(phi, action), logp_old, adv, w, clip, dual)
         for new, parts in zip(got, (loss, dlog_prob(phi, action) * dlogp[:, None], ratio), strict=True):
             np.testing.assert_array_equal(new, parts)
+        assert all(np.isfinite(part).all() for part in got)
+
+
+@DTYPES
+def test_the_surrogate_of_a_family_treats_infinite_and_missing_numbers_as_its_parts_do(dtype):
+    odd = np.array([0, 1, -1, 1000, -1000, np.inf, -np.inf, np.nan], dtype)
+    n, phi = len(odd), np.tile(np.array([0.3, -0.2, -np.inf], dtype), (len(odd), 1))
+    action, w = np.arange(n) % 2, np.full(n, 1 / n)
+    for adv in (np.full(n, 2.0), np.full(n, -2.0)):
+        got, want, *_ = both("policy_surrogate", phi, action, odd, adv, w, 0.2, None, 0.1, "categorical")
+        for g, e in zip(got[1:], want[1:], strict=True):
+            np.testing.assert_allclose(g, e, rtol=20 * RTOL[dtype])
+        assert np.isnan(got[0]) == np.isnan(want[0])
 
 
 def test_the_surrogate_of_a_family_refuses_what_it_does_not_know(rng):
     x, action = np.zeros(4), np.zeros(4, np.int64)
     for phi, a, family in ((np.zeros((4, 3)), np.zeros((4, 1)), "gaussian"), (np.zeros((4, 2)), np.zeros((4, 1)), "beta")):
-        with pytest.raises(ValueError, match="μ and log σ"):
+        with pytest.raises(ValueError, match=r"family|a log σ for each μ"):
             _core.policy_surrogate(phi, a, x, x, x, 0.2, None, 0.0, family)
     for wrong in (3, -1):
         action[2] = wrong

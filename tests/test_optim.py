@@ -5,7 +5,7 @@ import pytest
 from oracles import on_ranks, relative_error, same_bits
 
 from minirl.optim import ADAM_EPS, adam_init, adam_step, ascent_step, clip_by_global_norm
-from minirl.reduce import SERIAL, explained_variance, mean, moments, share, standardize_adv
+from minirl.reduce import SERIAL, explained_variance, mean, moments, share, share_each, standardize_adv
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 SPLITS = [[], [0], [1], [5], [13], [0, 0], [4, 5]]  # where 13 samples are cut into ranks: unequal, some empty
@@ -247,6 +247,19 @@ def test_ranks_together_compute_what_one_process_does(cuts, rng):
         np.testing.assert_allclose(m2, moments(weight, x)[2], rtol=1e-12)
         assert explained == pytest.approx(explained_variance(x[:, 0], target, weight), rel=1e-12)
         assert (average, explained) == (ranks[0][1], ranks[0][4])  # all ranks hold the same bits
+
+
+def test_the_shares_of_several_parts_are_those_of_each_by_itself(rng):
+    """On two ranks, parts of other lengths on each; one part weighs nothing, one is empty on a rank."""
+    lengths = [[3, 0, 2, 4], [1, 2, 3, 4]]
+    weights = [rng.integers(0, 3, sum(some)).astype(float) for some in lengths]
+    for weight, some in zip(weights, lengths, strict=True):
+        weight[sum(some[:2]) : sum(some[:3])] = 0
+    cut = [np.split(weight, np.cumsum(some)[:-1]) for weight, some in zip(weights, lengths, strict=True)]
+    together = on_ranks(2, lambda comm: share_each(weights[comm.rank], lengths[comm.rank], comm))
+    alone = on_ranks(2, lambda comm: np.concatenate([share(part, comm) for part in cut[comm.rank]]))
+    for each, expected in zip(together, alone, strict=True):
+        np.testing.assert_allclose(each, expected, rtol=1e-15)
 
 
 def test_two_ranks_of_one_sample_each_are_a_batch_of_two():

@@ -15,6 +15,7 @@ from oracles import (
     chosen,
     gradient,
     made_up_batch,
+    on_ranks,
     part_of,
     plain_kl,
     plain_mlp,
@@ -536,6 +537,33 @@ def test_clip_12_the_kl_that_is_logged_is_that_of_the_accepted_policy(rng):
     assert info["losses/approx_kl"] == info["losses/gradient_steps"] == 0
     assert info["losses/value_loss"] < 10 and np.isfinite(list(info.values())).all()  # nor are the losses those of the undone step
     np.testing.assert_array_equal(state["policy"], theta[: nets.policy.num_params])
+
+
+@pytest.mark.parametrize("cut", [8, 12])
+@both_families
+def test_ranks_together_take_the_update_that_one_process_takes(dist, cut, rng):
+    """Two ranks with 8 and 5, or 12 and 1 samples, one minibatch of all; and with several, as many of them on each, one θ on both."""
+    nets, theta, batch = problem(dist, rng, n=13)
+    fields = ("obs", "action", "adv", "returns", "value", "weight")
+    shards = [
+        dataclasses.replace(batch, **{name: getattr(batch, name)[rows] for name in fields}) for rows in np.split(np.arange(13), [cut])
+    ]
+
+    def updates(cfg):
+        def work(comm):
+            return ppo.update(nets, start(nets, theta, None), shards[comm.rank], cfg, np.random.default_rng(comm.rank), comm=comm)
+
+        return on_ranks(2, work)
+
+    cfg = config(minibatch_size=13, epochs=3, ent_coef=0.02)
+    alone, info = ppo.update(nets, start(nets, theta, None), batch, cfg, rng)
+    for state, measured in updates(cfg):
+        for part in ("policy", "critic"):
+            np.testing.assert_allclose(state[part], alone[part], rtol=1e-9, atol=1e-12)
+        assert measured["losses/approx_kl"] == pytest.approx(info["losses/approx_kl"], rel=1e-8)
+    (first, some), (second, more) = updates(config(minibatch_size=5, epochs=2))
+    assert same_bits(first["policy"], second["policy"]) and same_bits(first["critic"], second["critic"])
+    assert some["losses/gradient_steps"] == more["losses/gradient_steps"] == 2 * np.ceil(cut / 5)
 
 
 # ------------------------------------------------------------------------------------------------------ in the learner

@@ -1,5 +1,5 @@
-/* What a NumPy array is, read from its own struct: some 5 ns, where the buffer protocol takes 300 (700 for an array seen for the first time).
- * Only fields that NumPy's headers publish, none of its functions, so that nothing is imported and any NumPy from 1.26 on will do. */
+/* What a NumPy array is, read from its own struct: some 5 ns, where the buffer protocol takes 300, and 700 for an array seen for the first
+ * time. Only fields that NumPy's headers publish, none of its functions, so that nothing is imported and any NumPy from 1.26 on will do. */
 #ifndef MINIRL_ARRAY_LOOK_H
 #define MINIRL_ARRAY_LOOK_H
 

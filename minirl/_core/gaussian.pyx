@@ -5,7 +5,7 @@ Inside densities log σ saturates at ±LOG_STD_LIMIT and its gradient beyond is 
 
 from minirl._core.checks cimport F32, F64, Look, at, doubles, empty, expect, floats, floats_like, is_wide, look_at, real
 from minirl._core.real cimport exp_all, exp_each, expm1_all
-from minirl._core.scores cimport free, gaussian_entropies, gaussian_score, saturated
+from minirl._core.scores cimport gaussian_entropies, gaussian_score, moves, saturated
 
 
 cdef extern from "sample_kernels.h" nogil:
@@ -138,7 +138,7 @@ cdef object dkl(const real[:, ::1] phi_old, const real[:, ::1] phi_new):
         for i in range(d):
             z = (phi_new[n, i] - phi_old[n, i]) * inv_std[n, i]
             dphi[n, i] = z * inv_std[n, i]
-            dphi[n, d + i] = (-spread[n, i] - z * z) * free(phi_new[n, d + i])
+            dphi[n, d + i] = (-spread[n, i] - z * z) * moves(phi_new[n, d + i])
     return result
 
 
@@ -150,6 +150,7 @@ def gaussian_dkl(phi_old, phi_new):
 
 
 cdef void fisher(const real *phi, const real *phi_dot, Py_ssize_t N, Py_ssize_t d, real *precision, real *out) noexcept nogil:
+    """The rows of gaussian_fisher_vec; precision: scratch (N, d)."""
     cdef Py_ssize_t n, i, _
     for n in range(N):
         for i in range(d):
@@ -158,7 +159,7 @@ cdef void fisher(const real *phi, const real *phi_dot, Py_ssize_t N, Py_ssize_t 
     for _ in range(N):
         for i in range(d):
             out[i] = phi_dot[i] * precision[i]  # [TR-4]
-            out[d + i] = 2 * phi_dot[d + i] * free(phi[d + i])
+            out[d + i] = 2 * phi_dot[d + i] * moves(phi[d + i])
         phi += 2 * d
         phi_dot += 2 * d
         out += 2 * d

@@ -33,6 +33,7 @@ cdef double surrogate(const real *logp, const real *logp_old, const double *adv,
 
 
 cdef int same_length(Py_ssize_t N, object logp_old, object adv, object w) except -1:
+    """N of each."""
     expect("logp_old", look_at(logp_old).rows, -1, N, -1)
     expect("adv", look_at(adv).rows, -1, N, -1)
     expect("w", look_at(w).rows, -1, N, -1)
@@ -56,11 +57,11 @@ def surrogate_loss(logp, logp_old, adv, w, double clip, dual=None):
     return loss, dlogp, ratio
 
 
-cdef double through(const real *phi, const void *action, bint categorical, Py_ssize_t N, Py_ssize_t P, const real *logp_old,
-                    const double *adv, const double *w, double clip, double dual, double ent_coef, real *dphi, real *ratio,
-                    real *rest) noexcept nogil:
-    """The loss, its gradient in φ and r; rest: scratch (N, 1 + P)."""
-    cdef real *dlogp = rest + N * P
+cdef double policy_loss(const real *phi, const void *action, bint categorical, Py_ssize_t N, Py_ssize_t P, const real *logp_old,
+                        const double *adv, const double *w, double clip, double dual, double ent_coef, real *dphi, real *ratio,
+                        real *rest) noexcept nogil:
+    """The loss, its gradient in φ and r. rest: scratch (N, P), for 1/σ and then for the gradient of H, and (N,) behind it."""
+    cdef real *dlogp = rest + N * P  # log π, its gradient, H
     cdef double loss
     cdef real share
     cdef Py_ssize_t n, k
@@ -90,12 +91,14 @@ def policy_surrogate(phi, action, logp_old, adv, w, double clip, dual, double en
     """−Σ_n w_n (min(r A, clip(r, 1−ε, 1+ε) A) + c_H H), its gradient in φ (N, P), and r (N,).                     [PPO-1, PPO-7]"""
     cdef double loss, c = INFINITY if dual is None else dual
     cdef bint categorical = family == "categorical"
+    if not categorical and family != "gaussian":
+        raise ValueError(f"family must be 'categorical' or 'gaussian', not {family!r}")
     phi, adv, w = floats(phi, "phi", 2), doubles(adv, "adv", 1), doubles(w, "w", 1)
     logp_old = floats_like(logp_old, "logp_old", 1, is_wide(phi))
     action = integers(action, "action") if categorical else floats_like(action, "action", 2, is_wide(phi))
     cdef Look p = look_at(phi), a = look_at(action)
-    if p.cols == 0 or not categorical and (family != "gaussian" or p.cols % 2):
-        raise ValueError(f"phi must hold the logits of a 'categorical' or μ and log σ of a 'gaussian', not {p.cols} numbers of {family!r}")
+    if p.cols == 0 or not categorical and p.cols % 2:
+        raise ValueError(f"phi must hold logits, or a log σ for each μ of a 'gaussian', not {p.cols} numbers in each row")
     if categorical:
         expect_actions(<int64_t *> a.start, a.rows, p.rows, p.cols)
     else:
@@ -103,11 +106,11 @@ def policy_surrogate(phi, action, logp_old, adv, w, double clip, dual, double en
     same_length(p.rows, logp_old, adv, w)
     dphi, ratio, rest = empty((p.rows, p.cols), phi.dtype), empty(p.rows, phi.dtype), empty((p.rows, 1 + p.cols), phi.dtype)
     if p.code == c'd':
-        loss = through(<double *> p.start, a.start, categorical, p.rows, p.cols, <double *> at(logp_old), <double *> at(adv),
-                       <double *> at(w), clip, c, ent_coef, <double *> at(dphi), <double *> at(ratio), <double *> at(rest))
+        loss = policy_loss(<double *> p.start, a.start, categorical, p.rows, p.cols, <double *> at(logp_old), <double *> at(adv),
+                           <double *> at(w), clip, c, ent_coef, <double *> at(dphi), <double *> at(ratio), <double *> at(rest))
     else:
-        loss = through(<float *> p.start, a.start, categorical, p.rows, p.cols, <float *> at(logp_old), <double *> at(adv),
-                       <double *> at(w), clip, c, ent_coef, <float *> at(dphi), <float *> at(ratio), <float *> at(rest))
+        loss = policy_loss(<float *> p.start, a.start, categorical, p.rows, p.cols, <float *> at(logp_old), <double *> at(adv),
+                           <double *> at(w), clip, c, ent_coef, <float *> at(dphi), <float *> at(ratio), <float *> at(rest))
     return loss, dphi, ratio
 
 

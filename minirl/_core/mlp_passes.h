@@ -203,8 +203,10 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
     for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
         const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK, width = net->size[last + 1];
         REAL *dz = spare + (last % 2) * space;
-        for (ptrdiff_t n = 0; n < block; n++) /* dz_L = dy, with zeros behind each line */
-            for (ptrdiff_t j = 0; j < WHOLE(width); j++) dz[n * WHOLE(width) + j] = j < width ? dy[(first + n) * (width + net->free) + j] : 0;
+        for (ptrdiff_t n = 0; n < block; n++) { /* dz_L = dy, with zeros behind each line */
+            const REAL *line = dy + (first + n) * (width + net->free);
+            for (ptrdiff_t j = 0; j < WHOLE(width); j++) dz[n * WHOLE(width) + j] = j < width ? line[j] : 0;
+        }
 
         for (ptrdiff_t l = last; l >= 0; l--) {
             const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = WHOLE(in);

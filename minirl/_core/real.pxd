@@ -1,4 +1,4 @@
-"""exp, expm1 and log of a `real` in its own precision; the first two over a whole matrix, where vectors pay."""
+"""exp, expm1 and log of a `real` in its own precision; the first two of many numbers at once, where vectors pay."""
 
 from libc.math cimport log
 
@@ -15,23 +15,19 @@ cdef extern from "exp_kernels.h" nogil:
     void expm1_each_double(double *, Py_ssize_t)
 
 
-cdef inline void exp_all(real[:, ::1] x) noexcept nogil:
-    """x ← eˣ, in place."""
-    cdef Py_ssize_t count = x.shape[0] * x.shape[1]
-    if count == 0:
-        return
-    if real is float:
-        exp_each_float(&x[0, 0], count)
-    else:
-        exp_each_double(&x[0, 0], count)
-
-
 cdef inline void exp_each(real *x, Py_ssize_t count) noexcept nogil:
     """x ← eˣ, in place, of so many numbers."""
     if real is float:
         exp_each_float(x, count)
     else:
         exp_each_double(x, count)
+
+
+cdef inline void exp_all(real[:, ::1] x) noexcept nogil:
+    """x ← eˣ, in place."""
+    cdef Py_ssize_t count = x.shape[0] * x.shape[1]
+    if count:
+        exp_each(&x[0, 0], count)
 
 
 cdef inline void expm1_all(real[:, ::1] x) noexcept nogil:

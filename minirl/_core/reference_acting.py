@@ -1,4 +1,4 @@
-"""The twin of `policy_act`: what a policy does in every step, in NumPy."""
+"""Twins of acting.pyx: what a policy does in every step, in NumPy."""
 
 from minirl._core.reference import categorical_sample, gaussian_sample, mlp_infer, standardize
 

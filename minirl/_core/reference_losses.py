@@ -36,12 +36,12 @@ def surrogate_loss(logp, logp_old, adv, w, clip, dual=None):
 
 
 def policy_surrogate(phi, action, logp_old, adv, w, clip, dual, ent_coef, family):
-    """−Σ_n w_n (ℓ_n + c_H H_n), its gradient in φ (N, P), ∇ℓ = (dℓ/dlog π) ∇ log π, and r (N,): the families that policy_act knows."""
+    """−Σ_n w_n (ℓ_n + c_H H_n), its gradient in φ (N, P), ∇ℓ = (dℓ/dlog π) ∇ log π, and r (N,)."""
     if family not in FAMILIES:
         raise ValueError(f"family must be 'categorical' or 'gaussian', not {family!r}")
     log_prob, dlog_prob, entropy, dentropy = FAMILIES[family]
-    loss, dlogp, ratio = surrogate_loss(log_prob(phi, action), logp_old, adv, w, clip, dual)  # [PPO-1]
     with np.errstate(over="ignore", invalid="ignore"):
+        loss, dlogp, ratio = surrogate_loss(log_prob(phi, action), logp_old, adv, w, clip, dual)  # [PPO-1]
         dphi = dlog_prob(phi, action) * dlogp[:, None]
     if ent_coef:
         loss -= ent_coef * float(np.dot(w, entropy(phi)))  # [PPO-7]

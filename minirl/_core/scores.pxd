@@ -92,7 +92,7 @@ cdef inline real saturated(real log_std) noexcept nogil:
     return -LOG_STD_LIMIT if log_std < -LOG_STD_LIMIT else log_std
 
 
-cdef inline real free(real log_std) noexcept nogil:
+cdef inline real moves(real log_std) noexcept nogil:
     """1 where log σ still moves the density, 0 beyond the limit."""
     return 1 if -LOG_STD_LIMIT <= log_std <= LOG_STD_LIMIT else 0
 
@@ -113,7 +113,7 @@ cdef inline void gaussian_score(
             z = (action[i] - phi[i]) * inv_std[i]
             total += minus_half * z * z - saturated(phi[d + i]) - constant
             dphi[i] = z * inv_std[i]
-            dphi[d + i] = (z * z - 1) * free(phi[d + i])
+            dphi[d + i] = (z * z - 1) * moves(phi[d + i])
         logp[n] = total
         phi += 2 * d
         dphi += 2 * d
@@ -130,7 +130,7 @@ cdef inline void gaussian_entropies(const real *phi, Py_ssize_t N, Py_ssize_t d,
         for i in range(d):
             total += saturated(phi[d + i]) + constant
             dphi[i] = 0
-            dphi[d + i] = free(phi[d + i])
+            dphi[d + i] = moves(phi[d + i])
         entropy[n] = total
         phi += 2 * d
         dphi += 2 * d

@@ -158,9 +158,8 @@ def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 
         raise NonFiniteError("a parameter or its moment in Adam", "lower lr or max_grad_norm")
 
     policy, critic = nets.split(theta)
-    measured = measure(nets.policy.dist, phi_old, nets.policy.infer(policy, batch.obs, batch.mask), batch, comm) | {
-        "charts/learning_rate": lr
-    }
+    phi = nets.policy.infer(policy, batch.obs, batch.mask)
+    measured = measure(nets.policy.dist, phi_old, phi, batch, comm) | {"charts/learning_rate": lr}
     kl, adapted = measured["losses/approx_kl"], {"kl_coef": state["kl_coef"], "lr": state["lr"]}
     if cfg.adapt == "kl_coef":
         adapted["kl_coef"] = adapt_kl_coef(state["kl_coef"], kl, cfg.kl_target)  # [PPO-5]

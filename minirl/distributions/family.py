@@ -14,8 +14,8 @@ class Family(Protocol):
     name: str
     num_params: int  # P
     num_free: int  # how many of the last φ do not depend on the state (they are parameters of their own, as log σ)
-    sampler: str  # how policy_act samples it in one call: "categorical", "gaussian", or "" where only `from_noise` can
-    density: str  # whose log π policy_surrogate takes for it, by the same names; "" where only `log_prob` can
+    sampler: str  # how policy_actor samples it in one call: "categorical", "gaussian", or "" where only `from_noise` can
+    density: str  # whose log π and H policy_surrogate takes for it, by the same names; "" where only its own will do
     action_shape: tuple[int, ...]
     action_dtype: Any  # np.int64, or np.float64 for actions in the policy's own float type
 

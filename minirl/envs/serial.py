@@ -15,11 +15,12 @@ ARRAYS = (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)  # batches that 
 class SerialVectorEnv(SyncVectorEnv):
     """A SyncVectorEnv with SAME_STEP that gives the same, but in `step` spends a fifth of the time on it.
 
-    The observations are one array that the next step overwrites; final_obs are copies, since the reset, which has been by the time they
-    are handed over, may write into the array they were in.
+    The observations are one array that the next step overwrites; final_obs are copies, since the reset comes before they are handed
+    over and may write into their array.
     """
 
-    kept: tuple[str, ...] | None = None  # the infos that are handed on, besides those of an episode's end; None: all of them
+    # The infos that are handed on, besides those of an episode's end; None: all of them. A collector sets it to what it reads.
+    kept: tuple[str, ...] | None = None
 
     def __init__(self, env_fns: Sequence[Callable[[], Any]]):
         super().__init__(env_fns, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
