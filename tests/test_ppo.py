@@ -31,7 +31,7 @@ from minirl.algorithms import ppo
 from minirl.algorithms.ppo import PPOConfig, minibatch_gradient, ppo_step
 from minirl.critic import Critic
 from minirl.diagnostics import kl_estimates
-from minirl.distributions import Categorical, DiagGaussian
+from minirl.distributions import Bernoulli, Beta, Categorical, DiagGaussian, FullGaussian, MultiCategorical, SquashedGaussian
 from minirl.errors import MinirlError, NonFiniteError
 from minirl.losses import clipped_value_loss, policy_loss, value_loss
 from minirl.networks import Networks
@@ -156,6 +156,22 @@ def test_ppo_1_the_gradient_is_zero_exactly_where_clipping_says_so(dist, rng):  
         clipped = ratio > 1.2 if sign > 0 else ratio < 0.8
         assert 5 < clipped.sum() < 36
         np.testing.assert_array_equal((dphi == 0).all(axis=1), clipped)
+
+
+@pytest.mark.parametrize(
+    "dist", [Bernoulli(3), MultiCategorical((2, 3)), Beta(2), FullGaussian(2), SquashedGaussian(2)], ids=lambda dist: dist.name
+)
+def test_ppo_7_the_loss_of_families_that_no_kernel_knows(dist, rng):
+    """Its definition, and its gradient in φ by differences. [PPO-1, PPO-7]"""
+    phi = 0.3 * rng.standard_normal((9, dist.num_params))
+    action, adv = dist.sample(phi, rng), rng.standard_normal(9)
+    part = chosen(action, adv, dist.log_prob(phi + 0.1 * rng.standard_normal(phi.shape), action))
+    loss, dphi, ratio = policy_loss(dist, phi, part, config(ent_coef=0.3))
+    np.testing.assert_allclose(ratio, np.exp(dist.log_prob(phi, action) - part.logp_old), rtol=1e-12)
+    gained = np.minimum(ratio * adv, np.clip(ratio, 0.8, 1.2) * adv) + 0.3 * dist.entropy(phi)
+    assert loss == pytest.approx(-gained.mean(), rel=1e-12)
+    differences = gradient(lambda flat: policy_loss(dist, flat.reshape(phi.shape), part, config(ent_coef=0.3))[0], phi.ravel())
+    assert relative_error(dphi.ravel(), differences) < 1e-6
 
 
 @both_families
