@@ -158,3 +158,21 @@ def test_kernel(benchmark, request, name, args, side):
     benchmark.group = request.node.callspec.id.removeprefix(f"{side}-").removesuffix(f"-{side}")
     benchmark.name = side
     benchmark(getattr(_core, name) if side == "kernel" else _core.TWINS[name], *args)
+
+
+@pytest.mark.parametrize("side", ["kernel", "kernel, not prepared", "twin"])
+@pytest.mark.benchmark(max_time=0.05, min_rounds=5, warmup=False, group="policy_actor 1x4-64-64-2 float32")
+def test_prepared_actor(benchmark, side):
+    """`policy_actor`'s function is what acts in every step: beside the call that looks at everything each time."""
+    rng, sizes = np.random.default_rng(0), (4, 64, 64, 2)
+    theta = (0.1 * rng.standard_normal(sum((a + 1) * b for a, b in pairwise(sizes)))).astype(np.float32)
+    policy = theta, np.zeros(4), np.ones(4), 10.0, sizes, "tanh", 0, "categorical"
+    x, noise = rng.standard_normal((1, 4)).astype(np.float32), rng.random(1)
+    sides = {
+        "kernel": _core.policy_actor(*policy),
+        "kernel, not prepared": lambda x, noise: _core.policy_act(theta, x, noise, *policy[1:]),
+        "twin": _core.TWINS["policy_actor"](*policy),
+    }
+    assert len({int(act(x, noise)[0]) for act in sides.values()}) == 1
+    benchmark.name = side
+    benchmark(sides[side], x, noise)
