@@ -6,7 +6,7 @@ The command line is made from these classes: a field is a flag, its comment the 
 import dataclasses
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from minirl.distributions import NAMES
@@ -44,6 +44,7 @@ class Config:
     """Fields that every algorithm has."""
 
     env: str = "CartPole-v1"  # gymnasium id
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments that the environment is made with
     seed: Annotated[int, NonNegative] = 0  # the one seed that every random stream is spawned from, >= 0
     total_timesteps: Annotated[int, AtLeastOne] = 100_000  # real transitions to learn from, >= 1; the last update is finished
     num_envs: Annotated[int, AtLeastOne] = 4  # environments stepped together (B), >= 1
@@ -79,9 +80,8 @@ class Config:
 def check_ranges(config: Any) -> None:
     """Hold every field against its type and range; ConfigError names the field, the value and what it takes."""
     hints = get_type_hints(type(config), include_extras=True)
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        _check(field.name, value, hints[field.name])
+    for each in dataclasses.fields(config):
+        _check(each.name, getattr(config, each.name), hints[each.name])
 
 
 def _check(name: str, value: Any, hint: Any) -> None:
@@ -99,6 +99,9 @@ def _check(name: str, value: Any, hint: Any) -> None:
             raise ConfigError(f"{name} = {value!r}: takes a sequence of numbers, for example (64, 64)")
         for item in value:
             _check(name, item, args[0])
+    elif origin is dict:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise ConfigError(f"{name} = {value!r}: takes a dict with names as keys, for example {{'is_slippery': False}}")
     elif type(None) in args:
         if value is not None:
             _check(name, value, next(a for a in args if a is not type(None)))
