@@ -82,9 +82,10 @@ def standardize_adv(adv, weight, comm=SERIAL):
     Two passes in float64 and a relative threshold: values that differ by rounding alone become exactly 0 instead of
     noise of full size. Fewer than two samples are left as they are.
     """
+    adv = adv.astype(np.float64, copy=False)  # NumPy before 2.0 would stay with float32
     n, centre, m2 = moments(weight, adv[:, None], comm)
     if n < 2:
-        return adv.astype(np.float64)
+        return adv.copy()
     if constant(n, centre[0], m2[0]):
         return np.zeros(len(adv))
     return (adv - centre[0]) / np.sqrt(m2[0] / n)

@@ -633,13 +633,15 @@ def test_a_rollout_refuses_other_peoples_policies_and_bounds(rng):
 def test_a_signal_is_served_within_a_rollout():
     made = toy_envs.learner("ppo", native("CartPole-v1", 64), num_steps=4_000)
     old = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    rollout = made.collector.envs.rollout
+    made.collector.envs.rollout = lambda *args: (signal.setitimer(signal.ITIMER_REAL, 0.01), rollout(*args))[1]  # not before it began
     try:
         with pytest.raises(KeyboardInterrupt):
             made.collector.collect(made.state["policy"], made.normalizer)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
+        made.collector.envs.rollout = rollout
     assert not made.collector.whole
     made.collector.collect(made.state["policy"], made.normalizer)
     assert made.collector.whole and made.collector.restarted

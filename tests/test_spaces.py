@@ -1,5 +1,6 @@
 """Every space that minirl has a codec for: observations in, actions out, and both in the policy's file."""
 
+import inspect
 import json
 
 import gymnasium
@@ -39,9 +40,10 @@ OBSERVATIONS = [
     spaces.Tuple((spaces.Discrete(2), spaces.Box(0.0, 1.0, (3,), np.float32))),
     NESTED,
 ]
+INT8 = {"dtype": np.int8} if "dtype" in inspect.signature(spaces.Discrete).parameters else {}  # from gymnasium 1.2 on
 ACTIONS = [
     spaces.Discrete(3, start=-4),
-    spaces.Discrete(3, start=2, dtype=np.int8),
+    spaces.Discrete(3, start=2, **INT8),
     spaces.MultiDiscrete([2, 3, 1], start=[0, -4, 7]),
     spaces.MultiDiscrete([[2, 3], [4, 1]], dtype=np.int16),
     spaces.MultiBinary(4),

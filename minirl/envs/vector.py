@@ -26,6 +26,7 @@ class NativeVectorEnv(VectorEnv):
     states: int  # S
     low: np.ndarray  # bounds of what a reset draws
     high: np.ndarray
+    _one: Any = None  # gymnasium's environment, once there is one: close() is called on what was refused, too
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class NativeVectorEnv(VectorEnv):
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError:
             raise EnvError(f"autoreset_mode = {autoreset_mode!r}: takes one of {', '.join(m.value for m in AutoresetMode)}") from None
-        self._one: Any = gymnasium.make(self.single, render_mode=render_mode, disable_env_checker=True).unwrapped
+        self._one = gymnasium.make(self.single, render_mode=render_mode, disable_env_checker=True).unwrapped
         self.num_envs, self.copy, self.render_mode, self._limit = int(num_envs), copy, render_mode, int(limit)  # type: ignore[arg-type]
         self.metadata = self._one.metadata | {"render_modes": ["rgb_array"], "autoreset_mode": self.autoreset_mode}
         self.single_observation_space, self.single_action_space = self._one.observation_space, self._one.action_space
@@ -245,7 +246,8 @@ class NativeVectorEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close gymnasium's environment, which holds the pictures."""
-        self._one.close()
+        if self._one is not None:
+            self._one.close()
 
 
 def number(name: str, value: Any) -> float:
