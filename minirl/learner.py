@@ -13,6 +13,7 @@ from minirl.agent import Agent, network_inputs
 from minirl.collect import Collector
 from minirl.config import Config
 from minirl.critic import Critic
+from minirl.errors import shorten
 from minirl.features import RandomFeatures
 from minirl.networks import Networks, SharedNetworks
 from minirl.normalize import ObsNormalizer, RewardScaler, RunningMoments
@@ -32,7 +33,7 @@ def keep_freed_memory() -> None:
     np.empty(KEPT, np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Update:
     """What one update did."""
 
@@ -41,6 +42,10 @@ class Update:
     metrics: dict[str, Any]  # by the tags of the metrics files
     returns: np.ndarray  # of the episodes that ended in it
     lengths: np.ndarray
+
+    def __repr__(self) -> str:
+        some = f"return {self.returns.mean():.6g} of {len(self.returns)} episodes" if len(self.returns) else "no episode ended"
+        return f"Update({self.number}: {self.global_step} steps, {some})"
 
 
 class Learner:
@@ -69,6 +74,7 @@ class Learner:
         self.scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(envs.num_envs))
         self.collector = Collector(envs, self.nets.policy, codecs, seeds, config.num_steps, config.dtype, config.mask_actions)
         self.updates = self.global_step = 0
+        self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which episodes ended
 
     def __iter__(self) -> Iterator[Update]:
         return self
@@ -107,6 +113,8 @@ class Learner:
         self.global_step += int(self.comm.sum(len(batch)))
         now = time.perf_counter()
         timing = {"charts/SPS": len(batch) / (now - start), "time/rollout": collected - start, "time/update": now - collected}
+        if len(returns):
+            self.curve.append((self.global_step, float(returns.mean())))
         return Update(self.updates, self.global_step, _episodes(returns, lengths) | info | timing, returns, lengths)
 
     def snapshot(self) -> dict[str, Any]:
@@ -131,6 +139,19 @@ class Learner:
         self.collector.noise.restore(tree["noise"])
         self.features = RandomFeatures(**copy.deepcopy(tree["features"])) if tree["features"] else None
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
+        self.curve = [point for point in self.curve if point[0] <= self.global_step]
+
+    def __repr__(self) -> str:
+        envs, cfg = self.collector.envs, self.config
+        name = envs.spec.id if getattr(envs, "spec", None) else type(envs).__name__
+        done = f"{self.updates} update{'' if self.updates == 1 else 's'}"
+        where = f"{self.algorithm.name} on {self.collector.num_envs} x {shorten(name, 40)}"
+        return shorten(f"Learner({where}: {done}, {self.global_step} of {cfg.total_timesteps} steps)")
+
+    def _repr_html_(self) -> str:
+        from minirl.runs.picture import html
+
+        return html(repr(self), self.curve)
 
     def _value(self, obs: np.ndarray) -> np.ndarray:
         return self.nets.critic.value(self.state["critic"], obs)

@@ -6,6 +6,7 @@ is made or imported by loading.
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ MAX_SIZE = 1 << 24  # of an observation, an action, or a layer
 COMPOSITE = ("multi_discrete", "tuple", "dict")  # observations that are made of parts
 
 
-def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
-    """Write all that `load` needs to give the same Agent back; `algorithm` and `env` are for people."""
+def save(path: Path | str, agent: Agent, algorithm: str, env: str, about: dict[str, Any] | None = None) -> None:
+    """Write all that `load` needs to give the Agent back, with `algorithm`, `env` and what else is said `about` it."""
     obs, action = agent.obs_codec, agent.action_codec
     description = {
         "format": FORMAT,
@@ -50,6 +51,7 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
             "size": action.size,
         },
     }
+    description |= about or {}
     if agent.masked:
         description["masked"] = True
     arrays = {"theta": agent.theta}
@@ -65,6 +67,8 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
 
 def load(path: Path | str) -> tuple[Agent, dict[str, Any]]:
     """A run directory or a policy file -> the Agent and its description (`algorithm`, `env`, …); FileError for anything else."""
+    if not isinstance(path, str | os.PathLike):
+        raise FileError(f"{path!r} is no path: takes a run directory or a policy file")
     path = Path(path)
     path = path / FILE if path.is_dir() else path
     arrays, metadata = tensors.read(path, any_value=BOUNDS)
@@ -84,6 +88,8 @@ def _agent(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple[Age
     for name in ("algorithm", "env"):
         if not isinstance(about[name], str) or not about[name].isprintable():
             raise ValueError(f"{name} has to be printable text")
+    if not isinstance(about.get("env_kwargs", {}), dict | None):
+        raise ValueError("env_kwargs has to be an object, or null for what no file can hold")
     obs, action = _obs_codec(about["obs"]), _action_codec(about["action"], about["family"], arrays)
     if obs.dim > MAX_SIZE:
         raise ValueError(f"its observations have {obs.dim} numbers, the limit is {MAX_SIZE}")

@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _dispatch(sys.argv[1:] if argv is None else argv)
     except MinirlError as mistake:
-        console.complain(str(mistake))
+        console.complain(re.sub(r"`([a-z_]+)`", lambda m: "--" + m[1].replace("_", "-"), str(mistake)))  # fields as flags
         return mistake.exit_code
     except KeyboardInterrupt:
         return 130

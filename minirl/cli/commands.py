@@ -81,7 +81,7 @@ def evaluate(flags: Eval) -> int:
 def _json(played: Evaluation, flags: Eval) -> str:
     returns, lengths = played.returns, played.lengths
     numbers = {"mean": played.mean, "std": played.std, "min": float(returns.min()), "max": float(returns.max())}
-    how = {"length": float(lengths.mean()), "episodes": len(returns), "stochastic": flags.stochastic, "seed": flags.seed}
+    how = {"length": float(lengths.mean()), "episodes": len(returns), "stochastic": flags.stochastic, "seed": flags.seed, "cut": played.cut}
     return json.dumps(numbers | how | {"returns": returns.tolist(), "lengths": lengths.tolist()})
 
 

@@ -105,7 +105,7 @@ def _train(name: str, config: Any, output: Output) -> int:
     if output.eval_episodes and config.vectorization == "vector_entry_point":  # it may not exist as a single environment
         tell(f"not evaluated: vector_entry_point; `minirl eval {session.path}` tries the single environment")
     elif output.eval_episodes:
-        played = evaluation.evaluate(learner.policy, config.env, output.eval_episodes)
+        played = evaluation.evaluate(learner.policy, config.env, output.eval_episodes, env_kwargs=config.env_kwargs)
         tell(f"greedy policy: {summary(played)}")
     return 0
 

@@ -41,7 +41,7 @@ class RunDir:
         self.lock = _lock(path)
         try:
             if (path / CONFIG).exists():
-                raise FileError(f"{path} already holds a run: choose another directory with --run, or remove this one")
+                raise FileError(f"{path} already holds a run: choose another directory with `run`, or remove this one")
             sweep(path, WRITTEN)
             write_atomically(path / ".probe", b"")
             (path / ".probe").unlink()
@@ -79,7 +79,7 @@ def open_run(path: Path | str, env: str, algorithm: str, seed: int) -> RunDir:
         return RunDir(Path(path), made)
     except OSError as why:
         reason = "it is a file" if isinstance(why, FileExistsError) else why.strerror or why
-        raise FileError(f"run directory {path} cannot be used: {reason}; choose another one with --run") from why
+        raise FileError(f"run directory {path} cannot be used: {reason}; choose another one with `run`") from why
 
 
 def _first_free(parent: Path, name: str) -> Path:
@@ -105,7 +105,7 @@ def _lock(path: Path) -> int:
     except BlockingIOError:
         holder = os.read(fd, 200).decode("utf-8", "replace")
         os.close(fd)
-        raise RunInUseError(f"{path} is in use by {holder or 'another process'}: choose another directory with --run") from None
+        raise RunInUseError(f"{path} is in use by {holder or 'another process'}: choose another directory with `run`") from None
     except BaseException:
         os.close(fd)
         raise
@@ -119,11 +119,14 @@ def describe(algorithm: str, config: Any, command: str | None = None) -> dict[st
 
     import minirl
     from minirl._core import COMPILED
+    from minirl.envs import given
 
+    named = {"env": given.stored(config.env), "env_kwargs": given.as_json(config.env_kwargs)}  # null where a file can hold no such thing
     return {
         "format": FORMAT,
         "algorithm": algorithm,
-        "config": dataclasses.asdict(config),
+        "config": {each.name: getattr(config, each.name) for each in dataclasses.fields(config)} | named,
+        "environment": given.name(config.env),
         "versions": {
             "minirl": minirl.__version__,
             "python": platform.python_version(),
