@@ -19,6 +19,7 @@ FLOORS = [
         "envs",
         "equations",
         "equations_page",
+        "equations_search",
         "features",
         "files",
         "mlp",
