@@ -375,6 +375,13 @@ def test_bug_39_nothing_but_a_file_is_written_over(tmp_path):
         plot([run], tmp_path / ("x" * 300 + ".png"))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes in the file system")
+def test_bug_39_figures_do_not_wait_for_a_pipe_to_be_read(tmp_path):
+    os.mkfifo(tmp_path / "fig-1.png")
+    done = python("-m", "minirl", "figures", "--out", ".", cwd=tmp_path)
+    assert done.returncode == 2 and one_sentence(done.stderr) == "fig-1.png cannot be written: it is not a regular file"
+
+
 def test_use_07_pictures_are_drawn_without_pyplot(tmp_path):
     """pyplot holds the session's backend and open figures: neither is touched by drawing all the pictures."""
     make_run(tmp_path / "run")

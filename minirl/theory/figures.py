@@ -4,6 +4,7 @@ A small problem solved exactly stands in for the sketches: the curves are J, its
 direction that TRPO steps in, and the step is the one that `trpo_step` accepts.
 """
 
+import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from minirl._core.reference_losses import clipped_surrogate
 from minirl.algorithms.npg import natural_step
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
+from minirl.files import write_atomically
 from minirl.theory.bounds import surrogate, tightness
 from minirl.theory.divergences import tabular_kl
 from minirl.theory.exact import exact_batch, linear_policy, pack, probabilities
@@ -148,5 +150,7 @@ def _finish(fig, axes, path: Path, paths: list[Path], **legend: Any) -> None:
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize=9, **legend)
-    fig.savefig(path, dpi=150)
+    picture = io.BytesIO()
+    fig.savefig(picture, format="png", dpi=150)
+    write_atomically(path, picture.getvalue())
     paths.append(path)
