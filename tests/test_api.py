@@ -182,7 +182,7 @@ def test_training_works_outside_the_main_thread(tmp_path):
 def test_mistakes_are_named():
     with pytest.raises(ConfigError, match="trpo has no field 'dleta': did you mean delta"):
         minirl.train("trpo", dleta=0.1)
-    with pytest.raises(ConfigError, match="trpo has no field 'xyz': it takes env, seed, "):
+    with pytest.raises(ConfigError, match="trpo has no field 'xyz': it takes env, env_kwargs, seed, "):
         minirl.train("trpo", xyz=0.1)
     with pytest.raises(ConfigError, match="algorithm 'sac': takes one of "):
         minirl.train("sac")
