@@ -325,11 +325,11 @@ def test_smoothing_keeps_constants_ends_and_length():
 def test_a_band_is_the_mean_and_deviation_where_all_runs_have_points(trained):
     one = read_curve(trained[0])
     other = one.__class__(one.env, one.algorithm, 1, one.step + 100, one.value + 2)
-    step, mean, std = band([one, other])
+    step, mean, low, high = band([one, other], "std")
     assert step[0] == other.step[0] and step[-1] == one.step[-1]
-    assert np.isfinite(mean).all() and (std >= 0).all()
-    step, mean, std = band([one, one])
-    assert np.allclose(mean, np.interp(step, one.step, one.value)) and not std.any()
+    assert np.isfinite(mean).all() and (high >= low).all() and np.allclose((low + high) / 2, mean)
+    step, mean, low, high = band([one, one], "std")
+    assert np.allclose(mean, np.interp(step, one.step, one.value)) and np.allclose(low, high)
 
 
 def test_sparkline_fits_and_shows_the_shape():
