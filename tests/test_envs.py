@@ -367,7 +367,7 @@ def test_a_step_is_its_twins(rng, name, B, spread):
 
 @PROBLEMS
 def test_bug_30_a_twin_does_not_round_as_numpys_loops_do(name, monkeypatch):
-    """NumPy's pow, cos and sin for arrays differ between processors; here they are off by a bit, and no twin sees it."""
+    """NumPy's pow, cos and sin for arrays differ between processors; here they are off by a bit: no twin sees it."""
     args, others = (batch(name, np.random.default_rng(1), 50) for _ in range(2))
     reference_envs.env_step(*args)
     for function in ("power", "float_power", "cos", "sin"):
@@ -640,16 +640,31 @@ def test_a_rollout_refuses_other_peoples_policies_and_bounds(rng):
             envs.rollout((theta, *rest), noise, tuple(out))
 
 
-def test_a_signal_is_served_within_a_rollout():
+def test_bug_31_a_signal_is_served_within_a_rollout(monkeypatch):
+    """A clock of the process's own time ticks all along; a tick counts if served between the first row and the last."""
     made = toy_envs.learner("ppo", native("CartPole-v1", 64), num_steps=4_000)
-    old = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    envs, rewards = made.collector.envs, []
+    rollout = envs.rollout
+
+    def watched(policy, noise, out):
+        out[2][:] = np.nan
+        rewards.append(out[2])
+        return rollout(policy, noise, out)
+
+    def tick(*_):
+        if rewards and np.isfinite(rewards[-1][0]).all() and np.isnan(rewards[-1][-1]).any():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(envs, "rollout", watched)
+    old = signal.signal(signal.SIGVTALRM, tick)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.001, 0.001)
     try:
         with pytest.raises(KeyboardInterrupt):
-            made.collector.collect(made.state["policy"], made.normalizer)
+            for _ in range(50):  # the first one, but for a processor that is done before a tick
+                made.collector.collect(made.state["policy"], made.normalizer)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, old)
     assert not made.collector.whole
     made.collector.collect(made.state["policy"], made.normalizer)
     assert made.collector.whole and made.collector.restarted
