@@ -23,6 +23,7 @@ FLOORS = [
         "files",
         "mlp",
         "normalize",
+        "obs_checks",
         "optim",
         "reduce",
         "solvers",
