@@ -272,7 +272,7 @@ def test_m32_descriptions_that_disagree_with_the_arrays_are_refused(trained, tmp
         return policyfile.load(tmp_path / "a")
 
     assert np.array_equal(attempt()[0].theta, arrays["theta"])
-    changes = [{"format": v} for v in (0, 2, 10**9, -1, "1", True, None)]  # M31
+    changes = [{"format": v} for v in (0, 3, 10**9, -1, "1", True, None)]  # M31
     changes += [{"activation": v} for v in ("os.system", "__class__", None, 3)]  # M33
     changes += [{"hidden": v} for v in ([], [7], [0], [-8], [8.0], "8", [1 << 40], [8] * 1000, None, 8)]
     changes += [{"dtype": "float64"}, {"family": "categorical"}, {"env": "a\nb"}, {"env": 3}, {"algorithm": "\ud800"}]
