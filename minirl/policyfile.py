@@ -30,7 +30,6 @@ FORMAT = 2  # in 1 the entries of a MultiDiscrete observation are parts, now the
 BOUNDS = ("action_low", "action_high")  # may be infinite
 MAX_SIZE = 1 << 24  # of an observation, an action, or a layer
 MAX_CHOICES = 1 << 18  # entries of MultiDiscrete observations
-MAX_ENV = 1000  # characters of an environment's id
 OTHERS = 4096  # bytes that the header takes at most for what does not come from the spaces
 COMPOSITE = ("multi_discrete", "tuple", "dict")  # observations that are made of parts
 WRONG = (KeyError, TypeError, AttributeError, ValueError, OverflowError)  # what reading a description may end in
@@ -65,14 +64,13 @@ def check(obs: ObsCodec, action: ActionCodec, algorithm: str, config: Config) ->
             raise ValueError("a key of its observation space is no text that a file can hold")
         tensors.encode(arrays, {"minirl": text, "others": " " * OTHERS}, any_value=BOUNDS)
     except WRONG as why:
-        problem = f"env = {config.env[:100]!r}: its policy could not be saved: {_reason(why)}"
-        raise SpaceError(f"{problem}; wrap it, e.g. by gymnasium.wrappers.FlattenObservation") from why
+        env, short = config.env[:100], len(config.env) < 1000
+        remedy = "wrap it, e.g. by gymnasium.wrappers.FlattenObservation" if short else "give it a shorter id"
+        raise SpaceError(f"env = {env!r}: its policy could not be saved: {_reason(why)}; {remedy}") from why
 
 
 def _description(obs: ObsCodec, action: ActionCodec, network: Any, algorithm: str, env: str, masked: bool) -> str:
     """What is no array, as JSON."""
-    if len(env) > MAX_ENV:
-        raise ValueError(f"the environment's id has {len(env)} characters, at most {MAX_ENV} are allowed")
     about = {
         "format": FORMAT,
         "algorithm": algorithm,
