@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minirl import algorithms, streams
+from minirl import algorithms, policyfile, streams
 from minirl.agent import Agent, network_inputs
 from minirl.collect import Collector
 from minirl.config import Config
@@ -58,6 +58,7 @@ class Learner:
         self.algorithm, self.config, self.comm = algorithms.find(algorithm), config, comm
         keep_freed_memory()
         codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space, config.family, config.scale_actions)
+        policyfile.check(*codecs, algorithm, config)
         seeds, dim = streams.stream_seeds(config.seed), codecs[0].dim
         self.features = None
         if config.rbf:

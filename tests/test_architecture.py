@@ -24,6 +24,7 @@ FLOORS = [
         "files",
         "mlp",
         "normalize",
+        "obs_checks",
         "optim",
         "reduce",
         "solvers",

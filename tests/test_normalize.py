@@ -40,7 +40,7 @@ def test_norm_03_merging_random_parts_equals_one_pass(rng):
     exact = (x - offset).astype(np.longdouble)  # the subtraction is exact
     assert moments.count == n
     np.testing.assert_allclose(moments.mean, np.float64(exact.mean(axis=0)) + offset, rtol=1e-14)
-    np.testing.assert_allclose(moments.var, np.float64(exact.var(axis=0)), rtol=1e-9)
+    np.testing.assert_allclose(moments.var, np.float64(exact.var(axis=0)), rtol=1e-8)  # BLAS may add 10⁵ × 10⁸ in a row
 
 
 def test_norm_03_sample_by_sample_equals_one_pass(rng):
