@@ -181,9 +181,10 @@ def _wrapped(label: str, width: float) -> str:
 
 
 def _columns(groups: Sequence[Group], width: float) -> int:
-    """Columns of a legend below the panel; 0 where it fits into it."""
+    """Columns of a legend below the panel; 0 where it fits into it, and hides no band that "best" does not see."""
+    fitting = 1 if any(len(g.curves) > 1 for g in groups) else 3
     longest = max((len(g.label) for g in groups), default=0) + 10  # its seeds
-    return 0 if len(groups) <= 3 and longest <= 6 * width else max(int(width / (LETTER * longest + 0.6)), 1)
+    return 0 if len(groups) <= fitting and longest <= 6 * width else max(int(width / (LETTER * longest + 0.6)), 1)
 
 
 def _lines_below(groups: Sequence[Group], width: float) -> int:
