@@ -11,8 +11,8 @@ import numpy as np
 from minirl import _core
 from minirl.distributions import FAMILIES, NAMES, Family
 from minirl.errors import SpaceError
-from minirl.reduce import RESOLUTION
 from minirl.obs_checks import NUMBERS, ObservationError, numbers, printable, rows_of_numbers, several, shown
+from minirl.reduce import RESOLUTION
 
 MAX_NESTING = 14  # of Dict and Tuple: what is deeper would not fit the policy's file
 
