@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from minirl import _core
 from minirl.errors import ConfigError, NonFiniteError, SpaceError, shorten
 from minirl.features import RandomFeatures
 from minirl.normalize import IDENTITY, ObsNormalizer
+from minirl.obs_checks import ObservationError, shown
 from minirl.policy import Policy
 from minirl.spaces import ActionCodec, ObsCodec
 
@@ -42,6 +44,11 @@ class Agent:
         object.__setattr__(self, "inputs", network_inputs(self.normalizer, self.features))
         object.__setattr__(self, "actor", self.policy.actor(self.theta, self.inputs))
 
+    @cached_property
+    def encoded_type(self) -> np.dtype:
+        """The type that observations are encoded in."""
+        return self.obs_codec.encoded_type(self.theta.dtype, self.normalizer is not None)
+
     def __reduce__(self) -> Any:  # other processes make their own functions of it
         return Agent, tuple(getattr(self, each.name) for each in fields(self) if each.init)
 
@@ -51,7 +58,7 @@ class Agent:
         mask: what is allowed, as info["action_mask"] says it (K,).
         """
         try:
-            x = self.obs_codec.encode_one(obs, self.theta.dtype)
+            x = self.obs_codec.encode_one(obs, self.encoded_type)
         except (TypeError, ValueError) as why:  # a SpaceError is one
             raise misfit(self.obs_codec, obs, why, "act") from why
         if not _core.all_finite(x):
@@ -72,11 +79,9 @@ class Agent:
         return self.policy.infer(self.theta, self.inputs(x), allowed)
 
     def _seen(self, obs: Any, mask: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Encoded observations (N, D) in the policy's type, finite, and what is allowed (N, P)."""
+        """Encoded observations (N, D), finite, and what is allowed (N, P)."""
         try:
-            x = self.obs_codec.encode(obs, self.theta.dtype)
-            if x.ndim != 2:  # a number where numbers were expected
-                raise ValueError("there is no batch axis")
+            x = self.obs_codec.encode(obs, self.encoded_type)
         except (TypeError, ValueError) as why:
             raise misfit(self.obs_codec, obs, why, "act_batch") from why
         if not _core.all_finite(x):
@@ -116,22 +121,19 @@ def misfit(codec: ObsCodec, obs: Any, why: Exception, call: str) -> SpaceError:
     """The error for what `act` or `act_batch` (`call`) cannot encode: what reset() returns, a batch axis too many."""
     if isinstance(obs, tuple) and len(obs) in CALLS and isinstance(obs[-1], dict):
         return SpaceError(f"obs is a tuple of {len(obs)}: {CALLS[len(obs)]}, and {call} takes obs alone")
-    own = why if isinstance(why, SpaceError) else SpaceError(f"observation {shorten(repr(obs), 60)}: this policy takes {codec}; {why}")
+    if not isinstance(why, ObservationError):
+        return SpaceError(f"observation {shown(obs)}: this policy takes {codec}; {why}")
     if codec.kind in ("tuple", "dict"):
         try:
             (codec.encode if call == "act" else codec.encode_one)(obs, np.dtype(np.float64))
         except (TypeError, ValueError):
-            return own
+            return why
         what = "a batch" if call == "act" else "a single one"
         return SpaceError(f"obs is {what}: act takes one observation, act_batch takes a batch")
-    try:
-        shape = np.shape(obs)
-    except ValueError:  # rows of unequal length
-        return own
-    if (shape if call == "act" else shape[1:]) == codec.shape and (call == "act" or shape):
-        return own
+    if not why.what.startswith("of shape"):
+        return why
     batch = f"({', '.join(['N', *map(str, codec.shape)])}{'' if codec.shape else ','})"
-    return SpaceError(f"observation of shape {shape}: act takes one {codec.shape}, act_batch takes {batch}")
+    return SpaceError(f"observation of shape {np.shape(obs)}: act takes one {codec.shape}, act_batch takes {batch}")
 
 
 def not_finite(x: np.ndarray) -> NonFiniteError:

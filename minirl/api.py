@@ -25,7 +25,7 @@ from minirl.learner import Learner
 from minirl.runs.callback import listener
 from minirl.runs.player import player, trained_on
 from minirl.runs.result import Result
-from minirl.runs.training import SAVE_EVERY, named, training, warn_of_images
+from minirl.runs.training import SAVE_EVERY, training, warn_of_images
 
 __all__ = ["Result", "configure", "evaluate", "learn", "load", "save", "train"]
 
@@ -167,11 +167,11 @@ def save(policy: Agent | Result[Any] | Learner, path: str | os.PathLike[str], en
         algorithm = algorithm or (policy.algorithm if isinstance(policy, Result) else policy.algorithm.name)
     if env is not None and not given.same(env, known):
         known, kwargs = given.plain(env, {})
-    name, about = named(known, kwargs or {})
+    name, said = given.named(known, kwargs or {})
     for field, value in (("env", name), ("algorithm", algorithm)):
         if not isinstance(value, str) or not value.isprintable():
             raise ConfigError(f"{field} = {value!r}: takes text that can be printed")
-    policyfile.save(Path(path), agent, algorithm, name, about)
+    policyfile.save(Path(path), agent, algorithm, name, said)
 
 
 def evaluate(

@@ -10,6 +10,7 @@ from minirl.envs import NativeVectorEnv
 from minirl.envs.serial import SerialVectorEnv
 from minirl.errors import EnvError, NonFiniteError
 from minirl.masks import KEY, ActionMasks
+from minirl.obs_checks import ObservationError
 from minirl.policy import Policy
 from minirl.rollout import Rollout
 from minirl.spaces import ActionCodec, ObsCodec
@@ -81,8 +82,10 @@ class Collector:
         num_steps: int,
         dtype: str,
         masked: bool = False,
+        standardised: bool = False,
     ):
         self.envs, self.policy, self.num_steps, self.dtype = envs, policy, num_steps, np.dtype(dtype)
+        self.obs_dtype = codecs[0].encoded_type(dtype, standardised)
         self.obs_codec, self.action_codec = codecs
         self.mode = autoreset_mode(envs)
         self.num_envs = envs.num_envs
@@ -103,8 +106,11 @@ class Collector:
         self.masks = ActionMasks(self.action_codec, self.num_envs, info) if masked else None
 
     def _encode(self, obs: Any, rows: np.ndarray | None = None) -> np.ndarray:
-        """Observations -> (B, D) checked for NaN and infinity; `rows` names the environments when not all are there."""
-        x = self.obs_codec.encode(obs, self.dtype)
+        """Observations -> (B, D) checked for NaN and infinity; `rows` are the environments of a list of single ones."""
+        try:
+            x = self.obs_codec.encode(obs if rows is None else self.obs_codec.stack(obs), self.obs_dtype)
+        except ObservationError as why:
+            raise why.of_an_env(self.steps_taken, np.arange(self.num_envs) if rows is None else rows) from None
         if not _core.all_finite(x):
             bad = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
             index = int(np.flatnonzero(~np.isfinite(x[bad]))[0])
@@ -126,10 +132,10 @@ class Collector:
         dist = self.policy.dist
         action_type = np.int64 if dist.action_dtype is np.int64 else self.dtype
         rollout = Rollout(
-            obs=np.empty((T, B, D), self.dtype),
+            obs=np.empty((T, B, D), self.obs_dtype),
             action=np.empty((T, B, *dist.action_shape), action_type),
             reward=np.empty((T, B)),
-            next_obs=np.empty((T, B, D), self.dtype),
+            next_obs=np.empty((T, B, D), self.obs_dtype),
             terminated=np.empty((T, B), bool),
             truncated=np.empty((T, B), bool),
             valid=np.ones((T, B), bool),
@@ -163,7 +169,7 @@ class Collector:
     def _all_at_once(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:
         """The same rows by one call of a native environment."""
         out = rollout.obs, rollout.action, rollout.reward, rollout.next_obs, rollout.terminated, rollout.truncated
-        done = self.envs.rollout(self.policy.act_arguments(theta, inputs), self.noise.all(), out)
+        done = self.envs.rollout(self.policy.act_arguments(theta, inputs), self.noise.all(), out, self.action_codec.spread)
         self.steps_taken += done
         if done < self.num_steps:
             self._check_action(rollout.action[done])
@@ -213,7 +219,7 @@ class Collector:
         elif self.mode is AutoresetMode.SAME_STEP:  # the reset observation was returned, the final one is in info
             if "final_obs" not in info:
                 raise EnvError("the vector environment says SAME_STEP but its info has no final_obs at the end of an episode")
-            rollout.next_obs[t, rows] = self._encode(self.obs_codec.stack([info["final_obs"][b] for b in rows]), rows)
+            rollout.next_obs[t, rows] = self._encode([info["final_obs"][b] for b in rows], rows)
         elif len(rows):  # DISABLED: the final observation was returned, the reset is ours
             obs, info = self.envs.reset(options={"reset_mask": done})
             self.obs = self._see(obs, info, whole=False)

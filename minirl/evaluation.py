@@ -46,7 +46,7 @@ def check_fits(agent: Agent, env_id: str, env: Any) -> None:
         its, mine = str(obs), str(agent.obs_codec)
         started = "" if its != mine else ", but their numbers start elsewhere"
         raise SpaceError(f"env = {env_id!r}: its observations are {its}, the policy was trained for {mine}{started}")
-    if action_facts(action) != action_facts(agent.action_codec):
+    if action.facts() != agent.action_codec.facts():
         its, mine = (f"{codec}{extent(codec)}" for codec in (action, agent.action_codec))
         raise SpaceError(f"env = {env_id!r}: its actions are {its}, the policy was trained for {mine}")
 
@@ -54,15 +54,6 @@ def check_fits(agent: Agent, env_id: str, env: Any) -> None:
 def obs_facts(codec: ObsCodec) -> Any:
     """What an observation is and means: kind, shape, number, first number, and the same of its parts."""
     return codec.kind, codec.shape, codec.start, codec.size, codec.keys, tuple(obs_facts(part) for part in codec.parts)
-
-
-def action_facts(codec: ActionCodec) -> Any:
-    """What an action is and means: kind, shape, number, where it starts and ends."""
-    return codec.kind, codec.shape, codec.size, codec.start, _numbers(codec.low), _numbers(codec.high)
-
-
-def _numbers(bounds: np.ndarray | None) -> list[float] | None:
-    return None if bounds is None else bounds.reshape(-1).tolist()
 
 
 def extent(codec: ActionCodec) -> str:

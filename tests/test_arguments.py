@@ -179,13 +179,13 @@ ACT = {
     "a batch": (np.zeros((4, 4)), r"observation of shape \(4, 4\): act takes one \(4,\), act_batch takes \(N, 4\)"),
     "too short": (np.zeros(3), r"observation of shape \(3,\): act takes one \(4,\)"),
     "a number": (1.0, r"observation of shape \(\): act takes one \(4,\)"),
-    "nothing": (None, r"observation of shape \(\)"),
-    "text": (["a", "b", "c", "d"], "observation .*'a'"),
+    "nothing": (None, "observation of type object, None: this policy takes numbers"),
+    "text": (["a", "b", "c", "d"], "observation of type text, .*'a'"),
     "ragged": ([[1.0], [1.0, 2.0], 1, 1], "observation "),
     "objects": ([object()] * 4, "observation "),
     "reset()": ((np.zeros(4), {}), r"obs is a tuple of 2: reset\(\) returns \(obs, info\), and act takes obs alone"),
     "step()": ((np.zeros(4), 1.0, False, False, {}), r"obs is a tuple of 5: step\(\) returns \(obs, reward, "),
-    "a dict": ({"x": 1}, r"observation of shape \(\)"),
+    "a dict": ({"x": 1}, "observation of type object"),
 }
 
 

@@ -14,7 +14,7 @@ from processes import cli, python
 from toy_envs import Counting, Drift
 
 import minirl
-from minirl import policyfile
+from minirl import policyfile, tensors
 from minirl.environments import check_env, make_env, make_envs
 from minirl.envs import given
 from minirl.errors import ConfigError, EnvError, FileError
@@ -264,7 +264,10 @@ def nested(depth):
         ({}, {}),
         ({"a": 1, "b": [1.5, None, "x"], "c": {"d": True}}, {"a": 1, "b": [1.5, None, "x"], "c": {"d": True}}),
         ({"a": np.float32(0.5), "b": np.int64(3), "c": np.bool_(True), "d": (1, 2)}, {"a": 0.5, "b": 3, "c": True, "d": [1, 2]}),
-        *(({"a": bad}, None) for bad in (Odd(), Odd, np.zeros(2), float("nan"), float("inf"), {1: 2}, b"x", 1j, {1}, 1 << 20_000, nested(40))),
+        *(
+            ({"a": bad}, None)
+            for bad in (Odd(), {"b": {2: 3}}, Odd, np.zeros(2), float("nan"), {1: 2}, b"x", 1j, {1}, 1 << 20_000, nested(40))
+        ),
         ({"a": "x" * 200_000}, None),
     ],
     ids=lambda _: "kwargs",
@@ -279,8 +282,14 @@ def test_use_02_what_a_file_holds_of_arguments_is_the_same_when_it_is_read(kwarg
 
 @pytest.mark.parametrize("bad", [[], "x", 5, True])
 def test_use_02_a_file_with_other_arguments_is_refused(bad, tmp_path):
-    policyfile.save(tmp_path / "p", minirl.learn("ppo", make_envs(Grid, 1)).policy, "", "Grid", {"env_kwargs": bad})
-    with pytest.raises(FileError, match="env_kwargs has to be an object"):
+    policy = minirl.learn("ppo", make_envs(Grid, 1)).policy
+    with pytest.raises(FileError, match="cannot be written: env_kwargs has to be an object"):
+        policyfile.save(tmp_path / "p", policy, "", "Grid", {"env_kwargs": bad})
+    minirl.save(policy, tmp_path / "p", "Grid")
+    arrays, metadata = tensors.read(tmp_path / "p")
+    about = json.loads(metadata["minirl"]) | {"env_kwargs": bad}
+    tensors.write(tmp_path / "p", arrays, {"minirl": json.dumps(about)})
+    with pytest.raises(FileError, match="holds no minirl policy: env_kwargs has to be an object"):
         minirl.load(tmp_path / "p")
 
 

@@ -7,13 +7,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import gymnasium
 
 from minirl import api, equations, equations_page
 from minirl.algorithms import ALGORITHMS
-from minirl.cli.console import say, width
+from minirl.cli.console import complain, say, width
 from minirl.cli.train import summary
 from minirl.config import AtLeastOne, NonNegative, check_ranges
 from minirl.errors import FileError, UserError
@@ -39,10 +39,12 @@ class Eval:
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw learning curves: a line per algorithm, mean ± standard deviation where it has several runs."""
+    """Draw learning curves: a line per setting, with a band where it has several runs; a panel per environment."""
 
-    runs: tuple[Path, ...]  # run directories
+    runs: tuple[Path, ...]  # run directories, or folders of them
     out: Path | None = None  # .png, .svg or .pdf; None is RUN/curve.png, or curves.png for several runs
+    y: str = plotting.RETURN  # column of metrics.csv, with or without what stands before its slash: approx_kl
+    band: Literal["minmax", "ci", "std"] = "minmax"  # range of the runs, 95 % interval of their mean, mean ± deviation
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _json(played: Evaluation, flags: Eval) -> str:
 def plot(flags: Plot) -> int:
     if not flags.runs:
         raise UserError("plot needs a run directory, or several")
-    say(f"drawn: {plotting.plot(flags.runs, flags.out)}")
+    say(f"drawn: {plotting.plot(flags.runs, flags.out, flags.y, flags.band, complain)}")
     return 0
 
 

@@ -182,6 +182,11 @@ def as_json(kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
+def named(env: Any, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """How a policy file names an environment, "" where it cannot, and its arguments, null where it cannot hold them."""
+    return stored(env) or "", {"env_kwargs": as_json(kwargs)} if kwargs else {}
+
+
 def _as_json(value: Any, left: int) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, Mapping) and left and all(isinstance(key, str) for key in value):

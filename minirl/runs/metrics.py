@@ -7,15 +7,17 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from minirl.errors import UserError
-from minirl.files import write_atomically
+from minirl.files import read_file, write_atomically
 from minirl.learner import Update
 
 COLUMNS = ("update", "global_step")
 TRACKERS = ("tensorboard",)
+MAX_CSV = 1 << 28  # bytes, some 900,000 updates
 
 
 def row_of(update: Update) -> dict[str, Any]:
@@ -111,9 +113,23 @@ def open_writers(directory: Path, track: str | None = None) -> list[Any]:
     return writers + ([TensorboardWriter(directory / "tensorboard")] if track == "tensorboard" else [])
 
 
+def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each whole line of metrics.csv, the header first; a last line that was cut off is left out.
+
+    OSError, ValueError when it cannot be read.
+    """
+    data = read_file(path, MAX_CSV)
+    text = io.TextIOWrapper(io.BytesIO(data[: data.rfind(b"\n") + 1]), "utf-8", newline="")
+    lines = csv.reader(text)
+    try:
+        for cells in lines:
+            yield lines.line_num, cells
+    except csv.Error as why:
+        raise ValueError(f"line {lines.line_num} is not CSV: {why}") from why
+
+
 def read_csv(path: Path) -> dict[str, list[str]]:
-    """metrics.csv by column, as text."""
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))
-    header, rows = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]  # a line cut by a kill is left out
+    """metrics.csv by column, as text; lines with more or fewer cells than there are columns are left out."""
+    (_, header), *lines = csv_lines(path)
+    rows = [cells for _, cells in lines if len(cells) == len(header)]
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}

@@ -49,8 +49,8 @@ class Recorder:
 
     def save_policy(self) -> None:
         config = self.learner.config
-        env, about = named(config.env, config.env_kwargs)
-        policyfile.save(self.path / policyfile.FILE, self.learner.policy, self.learner.algorithm.name, env, about)
+        env, said = given.named(config.env, config.env_kwargs)
+        policyfile.save(self.path / policyfile.FILE, self.learner.policy, self.learner.algorithm.name, env, said)
 
     def finish(self) -> None:
         """The policy as it was after the last whole update, the ends of the metrics files, and a picture where matplotlib is."""
@@ -64,11 +64,6 @@ class Recorder:
             plot.plot([self.path])
         except Exception as why:  # a picture that cannot be drawn is no reason to lose a run
             self.note = f"no curve.png: {why}"
-
-
-def named(env: Any, kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """How a policy file names an environment, "" where it cannot, and its arguments, null where it cannot hold them."""
-    return given.stored(env) or "", {"env_kwargs": given.as_json(kwargs)} if kwargs else {}
 
 
 IMAGE = 1024  # numbers, as in 32 × 32 pixels
