@@ -168,9 +168,6 @@ def save(policy: Agent | Result[Any] | Learner, path: str | os.PathLike[str], en
     if env is not None and not given.same(env, known):
         known, kwargs = given.plain(env, {})
     name, said = given.named(known, kwargs or {})
-    for field, value in (("env", name), ("algorithm", algorithm)):
-        if not isinstance(value, str) or not value.isprintable():
-            raise ConfigError(f"{field} = {value!r}: takes text that can be printed")
     policyfile.save(Path(path), agent, algorithm, name, said)
 
 

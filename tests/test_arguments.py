@@ -117,8 +117,8 @@ EVALUATE = {
     "load a Result": (lambda p: minirl.load(p), FileError, "is no path"),
     "save to a number": (lambda p: minirl.save(p, 5, "CartPole-v1"), FileError, "path = 5: takes the name of a file, not int"),
     "save env number": (lambda p: minirl.save(p, "p", 5), EnvError, "env = 5: takes a gymnasium id"),
-    "save env unprintable": (lambda p: minirl.save(p, "p", "a\nb"), ConfigError, r"env = 'a\\nb': takes text that can be printed"),
-    "save algorithm": (lambda p: minirl.save(p, "p", "x", 5), ConfigError, "algorithm = 5: takes text"),
+    "save env unprintable": (lambda p: minirl.save(p, "p", "a\nb"), FileError, "p cannot be written: env has to be printable text"),
+    "save algorithm": (lambda p: minirl.save(p, "p", "x", 5), FileError, "p cannot be written: algorithm has to be printable text"),
     "save a path": (lambda p: minirl.save("p", "q"), ConfigError, "policy = 'p': takes a policy, a Result or a Learner"),
     "save a theta": (lambda p: minirl.save(p.theta, "q"), ConfigError, "is a ndarray"),
 }

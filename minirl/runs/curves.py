@@ -93,6 +93,8 @@ def read_curve(run: Path | str, y: str = RETURN) -> Curve:
     run = Path(run)
     about = read_json(run / CONFIG)
     algorithm, config = _typed(run, about, "algorithm", str), _typed(run, about, "config", dict)
+    if "env" in config and config["env"] is None:  # a class or function that no file can name
+        config = config | {"env": about.get("environment")}
     env, seed = _typed(run, config, "env", str), _typed(run, config, "seed", int)
     path = run / "metrics.csv"
     try:
