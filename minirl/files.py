@@ -4,13 +4,15 @@ import json
 import math
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from minirl.errors import FileError
 
 MAX_DEPTH = 32
+MAX_JSON = 16 << 20  # bytes
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -48,6 +50,33 @@ def sweep(directory: Path, names: Iterable[str]) -> None:
             stale.unlink(missing_ok=True)
 
 
+def still_at(fd: int, path: Path) -> bool | None:
+    """Whether `path` names the open file; None where nothing is there any more."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file opened for reading; ValueError where it is none: a pipe or a device might never end. OSError as usual."""
+    at_once = getattr(os, "O_NONBLOCK", 0)  # Windows has none
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | at_once))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError("it is not a regular file")
+    return file
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The bytes of a file; OSError, or ValueError where it is none or has more than `limit` bytes."""
+    with open_regular(path) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"it has more than {limit} bytes")
+    return data
+
+
 def parse_json(text: str) -> Any:
     """JSON with each key once, finite numbers and at most MAX_DEPTH levels; ValueError says what is wrong."""
     try:
@@ -82,7 +111,7 @@ def _check_depth(value: Any, left: int) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; FileError when it is missing or is not one."""
     try:
-        value = parse_json(path.read_text("utf-8"))
+        value = parse_json(read_regular(path, MAX_JSON).decode("utf-8"))
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
     except (OSError, ValueError) as why:
