@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,11 @@ class Agent:
         object.__setattr__(self, "inputs", network_inputs(self.normalizer, self.features))
         object.__setattr__(self, "actor", self.policy.actor(self.theta, self.inputs))
 
+    @cached_property
+    def encoded_type(self) -> np.dtype:
+        """The type that observations are encoded in."""
+        return self.obs_codec.encoded_type(self.theta.dtype, self.normalizer is not None)
+
     def __reduce__(self) -> Any:  # other processes make their own functions of it
         return Agent, tuple(getattr(self, each.name) for each in fields(self) if each.init)
 
@@ -50,7 +56,7 @@ class Agent:
 
         mask: what is allowed, as info["action_mask"] says it (K,).
         """
-        x = self.obs_codec.encode_one(obs, self.theta.dtype)
+        x = self.obs_codec.encode_one(obs, self.encoded_type)
         if not _core.all_finite(x):
             raise not_finite(x)
         allowed = None if mask is None else self.action_codec.read_mask(np.asarray(mask)[None])
@@ -69,8 +75,8 @@ class Agent:
         return self.policy.infer(self.theta, self.inputs(x), allowed)
 
     def _seen(self, obs: Any, mask: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Encoded observations (N, D) in the policy's type, finite, and what is allowed (N, P)."""
-        x = self.obs_codec.encode(obs, self.theta.dtype)
+        """Encoded observations (N, D), finite, and what is allowed (N, P)."""
+        x = self.obs_codec.encode(obs, self.encoded_type)
         if not _core.all_finite(x):
             raise not_finite(x)
         return x, None if mask is None else self.action_codec.read_mask(mask)

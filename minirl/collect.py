@@ -81,8 +81,10 @@ class Collector:
         num_steps: int,
         dtype: str,
         masked: bool = False,
+        standardised: bool = False,
     ):
         self.envs, self.policy, self.num_steps, self.dtype = envs, policy, num_steps, np.dtype(dtype)
+        self.obs_dtype = codecs[0].encoded_type(dtype, standardised)
         self.obs_codec, self.action_codec = codecs
         self.mode = autoreset_mode(envs)
         self.num_envs = envs.num_envs
@@ -104,7 +106,7 @@ class Collector:
 
     def _encode(self, obs: Any, rows: np.ndarray | None = None) -> np.ndarray:
         """Observations -> (B, D) checked for NaN and infinity; `rows` names the environments when not all are there."""
-        x = self.obs_codec.encode(obs, self.dtype)
+        x = self.obs_codec.encode(obs, self.obs_dtype)
         if not _core.all_finite(x):
             bad = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
             index = int(np.flatnonzero(~np.isfinite(x[bad]))[0])
@@ -126,10 +128,10 @@ class Collector:
         dist = self.policy.dist
         action_type = np.int64 if dist.action_dtype is np.int64 else self.dtype
         rollout = Rollout(
-            obs=np.empty((T, B, D), self.dtype),
+            obs=np.empty((T, B, D), self.obs_dtype),
             action=np.empty((T, B, *dist.action_shape), action_type),
             reward=np.empty((T, B)),
-            next_obs=np.empty((T, B, D), self.dtype),
+            next_obs=np.empty((T, B, D), self.obs_dtype),
             terminated=np.empty((T, B), bool),
             truncated=np.empty((T, B), bool),
             valid=np.ones((T, B), bool),
@@ -163,7 +165,7 @@ class Collector:
     def _all_at_once(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:
         """The same rows by one call of a native environment."""
         out = rollout.obs, rollout.action, rollout.reward, rollout.next_obs, rollout.terminated, rollout.truncated
-        done = self.envs.rollout(self.policy.act_arguments(theta, inputs), self.noise.all(), out)
+        done = self.envs.rollout(self.policy.act_arguments(theta, inputs), self.noise.all(), out, self.action_codec.spread)
         self.steps_taken += done
         if done < self.num_steps:
             self._check_action(rollout.action[done])

@@ -63,8 +63,10 @@ class Config:
     mask_actions: bool = False  # never take what info["action_mask"] rules out (Discrete and MultiDiscrete actions)
     dtype: Literal["float32", "float64"] = "float32"  # of parameters and samples: float32 trains, float64 proves
     normalize_adv: bool = True  # advantages to mean 0 and deviation 1 over the batch
+    scale_actions: bool = True  # a Gaussian acts in half-ranges around the centre of finite bounds; off: in the environment's units
     normalize_obs: bool = True  # observations by their running mean and variance, cut at ±10
-    normalize_reward: bool = True  # rewards divided by the running deviation of the discounted return, cut at ±10
+    normalize_reward: bool = True  # rewards divided by the running deviation of the discounted return
+    reward_limit: Annotated[float, Positive] | None = None  # cut the rewards that are learned from at ± this, > 0; None: as they are
     normalize_value: bool = False  # the critic learns in units of the returns' running deviation (PopArt); V itself does not jump
     vectorization: Literal["auto", "sync", "async", "vector_entry_point"] = "auto"  # how environments are stepped together
     check_env: bool = True  # try a few steps first and explain what breaks gymnasium's contract

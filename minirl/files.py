@@ -12,12 +12,14 @@ from typing import Any, BinaryIO
 from minirl.errors import FileError
 
 MAX_DEPTH = 32
-MAX_JSON = 16 << 20  # bytes
+MAX_JSON = 1 << 24  # bytes
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that a reader, or a power cut, meets the old file or the new one. FileError names the path."""
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise FileError(f"{path} cannot be written: it is not a regular file")  # the rename would take /dev/null away
     try:
         try:
             with open(temp, "wb") as file:
@@ -59,22 +61,20 @@ def still_at(fd: int, path: Path) -> bool | None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A file opened for reading; ValueError where it is none: a pipe or a device might never end. OSError as usual."""
-    at_once = getattr(os, "O_NONBLOCK", 0)  # Windows has none
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | at_once))  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ValueError("it is not a regular file")
-    return file
+    """A file opened for reading; ValueError for what is none: reading a pipe or device may never end. OSError as usual."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
+    return open(path, "rb")
 
 
-def read_regular(path: Path, limit: int) -> bytes:
-    """The bytes of a file; OSError, or ValueError where it is none or has more than `limit` bytes."""
+def read_file(path: Path, limit: int) -> bytes:
+    """The bytes of a file. ValueError beyond `limit`, and for what is none; OSError."""
     with open_regular(path) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise ValueError(f"it has more than {limit} bytes")
-    return data
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise ValueError(f"it has {size} bytes, at most {limit} are read")
+        return file.read(size)
 
 
 def parse_json(text: str) -> Any:
@@ -111,7 +111,7 @@ def _check_depth(value: Any, left: int) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; FileError when it is missing or is not one."""
     try:
-        value = parse_json(read_regular(path, MAX_JSON).decode("utf-8"))
+        value = parse_json(read_file(path, MAX_JSON).decode("utf-8"))
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
     except (OSError, ValueError) as why:

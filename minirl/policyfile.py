@@ -24,7 +24,8 @@ from minirl.policy import Policy
 from minirl.spaces import ActionCodec, ObsCodec
 
 FILE = "policy.safetensors"
-FORMAT = 1
+FORMAT = 2  # 1: no type of observations (float32), 1e-8 added to their variance, actions in the environment's units
+FLOOR_OF_FORMAT_1 = 1e-8
 BOUNDS = ("action_low", "action_high")  # may be infinite
 MAX_SIZE = 1 << 24  # of an observation, an action, or a layer
 COMPOSITE = ("multi_discrete", "tuple", "dict")  # observations that are made of parts
@@ -48,6 +49,7 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
             "dtype": action.dtype,
             "start": action.start,
             "size": action.size,
+            "scaled": action.scaled,
         },
     }
     if agent.masked:
@@ -55,6 +57,7 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
     arrays = {"theta": agent.theta}
     if agent.normalizer is not None:
         moments = agent.normalizer.moments
+        description["variance_floor"] = agent.normalizer.variance_floor
         arrays |= {"obs_mean": moments.mean, "obs_m2": moments.m2, "obs_count": np.array(float(moments.count))}
     if agent.features is not None:
         arrays |= {"rbf_weight": agent.features.weight, "rbf_phase": agent.features.phase}
@@ -95,7 +98,8 @@ def _agent(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple[Age
     masked = about.get("masked", False)
     if type(masked) is not bool or (masked and action.kind not in ("discrete", "multi_discrete")):
         raise ValueError("masked has to be true or false, and true only where actions can be masked")
-    normalizer, features = _normalizer(arrays, obs.dim), _features(arrays, obs.dim, about["dtype"])
+    floor = FLOOR_OF_FORMAT_1 if about["format"] == 1 else _floor(about.get("variance_floor", 0.0))
+    normalizer, features = _normalizer(arrays, obs, floor, about["dtype"]), _features(arrays, obs.dim, about["dtype"])
     theta, inputs = arrays["theta"], len(features.phase) if features else obs.dim
     expected = (Policy(action.family(), inputs, hidden, about["activation"]).num_params,)
     if theta.shape != expected or str(theta.dtype) != about["dtype"]:
@@ -104,7 +108,9 @@ def _agent(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple[Age
 
 
 def _obs_description(obs: ObsCodec) -> dict[str, Any]:
-    plain = {"kind": obs.kind, "shape": list(obs.shape), "start": obs.start, "size": obs.size}
+    plain: dict[str, Any] = {"kind": obs.kind, "shape": list(obs.shape), "start": obs.start, "size": obs.size}
+    if obs.kind == "box":
+        plain["dtype"] = obs.dtype
     if obs.kind in COMPOSITE:
         plain["parts"] = [_obs_description(part) for part in obs.parts]
     return plain | ({"keys": list(obs.keys)} if obs.kind == "dict" else {})
@@ -121,13 +127,15 @@ def _obs_codec(about: dict[str, Any]) -> ObsCodec:
         raise ValueError("a dict observation has to have a key of its own, a text, for each part")
     if kind == "multi_discrete" and (len(parts) != math.prod(shape) or any(part.kind != "discrete" for part in parts)):
         raise ValueError("a multi_discrete observation has to have a discrete part for each entry")
-    return ObsCodec(kind, shape, _integer("obs start", about["start"]), size, parts, keys)
+    dtype = about.get("dtype", "float32") if kind == "box" else "float32"
+    _among("obs dtype", dtype, ("bool", *_FLOATS, *_INTEGERS))
+    return ObsCodec(kind, shape, _integer("obs start", about["start"]), size, parts, keys, dtype)
 
 
 def _action_codec(about: dict[str, Any], family: Any, arrays: dict[str, np.ndarray]) -> ActionCodec:
     kind = about["kind"]
     _among("action kind", kind, tuple(NAMES))
-    _among("action dtype", about["dtype"], ("float16", "float32", "float64") if kind == "box" else _INTEGERS)
+    _among("action dtype", about["dtype"], _FLOATS if kind == "box" else _INTEGERS)
     _among("family", family, NAMES[kind])
     shape, start = _shape("action", about["shape"], kind == "discrete"), _integer("action start", about["start"])
     if kind in ("discrete", "multi_binary"):
@@ -139,7 +147,10 @@ def _action_codec(about: dict[str, Any], family: Any, arrays: dict[str, np.ndarr
         _whole_numbers(low, high, about["dtype"])
     with np.errstate(over="ignore"):
         low, high = low.astype(about["dtype"]), high.astype(about["dtype"])
-    return ActionCodec(kind, shape, about["dtype"], low=low, high=high, family_name=family)
+    scaled = about.get("scaled", False)
+    if type(scaled) is not bool:
+        raise ValueError("scaled has to be true or false")
+    return ActionCodec(kind, shape, about["dtype"], low=low, high=high, family_name=family, scaled=scaled)
 
 
 def _whole_numbers(low: np.ndarray, high: np.ndarray, dtype: str) -> None:
@@ -150,13 +161,21 @@ def _whole_numbers(low: np.ndarray, high: np.ndarray, dtype: str) -> None:
         raise ValueError(f"the first and last numbers of the choices have to be whole ones of type {dtype}, at most {MAX_SIZE} in all")
 
 
-def _normalizer(arrays: dict[str, np.ndarray], dim: int) -> ObsNormalizer | None:
+def _floor(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise ValueError("variance_floor has to be a number from 0 to 1")
+    return float(value)
+
+
+def _normalizer(arrays: dict[str, np.ndarray], obs: ObsCodec, floor: float, dtype: str) -> ObsNormalizer | None:
     if "obs_mean" not in arrays:
         return None
+    dim = obs.dim
     mean, m2, count = arrays["obs_mean"], arrays["obs_m2"], arrays["obs_count"]
     if mean.shape != (dim,) or m2.shape != (dim,) or count.shape != () or (m2 < 0).any() or count < 0:
         raise ValueError(f"the observation statistics have to be {dim} means, {dim} sums of squares and a count, none of the last negative")
-    return ObsNormalizer(RunningMoments(mean.astype(np.float64), m2.astype(np.float64), float(count)))
+    moments = RunningMoments(mean.astype(np.float64), m2.astype(np.float64), float(count))
+    return ObsNormalizer(moments, obs.resolution, np.dtype(dtype), floor)
 
 
 def _features(arrays: dict[str, np.ndarray], dim: int, dtype: str) -> RandomFeatures | None:
@@ -171,6 +190,7 @@ def _features(arrays: dict[str, np.ndarray], dim: int, dtype: str) -> RandomFeat
     return RandomFeatures(weight.astype(np.float64), phase.astype(np.float64))
 
 
+_FLOATS = ("float16", "float32", "float64")
 _INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 

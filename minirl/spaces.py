@@ -10,6 +10,7 @@ import numpy as np
 from minirl import _core
 from minirl.distributions import FAMILIES, NAMES, Family
 from minirl.errors import SpaceError
+from minirl.reduce import RESOLUTION
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,30 @@ class ObsCodec:
     size: int = 0
     parts: tuple["ObsCodec", ...] = ()
     keys: tuple[str, ...] = ()
+    dtype: str = "float32"  # of a Box's numbers
 
     @property
     def dim(self) -> int:
         if self.parts or self.kind in ("tuple", "dict"):
             return sum(part.dim for part in self.parts)
         return self.size if self.kind == "discrete" else math.prod(self.shape)
+
+    @cached_property
+    def wide(self) -> bool:
+        """Whether float32 would lose digits: a Box of float64, or of integers of 32 bits or more, here or in a part."""
+        return any(part.wide for part in self.parts) or (self.kind == "box" and np.result_type(self.dtype, np.float32) != np.float32)
+
+    def encoded_type(self, dtype: Any, standardised: bool) -> np.dtype:
+        """The type to encode in for networks of `dtype`: float64 where digits would be lost before the mean is taken off."""
+        return np.dtype(np.float64 if self.wide and standardised else dtype)
+
+    @cached_property
+    def resolution(self) -> np.ndarray:
+        """The part of a number below which a deviation is rounding, for each column (D,): two units in the last place of its type."""
+        if self.parts:
+            return np.concatenate([part.resolution for part in self.parts])
+        exact = self.kind != "box" or np.dtype(self.dtype).kind != "f"
+        return np.full(self.dim, RESOLUTION if exact else max(RESOLUTION, 2 * float(np.finfo(self.dtype).eps)))
 
     @cached_property
     def vector(self) -> bool:
@@ -105,8 +124,9 @@ def cast(x: np.ndarray, dtype: Any) -> np.ndarray:
 class ActionCodec:
     """Raw actions -> what the environment takes.
 
-    Discrete and MultiDiscrete: numbers from their start. Box: a Gaussian's values reshaped, cast and then cut at the bounds; those of
-    a bounded family spread between the bounds. `low` and `high` are a Box's bounds or the first and last numbers of a MultiDiscrete.
+    Discrete and MultiDiscrete: numbers from their start. Box: a Gaussian's values u, where the space is `scaled` spread over its finite
+    bounds, a = centre + half-range · u, then cut at the bounds; those of a bounded family lie between the bounds. `low` and `high` are
+    a Box's bounds or the first and last numbers of a MultiDiscrete.
     """
 
     kind: str  # discrete, multi_discrete, multi_binary or box
@@ -117,6 +137,7 @@ class ActionCodec:
     low: np.ndarray | None = None
     high: np.ndarray | None = None
     family_name: str = "auto"  # of the distribution; auto is the plainest that the space allows
+    scaled: bool = False  # a Gaussian's actions are in half-ranges around the centre of finite bounds, else in the environment's units
 
     def __post_init__(self) -> None:
         names = NAMES[self.kind]
@@ -142,6 +163,21 @@ class ActionCodec:
         """low and high (1, *shape): NumPy is twice as fast where one action meets bounds of its own shape."""
         return self.low[None], self.high[None]  # type: ignore[index]
 
+    @cached_property
+    def spread(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Centre and half-range (1, *shape) float64 of a `scaled` Box, 0 and 1 where a bound is missing; None where all are 0 and 1.
+
+        A bound of the order of the largest number of its type, or of float32, is none.
+        """
+        if self.kind != "box" or self.bounded or not self.scaled:
+            return None
+        low, high = (bound.astype(np.float64) for bound in self.bounds)
+        largest = min(float(np.finfo(self.element).max), float(np.finfo(np.float32).max))
+        finite = np.maximum(np.abs(low), np.abs(high)) < largest / 4
+        low, high = np.where(finite, low, -1.0), np.where(finite, high, 1.0)
+        centre, half = low / 2 + high / 2, high / 2 - low / 2
+        return (centre, half) if (centre != 0).any() or (half != 1).any() else None
+
     def decode(self, action: np.ndarray) -> np.ndarray:
         """(N,) or (N, d) -> (N, *shape) in the space's own type; perhaps `action` itself."""
         if self.kind == "discrete":
@@ -150,6 +186,10 @@ class ActionCodec:
         if self.bounded:
             unit = FAMILIES[self.family_name].unit(action.astype(np.float64)).reshape(len(action), *self.shape)  # how far from low to high
             action = self.low * (1 - unit) + self.high * unit  # type: ignore[operator]
+        elif self.spread is not None:
+            centre, half = self.spread
+            action = centre + half * action.reshape(len(action), *self.shape)
+            action = np.minimum(np.maximum(action, self.bounds[0]), self.bounds[1])  # before the cast, which could overflow
         x = action if action.shape[1:] == self.shape else action.reshape(len(action), *self.shape)
         x = x if x.dtype == self.element else x.astype(self.element)
         if self.kind == "box":
@@ -184,6 +224,11 @@ class ActionCodec:
             raise SpaceError(f"action_mask, {where}={stuck[0]}: it allows no action")
         return allowed
 
+    def facts(self) -> list[Any]:
+        """What two action spaces have to agree in to take the same actions: kind, shape, size, first number, bounds."""
+        ends = [None if bound is None else np.asarray(bound).tolist() for bound in (self.low, self.high)]
+        return [self.kind, list(self.shape), self.size, self.start, *ends]
+
     def __str__(self) -> str:
         size = self.size if self.kind == "discrete" else self.shape
         return f"{self.kind} {(self.high - self.low + 1).tolist() if self.kind == 'multi_discrete' else size}"  # type: ignore[operator]
@@ -194,7 +239,7 @@ def obs_codec(space: Any) -> ObsCodec:
     from gymnasium import spaces
 
     if isinstance(space, spaces.Box):
-        return ObsCodec("box", tuple(space.shape))
+        return ObsCodec("box", tuple(space.shape), dtype=str(space.dtype))
     if isinstance(space, spaces.MultiBinary):
         return ObsCodec("multi_binary", tuple(space.shape))
     if isinstance(space, spaces.Discrete):
@@ -210,7 +255,7 @@ def obs_codec(space: Any) -> ObsCodec:
     raise SpaceError(f"observation space {space}: minirl learns from {known}; wrap it, e.g. gymnasium.wrappers.TransformObservation")
 
 
-def action_codec(space: Any, family: str = "auto") -> ActionCodec:
+def action_codec(space: Any, family: str = "auto", scaled: bool = False) -> ActionCodec:
     """The decoder for a single environment's action space; SpaceError for one without, or where the family does not fit."""
     from gymnasium import spaces
 
@@ -224,5 +269,5 @@ def action_codec(space: Any, family: str = "auto") -> ActionCodec:
         return ActionCodec("multi_binary", tuple(space.shape), str(space.dtype), family_name=family)
     if isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.floating):
         low, high = space.low.copy(), space.high.copy()
-        return ActionCodec("box", tuple(space.shape), str(space.dtype), low=low, high=high, family_name=family)
+        return ActionCodec("box", tuple(space.shape), str(space.dtype), low=low, high=high, family_name=family, scaled=scaled)
     raise SpaceError(f"action space {space}: minirl acts in Discrete, MultiDiscrete, MultiBinary and in Box of floats")

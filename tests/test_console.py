@@ -18,7 +18,7 @@ from minirl.cli.letters import SPELLED, spell, visible
 from minirl.learner import Update
 from minirl.theory import demo
 
-HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\u2028\x00\x7f\r\b"
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\u2028\x7f\r\b"  # and no \0, which no word of a command line can hold
 STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories: controls, directions, surrogates, ends of lines
 CONTROLS = [chr(i) for i in range(0x110000) if unicodedata.category(chr(i)) in STEERING]
 
@@ -108,7 +108,7 @@ def test_use_15_everything_that_is_printed_has_a_spelling():
 
     root = Path(minirl.__file__).parent
     for path in [*root.glob("**/*.py"), *root.glob("*.toml")]:
-        for c in set(path.read_text("utf-8")) - set(map(chr, range(128))):
+        for c in set(path.read_text("utf-8")) - set(map(chr, range(128))) - {"\ufffd"}:
             assert spell(c).isascii() and "?" not in spell(c), (path, c)
     assert all(len(spell(bar)) == 1 for bar in live.BARS) and len({spell(bar) for bar in live.BARS}) == len(live.BARS)
 

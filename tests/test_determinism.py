@@ -136,7 +136,7 @@ def elsewhere(tmp_path, algorithm, updates, *environments):
         files = [tmp_path / f"{len(found) + i}.npz" for i in range(len(pair))]
         commands = [[sys.executable, "-c", SCRIPT, str(file), algorithm, str(updates)] for file in files]
         running = [subprocess.Popen(command, env=base | extra) for command, extra in zip(commands, pair, strict=True)]
-        assert [process.wait(timeout=60) for process in running] == [0] * len(pair)
+        assert [process.wait(timeout=processes.PATIENCE) for process in running] == [0] * len(pair)
         found += [dict(np.load(file)) for file in files]
     return found
 

@@ -53,7 +53,7 @@ def transitions(rollouts, b):
 
 def collect(envs, times=1, **changes):
     """Rollouts of a fixed policy."""
-    made = learner("trpo", envs, **changes)
+    made = learner("trpo", envs, **({"normalize_obs": False} | changes))
     rollouts = [made.collector.collect(made.state["policy"], identity) for _ in range(times)]
     envs.close()
     return rollouts
@@ -295,9 +295,9 @@ def test_env_13_infinite_bounds_are_not_rescaled(low):
     assert np.isfinite(made.state["policy"]).all()
 
 
-def test_env_14_an_observation_too_large_for_float32_names_environment_and_entry():
+def test_env_14_an_observation_too_large_to_be_squared_names_environment_and_entry():
     huge = {"fault": ("obs", 4, 1e300), "dim": 2, "lengths": ()}
-    with pytest.raises(NonFiniteError, match=r"obs is not finite, env=1, step=4: entry 1 is 1e\+300.*float64") as caught:
+    with pytest.raises(NonFiniteError, match=r"obs is not finite, env=1, step=4: entry 1 is 1e\+300") as caught:
         run("ppo", vector(Counting, {"dim": 2, "lengths": ()}, huge, {"dim": 2, "lengths": ()}), 1, dtype="float32")
     assert (caught.value.env, caught.value.step) == (1, 4)
 
@@ -307,7 +307,7 @@ def test_env_14_float64_takes_what_can_be_squared():
     large = {"fault": ("obs", 4, 1e60), "dim": 2, "lengths": ()}
     made, _ = run("ppo", vector(Counting, {"dim": 2}, large), 3)
     assert all(np.isfinite(made.state[name]).all() for name in ("policy", "critic"))
-    with pytest.raises(NonFiniteError, match="column 1"):
+    with pytest.raises(NonFiniteError, match="obs is not finite, env=1, step=4: entry 1"):
         run("ppo", vector(Counting, {"dim": 2}, large | {"fault": ("obs", 4, 1e300)}), 3)
 
 

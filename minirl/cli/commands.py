@@ -9,11 +9,11 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from minirl import equations, equations_page, policyfile
 from minirl.algorithms import ALGORITHMS
-from minirl.cli.console import say, say_all, width, write_utf8
+from minirl.cli.console import complain, say, say_all, width, write_utf8
 from minirl.cli.flags import flags_of
 from minirl.cli.tables import env_ids, run_lines
 from minirl.cli.train import play, summary
@@ -46,10 +46,12 @@ class Eval:
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw learning curves: a line per algorithm, mean ± standard deviation where it has several runs."""
+    """Draw learning curves: a line per setting, with a band where it has several runs; a panel per environment."""
 
-    runs: tuple[Path, ...]  # run directories
+    runs: tuple[Path, ...]  # run directories, or folders of them
     out: Path | None = None  # .png, .svg or .pdf; None is RUN/curve.png, or curves.png for several runs
+    y: str = plotting.RETURN  # column of metrics.csv, with or without what stands before its slash: approx_kl
+    band: Literal["minmax", "ci", "std"] = "minmax"  # range of the runs, 95 % interval of their mean, mean ± deviation
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _json(played: Evaluation, flags: Eval) -> str:
 def plot(flags: Plot) -> int:
     if not flags.runs:
         raise UserError("plot needs a run directory, or several")
-    say(f"drawn: {plotting.plot(flags.runs, flags.out)}")
+    say(f"drawn: {plotting.plot(flags.runs, flags.out, flags.y, flags.band, complain)}")
     return 0
 
 

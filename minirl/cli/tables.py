@@ -7,7 +7,7 @@ import gymnasium
 
 from minirl.cli.console import writable
 from minirl.errors import UserError
-from minirl.runs.listing import MISSING, Listed, differences
+from minirl.runs.listing import Listed, what_differs
 
 
 def env_ids(words: Sequence[str]) -> list[str]:
@@ -22,13 +22,11 @@ def env_ids(words: Sequence[str]) -> list[str]:
 
 def run_lines(runs: Sequence[Listed], columns: int) -> Iterator[str]:
     """A line for each run: its name, last return and steps, and the settings in which it differs from another one."""
-    shown = differences(runs) if len(runs) > 1 else ["algorithm", "env", "seed"]
     first = max(len(writable(run.name)) for run in runs)
     title = "what differs" if len(runs) > 1 and first + 40 <= columns else ""
     yield f"{'run':{first}}  {'last return':>11}  {'steps':>11}  {title}".rstrip()
-    for run in runs:
-        known = {name: run.settings[name] for name in shown if run.settings.get(name, MISSING) != MISSING}
-        text = run.unreadable or " ".join(f"{name}={value[:40]}" for name, value in known.items())
+    for run, differs in zip(runs, what_differs(runs), strict=True):
+        text = run.unreadable or " ".join(each.replace(" = ", "=", 1) for each in differs)
         line = f"{writable(run.name):{first}}  {run.last_return:>11}  {run.steps:>11}  "
         indent = " " * (len(line) if len(line) + 20 <= columns else 4)
         rest = textwrap.wrap(writable(text), columns - len(indent), break_on_hyphens=False) or [""]

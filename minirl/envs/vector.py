@@ -127,15 +127,19 @@ class NativeVectorEnv(VectorEnv):
         info = self._end(terminated | truncated) if ended else {}
         return self._obs.copy() if self.copy else self._obs, reward, terminated, truncated, info
 
-    def rollout(self, policy: tuple[Any, ...], noise: np.ndarray, out: tuple[np.ndarray, ...]) -> int:
+    def rollout(self, policy: tuple[Any, ...], noise: np.ndarray, out: tuple[np.ndarray, ...], spread: Any = None) -> int:
         """As many steps as there are rows of `noise` (T, B, …), with `policy` choosing the actions -> how many were taken; SAME_STEP alone.
+
+        spread: centre and half-range that a Gaussian's actions are in, None for 0 and 1.
 
         What `reset` and `step` would have given one by one: _core's `env_rollout` says what the arguments are.
         """
         if not self.whole_rollouts:
             raise EnvError("rollout(): takes environments that were reset, with autoreset_mode = SAME_STEP and minirl's own step and reset")
         space: Any = self.single_action_space
-        bounds = None if self._action_dtype is None else (space.low, space.high)
+        bounds = None
+        if self._action_dtype is not None:
+            bounds = np.concatenate([np.ravel(x).astype(np.float64) for x in (space.low, space.high, *(spread or (0.0, 1.0)))])
         problem = self.kernel, self._bits, self.low, self.high, self._limit
         done = _core.env_rollout(problem, self._state, self._steps, self._obs, policy, noise, bounds, out)
         if self.render_mode and done:

@@ -4,25 +4,27 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from minirl.errors import FileError
 from minirl.files import read_json
 from minirl.runs.directory import CONFIG
 from minirl.runs.metrics import read_ends
+from minirl.runs.settings import Setting, described, differing, plain, setting, settings_of
 
-MISSING = "–"
+NOTHING = "–"
+WHICH = ("algorithm", "env", "seed")  # what stands first of a configuration
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A run: its settings, algorithm, env and seed first, its last return of an episode and its steps, all as text."""
+    """A run: which one it is, its other settings, the last return of an episode and the steps so far."""
 
     name: str
-    settings: dict[str, str] = field(default_factory=dict)
-    last_return: str = MISSING
-    steps: str = MISSING
-    unreadable: str = ""  # why nothing else is known
+    which: dict[str, str] = field(default_factory=dict)
+    setting: Setting | None = None
+    last_return: str = NOTHING
+    steps: str = NOTHING
+    unreadable: str = ""  # why there is no more to say
 
 
 def find_runs(*directories: Path) -> list[Listed]:
@@ -45,9 +47,9 @@ def read_run(run: Path) -> Listed:
     """What there is to say about one run; it says so itself where that cannot be read."""
     try:
         about = read_json(run / CONFIG)
-        config = about["config"]
-        first = {"algorithm": about["algorithm"], "env": config["env"], "seed": config["seed"]}
-        settings = {str(name): _text(value) for name, value in (first | config).items()}
+        first = {"algorithm": about["algorithm"]} | about["config"]
+        which = {name: plain(str(first[name])) for name in WHICH}
+        listed = Listed(run.name, which, setting(about["algorithm"], settings_of(about, "")))
     except FileError as why:
         return Listed(run.name, unreadable=str(why))
     except (KeyError, TypeError, AttributeError):
@@ -55,18 +57,10 @@ def read_run(run: Path) -> Listed:
     try:
         columns, rows = read_ends(run / "metrics.csv")
         last, steps = (_last(columns, rows, tag) for tag in ("charts/episodic_return", "global_step"))
-        last, steps = f"{float(last):.2f}" if last else MISSING, f"{int(steps):,}" if steps else MISSING
+        last, steps = f"{float(last):.2f}" if last else NOTHING, f"{int(steps):,}" if steps else NOTHING
     except (OSError, ValueError) as why:
-        return Listed(run.name, settings, unreadable=f"no metrics: {getattr(why, 'strerror', None) or why}")
-    return Listed(run.name, settings, last, steps)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{name}={_text(each)}" for name, each in value.items()) or MISSING
-    if isinstance(value, list):
-        return ",".join(map(_text, value)) or MISSING
-    return MISSING if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        return replace(listed, unreadable=f"no metrics: {getattr(why, 'strerror', None) or why}")
+    return replace(listed, last_return=last, steps=steps)
 
 
 def _last(columns: Sequence[str], rows: Sequence[Sequence[str]], tag: str) -> str:
@@ -77,10 +71,12 @@ def _last(columns: Sequence[str], rows: Sequence[Sequence[str]], tag: str) -> st
     return next((row[at] for row in reversed(rows) if row[at]), "")
 
 
-def differences(runs: Sequence[Listed]) -> list[str]:
-    """The names of the settings in which runs that have them differ, in the order in which they stand."""
-    values: dict[str, set[str]] = {}
+def what_differs(runs: Sequence[Listed]) -> list[list[str]]:
+    """For each run ["algorithm = trpo", "delta = 0.02", …]: how it differs from another; alone, which it is."""
+    which = [name for name in WHICH if len(runs) == 1 or len({run.which[name] for run in runs if run.which}) > 1]
+    fields = differing([run.setting for run in runs if run.setting])
+    told = []
     for run in runs:
-        for name, value in run.settings.items():
-            values.setdefault(name, set()).add(value)
-    return [name for name, seen in values.items() if len(seen) > 1]
+        first = [f"{name} = {run.which[name]}" for name in which if run.which]
+        told.append(first + (described(run.setting, fields) if run.setting else []))
+    return told

@@ -8,16 +8,18 @@ import io
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from minirl.errors import FileError, UserError
-from minirl.files import open_regular, read_regular, still_at, write_atomically
+from minirl.files import open_regular, read_file, still_at, write_atomically
 from minirl.learner import Update
 
 COLUMNS = ("update", "global_step")
 TRACKERS = ("tensorboard",)
-MAX_CSV, END = 256 << 20, 256 << 10  # bytes of a file that are read whole, and of its ends
+MAX_CSV = 1 << 28  # bytes, some 900,000 updates
+END = 1 << 18  # bytes at the beginning and at the end of a metrics.csv that tell its columns and last rows
 
 
 def row_of(update: Update) -> dict[str, Any]:
@@ -150,9 +152,28 @@ def open_writers(directory: Path, track: str | None = None) -> list[Any]:
     return writers + ([TensorboardWriter(directory / "tensorboard")] if track == "tensorboard" else [])
 
 
+def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each whole line of metrics.csv, the header first; a last line that was cut off is left out.
+
+    OSError, ValueError when it cannot be read.
+    """
+    yield from _lines(read_file(path, MAX_CSV))
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, list[str]]]:
+    text = io.TextIOWrapper(io.BytesIO(data[: data.rfind(b"\n") + 1]), "utf-8", newline="")
+    lines = csv.reader(text)
+    try:
+        for cells in lines:
+            yield lines.line_num, cells
+    except csv.Error as why:
+        raise ValueError(f"line {lines.line_num} is not CSV: {why}") from why
+
+
 def read_csv(path: Path) -> dict[str, list[str]]:
-    """metrics.csv by column, as text; OSError or ValueError where it is no such file."""
-    header, rows = _table(read_regular(path, MAX_CSV))
+    """metrics.csv by column, as text; lines with more or fewer cells than there are columns are left out."""
+    (_, header), *lines = csv_lines(path)
+    rows = [cells for _, cells in lines if len(cells) == len(header)]
     return {name: [row[i] for row in rows] for i, name in enumerate(header)}
 
 
@@ -165,15 +186,6 @@ def read_ends(path: Path) -> tuple[list[str], list[list[str]]]:
         rows = file.read(END)
     if not newline:
         raise ValueError("it has no header")
-    return _table(header + b"\n" + (rows if size <= END else rows.partition(b"\n")[2]))
-
-
-def _table(data: bytes) -> tuple[list[str], list[list[str]]]:
-    """Header and rows; a line cut by a kill is left out."""
-    try:
-        rows = list(csv.reader(io.StringIO(data.decode("utf-8"), newline="")))
-    except csv.Error as why:
-        raise ValueError(str(why)) from why
-    if not rows:
-        raise ValueError("it is empty")
-    return rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
+    rows = rows if size <= END else rows.partition(b"\n")[2]
+    (_, columns), *lines = _lines(header + b"\n" + rows)
+    return columns, [cells for _, cells in lines if len(cells) == len(columns)]
