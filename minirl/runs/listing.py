@@ -78,5 +78,6 @@ def what_differs(runs: Sequence[Listed]) -> list[list[str]]:
     told = []
     for run in runs:
         first = [f"{name} = {run.which[name]}" for name in which if run.which]
-        told.append(first + (described(run.setting, fields) if run.setting else []))
+        rest = described(run.setting, fields) if run.setting else []
+        told.append(first + [each for each in rest if not each.endswith(" = default")])
     return told
