@@ -1,7 +1,10 @@
 """gymnasium's environments: making vectors of them, seeding them, and saying clearly what is wrong with one."""
 
 import copy
+import difflib
 import importlib
+import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -32,7 +35,7 @@ class OwnFinalObs(gymnasium.Wrapper):
         return obs, reward, terminated, truncated, info
 
 
-def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", **kwargs: Any) -> Any:
+def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", /, **kwargs: Any) -> Any:
     """`num_envs` copies of a registered environment as a VectorEnv; where we choose, SAME_STEP and one buffer for the observations.
 
     auto: all together in one call for the native environments (`minirl/…`), one after the other for the rest.
@@ -77,10 +80,23 @@ def find(env_id: str) -> Any:
             importlib.import_module(module)
         return gymnasium.spec(name)
     except Exception as why:
-        raise EnvError(f"env = {env_id!r} is not known to gymnasium: {one_line(why)}; `minirl list --envs` shows those that are") from why
+        close, text = _resembling(name), one_line(why).rstrip(".")
+        text = f"{text.partition('. Did you mean')[0]}; did you mean {' or '.join(close)}?" if close else f"{text};"
+        text = f"{text} `minirl list --envs` shows those that are"
+        raise EnvError(f"env = {env_id!r} is not known to gymnasium: {text}") from why
 
 
-def make_env(env_id: str, **kwargs: Any) -> Any:
+def _resembling(name: str) -> list[str]:
+    """The registered ids that a name is like, in whichever case; without a version: the newest one."""
+    ids = {each.lower(): each for each in gymnasium.registry}
+    if name.lower() in ids:
+        return [ids[name.lower()]]
+    versions = [each for each in ids if re.fullmatch(re.escape(name.lower()) + r"-v\d+", each)]
+    newest = sorted(versions, key=lambda each: int(each.rpartition("-v")[2]))[-1:]
+    return [ids[each] for each in newest or difflib.get_close_matches(name.lower(), ids, n=2, cutoff=0.75)]
+
+
+def make_env(env_id: str, /, **kwargs: Any) -> Any:
     """One environment by its id."""
     find(env_id)
     try:
@@ -116,9 +132,9 @@ def reset(envs: Any, seed: np.random.SeedSequence) -> tuple[Any, dict[str, Any]]
     return envs.reset(seed=seeds if one_each else seeds[0])
 
 
-def check_env(env_id: str, seed: int = 0, steps: int = 3) -> None:
+def check_env(env_id: str, seed: int = 0, steps: int = 3, env_kwargs: Mapping[str, Any] | None = None) -> None:
     """Reset a copy of the environment and take a few random steps; EnvError names what breaks gymnasium's contract."""
-    env = make_env(env_id)
+    env = make_env(env_id, **(env_kwargs or {}))
     try:
         env.action_space.seed(seed)
         obs, _ = _call(env_id, "reset() has to return (obs, info)", lambda: env.reset(seed=seed), 2)
