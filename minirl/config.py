@@ -1,13 +1,17 @@
 """What every algorithm shares of its configuration: a frozen dataclass, a comment per field, ranges in the type.
 
-The command line is made from these classes: a field is a flag, its comment the help, its range part of it.
+The command line is made from these classes: a field is a flag, its comment the help, its range part of it. The same
+comments are what `help(TRPOConfig)` shows.
 """
 
+import contextlib
 import dataclasses
+import inspect
 import math
 import numbers
+import re
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -38,18 +42,26 @@ NonNegative = Range(0)
 AtLeastOne = Range(1)
 Unit = Range(0, 1)
 MAX_HIDDEN = 31  # layers, with the last one what the kernels have room for
+if TYPE_CHECKING:
+    Environment = Any  # an id, a class, a function that makes one, an object
+else:
+    Environment = str  # what a flag of the command line holds
 BoxFamily = Literal["auto", *NAMES["box"]]  # type: ignore[valid-type]
+
+
+class Unset(int):
+    """A number that nobody has set: where there is a better one, it may take its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Fields that every algorithm has."""
 
-    env: str = "CartPole-v1"  # gymnasium id
-    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments that the environment is made with
+    env: Environment = "CartPole-v1"  # gymnasium id, module:ID or module:Class; in Python also a class, a function or an environment
+    env_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)  # arguments that the environment is made with
     seed: Annotated[int, NonNegative] = 0  # the one seed that every random stream is spawned from, >= 0
     total_timesteps: Annotated[int, AtLeastOne] = 100_000  # real transitions to learn from, >= 1; the last update is finished
-    num_envs: Annotated[int, AtLeastOne] = 4  # environments stepped together (B), >= 1
+    num_envs: Annotated[int, AtLeastOne] = Unset(4)  # environments stepped together (B), >= 1
     num_steps: Annotated[int, AtLeastOne] = 256  # steps per environment and update (T), >= 1
     gamma: Annotated[float, Unit] = 0.99  # discount γ, in [0, 1]
     lam: Annotated[float, Unit] = 0.95  # λ of GAE, in [0, 1]: 0 is TD, 1 is Monte Carlo minus V
@@ -88,7 +100,16 @@ def check_ranges(config: Any) -> None:
     """
     hints = get_type_hints(type(config), include_extras=True)
     for each in dataclasses.fields(config):
-        object.__setattr__(config, each.name, _checked(each.name, getattr(config, each.name), hints[each.name]))
+        value, hint = getattr(config, each.name), hints[each.name]
+        if hint is Environment and each.name == "env" and not isinstance(value, str):
+            _check_environment(value)
+        else:
+            object.__setattr__(config, each.name, check_value(each.name, value, hint))
+
+
+def check_value(name: str, value: Any, hint: Any) -> Any:
+    """Hold one argument against a type and range -> its plain value."""
+    return _checked(name, value, hint)
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
@@ -126,7 +147,7 @@ def _checked_type(name: str, value: Any, kind: Any) -> Any:
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{name} = {value!r}: takes a value of type {kind.__name__}, not {type(value).__name__}")
     if kind is not float:
-        return kind(value)
+        return value if isinstance(value, Unset) else kind(value)
     try:
         number = float(value)
     except OverflowError:
@@ -145,3 +166,42 @@ def _plain(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(map(_plain, value))
     return value
+
+
+def _check_environment(value: Any) -> None:
+    """What it is in truth is seen when it is used, where gymnasium is at hand."""
+    if not (callable(value) or hasattr(value, "reset") or hasattr(value, "entry_point")):
+        wanted = "a gymnasium id, an environment's class, a function that makes one, or an environment"
+        raise ConfigError(f"env = {value!r}: takes {wanted}, not {type(value).__name__}")
+
+
+def field_comments(kind: type) -> dict[str, str]:
+    """The comment beside each field, read from the source; {} where only compiled files are installed."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        with contextlib.suppress(OSError, TypeError):
+            found |= re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(base), re.M)
+    return found
+
+
+class FieldDocs:
+    """A docstring with a line for each field, made when somebody asks: reading the source takes a while."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __get__(self, _config: Any, kind: type) -> str:
+        said, hints = field_comments(kind), get_type_hints(kind)
+        lines = []
+        for name in (each.name for each in dataclasses.fields(kind) if each.name in said):
+            choices = ", ".join(map(str, get_args(hints[name]))) if get_origin(hints[name]) is Literal else ""
+            lines.append(f"    {name}{f' ({choices})' if choices else ''}: {said[name]}")
+        return "\n".join([self.text, "", "Attributes:", *lines]) if lines else self.text
+
+
+def explain_fields(kind: type) -> None:
+    """Let `help` of a configuration explain its fields."""
+    kind.__doc__ = FieldDocs(kind.__doc__ or "")  # type: ignore[assignment]
+
+
+explain_fields(Config)

@@ -10,9 +10,11 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
 from minirl import streams
+from minirl.envs import given
 from minirl.errors import EnvError
 from minirl.spaces import ObsCodec, obs_codec
 
@@ -35,12 +37,17 @@ class OwnFinalObs(gymnasium.Wrapper):
         return obs, reward, terminated, truncated, info
 
 
-def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", /, **kwargs: Any) -> Any:
-    """`num_envs` copies of a registered environment as a VectorEnv; where we choose, SAME_STEP and one buffer for the observations.
+def make_envs(env_id: Any, num_envs: int, vectorization: str = "auto", /, **kwargs: Any) -> Any:
+    """`num_envs` copies of an environment as a VectorEnv; where we choose, SAME_STEP and one buffer for observations.
 
+    env_id: an id, a class, a function, or an environment that has a spec; without one it is stepped alone, itself.
     auto: all together in one call for the native environments (`minirl/…`), one after the other for the rest.
     """
-    spec = find(env_id)
+    env, kwargs = given.plain(env_id, kwargs)
+    env_id = given.name(env)
+    if isinstance(env, gymnasium.Env):
+        return alone(env, num_envs, vectorization)
+    spec = find(env)
     native = spec.id.startswith(OURS)
     if vectorization == "auto":
         vectorization = "vector_entry_point" if native else "sync"
@@ -51,39 +58,61 @@ def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", /, **kwar
         options = kwargs | {"copy": False}  # the collector copies what it keeps
     try:
         if vectorization == "sync":
-            return serial(env_id, num_envs, kwargs)
-        return gymnasium.make_vec(env_id, num_envs, vectorization_mode=vectorization, **options)
+            return serial(spec, num_envs, kwargs)
+        return gymnasium.make_vec(spec, num_envs, vectorization_mode=vectorization, **options)
     except (EOFError, ConnectionError) as why:  # a worker of async died, its traceback is on stderr
         remedy = "it has to be importable there, not only registered or defined in this one; or set vectorization = sync"
         raise EnvError(f"env = {env_id!r}: a worker process ended while making it, see its traceback above; {remedy}") from why
+    except EnvError:
+        raise
     except Exception as why:
         raise EnvError(f"env = {env_id!r} cannot be made ({vectorization}): {one_line(why)}") from why
 
 
-def serial(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> Any:
+def alone(env: Any, num_envs: int, vectorization: str) -> Any:
+    """A vector of one environment object, which stays open when it is closed; EnvError where copies are needed."""
+    from minirl.envs.serial import SerialVectorEnv
+
+    if num_envs > 1 or vectorization not in ("auto", "sync"):
+        needs = f"num_envs = {num_envs}" if num_envs > 1 else f"vectorization = {vectorization!r}"
+        remedy = "give a function that makes one, or its class, or set num_envs to 1 to use this object alone"
+        raise EnvError(f"env is a {type(env).__name__} that gymnasium cannot make again, and {needs} needs copies: {remedy}")
+    return SerialVectorEnv([partial(given.KeptOpen, env)])
+
+
+def serial(spec: Any, num_envs: int, kwargs: dict[str, Any]) -> Any:
     """The vector that make_vec makes of `sync`, with our own step; its spec holds the environment's own kwargs alone."""
     from minirl.envs.serial import SerialVectorEnv
 
-    envs = SerialVectorEnv([partial(gymnasium.make, env_id, **kwargs)] * num_envs)
-    envs.spec = copy.deepcopy(find(env_id))
+    envs = SerialVectorEnv([partial(gymnasium.make, spec, **kwargs)] * num_envs)
+    if len({id(env.unwrapped) for env in envs.envs}) < num_envs:
+        raise EnvError(f"env = {spec.id!r} gives the same object each time: it has to make a new environment in each call")
+    envs.spec = copy.deepcopy(spec)
     envs.spec.kwargs |= kwargs
     return envs
 
 
-def find(env_id: str) -> Any:
-    """gymnasium's spec of an id; EnvError with its suggestion when there is none. `module:ID` imports the module that registers it."""
+def find(env_id: Any) -> Any:
+    """gymnasium's spec of an id, or one made of a class or function; EnvError with a suggestion when there is none.
+
+    `module:ID` imports the module that registers it, `module:Class` the one that the class stands in.
+    """
+    given.check(env_id)
+    if isinstance(env_id, gymnasium.Env):
+        return given.spec_of(env_id)
+    if not isinstance(env_id, str):
+        return env_id if isinstance(env_id, EnvSpec) else given.spec_for(env_id, given.name(env_id))
     module, _, name = env_id.rpartition(":")
     if name.startswith(OURS):
         module = module or "minirl.envs"
     try:
-        if module:
-            importlib.import_module(module)
-        return gymnasium.spec(name)
+        make = given.attribute(importlib.import_module(module), name) if module else None
+        return gymnasium.spec(name) if make is None or name in gymnasium.registry else given.spec_for(make, name)
     except Exception as why:
-        close, text = _resembling(name), one_line(why).rstrip(".")
-        text = f"{text.partition('. Did you mean')[0]}; did you mean {' or '.join(close)}?" if close else f"{text};"
-        text = f"{text} `minirl list --envs` shows those that are"
-        raise EnvError(f"env = {env_id!r} is not known to gymnasium: {text}") from why
+        close, said = _resembling(name), one_line(why).rstrip("?.!")
+        said = f"{said.partition('. Did you mean')[0]}; did you mean {' or '.join(close)}?" if close else said
+        hint = " `minirl list --envs` shows those that are" if close else "" if module else f"; {given.remedy(name)}"
+        raise EnvError(f"env = {env_id!r} is not known to gymnasium: {said}{hint}") from why
 
 
 def _resembling(name: str) -> list[str]:
@@ -96,11 +125,15 @@ def _resembling(name: str) -> list[str]:
     return [ids[each] for each in newest or difflib.get_close_matches(name.lower(), ids, n=2, cutoff=0.75)]
 
 
-def make_env(env_id: str, /, **kwargs: Any) -> Any:
-    """One environment by its id."""
-    find(env_id)
+def make_env(env_id: Any, /, **kwargs: Any) -> Any:
+    """One environment of an id, a class or a function; an environment is handed back, and its close does nothing."""
+    given.check(env_id)
+    if isinstance(env_id, gymnasium.Env):
+        given.plain(env_id, kwargs)
+        return given.KeptOpen(env_id)
+    spec, env_id = find(env_id), given.name(env_id)
     try:
-        return gymnasium.make(env_id, **kwargs)
+        return gymnasium.make(spec, **kwargs)
     except Exception as why:
         raise EnvError(f"env = {env_id!r} cannot be made: {one_line(why)}") from why
 
@@ -132,9 +165,10 @@ def reset(envs: Any, seed: np.random.SeedSequence) -> tuple[Any, dict[str, Any]]
     return envs.reset(seed=seeds if one_each else seeds[0])
 
 
-def check_env(env_id: str, seed: int = 0, steps: int = 3, env_kwargs: Mapping[str, Any] | None = None) -> None:
+def check_env(env_id: Any, seed: int = 0, steps: int = 3, env_kwargs: Mapping[str, Any] | None = None) -> None:
     """Reset a copy of the environment and take a few random steps; EnvError names what breaks gymnasium's contract."""
     env = make_env(env_id, **(env_kwargs or {}))
+    env_id = given.name(env_id)
     try:
         env.action_space.seed(seed)
         obs, _ = _call(env_id, "reset() has to return (obs, info)", lambda: env.reset(seed=seed), 2)

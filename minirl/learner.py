@@ -14,7 +14,8 @@ from minirl.collect import Collector
 from minirl.config import Config
 from minirl.critic import Critic
 from minirl.environments import OURS
-from minirl.errors import ConfigError, NonFiniteError
+from minirl.envs import given
+from minirl.errors import ConfigError, NonFiniteError, shorten
 from minirl.features import RandomFeatures
 from minirl.networks import Networks, SharedNetworks
 from minirl.normalize import ObsNormalizer, RewardScaler, RunningMoments
@@ -34,7 +35,7 @@ def keep_freed_memory() -> None:
     np.empty(KEPT, np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Update:
     """What one update did."""
 
@@ -43,6 +44,10 @@ class Update:
     metrics: dict[str, Any]  # by the tags of the metrics files
     returns: np.ndarray  # of the episodes that ended in it
     lengths: np.ndarray
+
+    def __repr__(self) -> str:
+        some = f"return {self.returns.mean():.6g} of {len(self.returns)} episodes" if len(self.returns) else "no episode ended"
+        return f"Update({self.number}: {self.global_step} steps, {some})"
 
 
 class Learner:
@@ -58,7 +63,7 @@ class Learner:
         self.algorithm, self.config, self.comm = algorithms.find(algorithm), config, comm
         keep_freed_memory()
         codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space, config.family, config.scale_actions)
-        policyfile.check(*codecs, algorithm, config)
+        policyfile.check(*codecs, algorithm, config, *given.named(config.env, config.env_kwargs))
         seeds, dim = streams.stream_seeds(config.seed), codecs[0].dim
         self.features = None
         if config.rbf:
@@ -76,6 +81,7 @@ class Learner:
             envs, self.nets.policy, codecs, seeds, config.num_steps, config.dtype, config.mask_actions, config.normalize_obs
         )
         self.updates = self.global_step = 0
+        self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which episodes ended
 
     def __iter__(self) -> Iterator[Update]:
         return self
@@ -118,6 +124,8 @@ class Learner:
         self.global_step += int(self.comm.sum(len(batch)))
         now = time.perf_counter()
         timing = {"charts/SPS": len(batch) / (now - start), "time/rollout": collected - start, "time/update": now - collected}
+        if len(returns):
+            self.curve.append((self.global_step, float(returns.mean())))
         return Update(self.updates, self.global_step, _episodes(returns, lengths) | info | cut_off | timing, returns, lengths)
 
     def reset(self) -> None:
@@ -165,6 +173,19 @@ class Learner:
         self.collector.noise.restore(tree["noise"])
         self.features = RandomFeatures(**copy.deepcopy(tree["features"])) if tree["features"] else None
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
+        self.curve = [point for point in self.curve if point[0] <= self.global_step]
+
+    def __repr__(self) -> str:
+        envs, cfg = self.collector.envs, self.config
+        name = envs.spec.id if getattr(envs, "spec", None) else type(envs).__name__
+        done = f"{self.updates} update{'' if self.updates == 1 else 's'}"
+        where = f"{self.algorithm.name} on {self.collector.num_envs} x {shorten(name, 40)}"
+        return shorten(f"Learner({where}: {done}, {self.global_step} of {cfg.total_timesteps} steps)")
+
+    def _repr_html_(self) -> str:
+        from minirl.runs.picture import html
+
+        return html(repr(self), self.curve)
 
     def _check_fits(self, tree: Any) -> None:
         if not isinstance(tree, dict) or not isinstance(its := tree.get("learner"), dict):

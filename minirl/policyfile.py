@@ -6,6 +6,7 @@ is made or imported by loading.
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -38,8 +39,8 @@ COMPOSITE = ("multi_discrete", "tuple", "dict")  # observations that are made of
 WRONG = (KeyError, TypeError, AttributeError, ValueError, OverflowError)  # what reading a description may end in
 
 
-def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
-    """Write all that `load` needs to give the same Agent back; `algorithm` and `env` are for people. FileError."""
+def save(path: Path | str, agent: Agent, algorithm: str, env: str, said: dict[str, Any] | None = None) -> None:
+    """Write all that `load` needs to give the Agent back, with `algorithm`, `env` and what else is `said`. FileError."""
     obs, action = agent.obs_codec, agent.action_codec
     arrays = {"theta": agent.theta} | _space_arrays(obs, action)
     if agent.normalizer is not None:
@@ -48,33 +49,34 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str) -> None:
     if agent.features is not None:
         arrays |= {"rbf_weight": agent.features.weight, "rbf_phase": agent.features.phase}
     hidden, dtype = [int(n) for n in agent.hidden], str(agent.theta.dtype)
-    network = {"hidden": hidden, "activation": agent.activation, "dtype": dtype}
+    network: dict[str, Any] = {"hidden": hidden, "activation": agent.activation, "dtype": dtype}
     if agent.normalizer is not None:
         network["variance_floor"] = agent.normalizer.variance_floor
     try:
-        text = _description(obs, action, network, algorithm, env, agent.masked)
+        text = _description(obs, action, network, algorithm, env, agent.masked, said)
         _agent(parse_json(text), arrays)  # what could not be read is not written
     except WRONG as why:
         raise FileError(f"{path} cannot be written: {_reason(why)}") from why
     tensors.write(path, arrays, {"minirl": text}, any_value=BOUNDS)
 
 
-def check(obs: ObsCodec, action: ActionCodec, algorithm: str, config: Config) -> None:
+def check(obs: ObsCodec, action: ActionCodec, algorithm: str, config: Config, env: str, said: dict[str, Any]) -> None:
     """SpaceError where a policy could not be written, or would not be read as the same: told before it is trained."""
     network = {"hidden": [int(n) for n in config.hidden], "activation": config.activation, "dtype": config.dtype}
     try:
         arrays = _space_arrays(obs, action)
-        text = _description(obs, action, network, algorithm, config.env, masked=False)
+        text = _description(obs, action, network, algorithm, env, False, said)
         if _spaces(parse_json(text), arrays)[0] != obs:
             raise ValueError("a key of its observation space is no text that a file can hold")
         tensors.encode(arrays, {"minirl": text, "others": " " * OTHERS}, any_value=BOUNDS)
     except WRONG as why:
-        env, short = config.env[:100], len(config.env) < 1000
-        remedy = "wrap it, e.g. by gymnasium.wrappers.FlattenObservation" if short else "give it a shorter id"
-        raise SpaceError(f"env = {env!r}: its policy could not be saved: {_reason(why)}; {remedy}") from why
+        remedy = "wrap it, e.g. by gymnasium.wrappers.FlattenObservation" if len(env) < 1000 else "give it a shorter id"
+        raise SpaceError(f"env = {env[:100]!r}: its policy could not be saved: {_reason(why)}; {remedy}") from why
 
 
-def _description(obs: ObsCodec, action: ActionCodec, network: Any, algorithm: str, env: str, masked: bool) -> str:
+def _description(
+    obs: ObsCodec, action: ActionCodec, network: Any, algorithm: str, env: str, masked: bool, said: dict[str, Any] | None
+) -> str:
     """What is no array, as JSON."""
     about = {
         "format": FORMAT,
@@ -92,6 +94,7 @@ def _description(obs: ObsCodec, action: ActionCodec, network: Any, algorithm: st
             "scaled": action.scaled,
         },
     }
+    about |= said or {}
     if masked:
         about["masked"] = True
     return json.dumps(about, separators=(",", ":"))
@@ -99,6 +102,8 @@ def _description(obs: ObsCodec, action: ActionCodec, network: Any, algorithm: st
 
 def load(path: Path | str) -> tuple[Agent, dict[str, Any]]:
     """A run directory or a policy file -> the Agent and its description (`algorithm`, `env`, …); FileError for anything else."""
+    if not isinstance(path, str | os.PathLike):
+        raise FileError(f"{path!r} is no path: takes a run directory or a policy file")
     path = Path(path)
     path = path / FILE if path.is_dir() else path
     arrays, metadata = tensors.read(path, any_value=BOUNDS)
@@ -134,6 +139,8 @@ def _spaces(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[ObsCo
     for name in ("algorithm", "env"):
         if not isinstance(about[name], str) or not about[name].isprintable():
             raise ValueError(f"{name} has to be printable text")
+    if not isinstance(about.get("env_kwargs", {}), dict | None):
+        raise ValueError("env_kwargs has to be an object, or null for what no file can hold")
     choices = _choices(arrays)
     obs, action = _obs_codec(about["obs"], choices), _action_codec(about["action"], about["family"], arrays)
     if next(choices, None) is not None:

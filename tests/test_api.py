@@ -228,12 +228,6 @@ def test_learn_says_what_does_not_fit_and_its_policy_can_be_saved(tmp_path):
     np.testing.assert_array_equal(loaded.phi(obs), learner.policy.phi(obs))
 
 
-def test_an_environment_that_never_ends_is_cut(monkeypatch):
-    monkeypatch.setattr("minirl.evaluation.MAX_STEPS", 50)
-    result = minirl.train("ppo", "Pendulum-v1", total_timesteps=64, num_envs=1, num_steps=64)
-    assert set(minirl.evaluate(result.policy, "Pendulum-v1", episodes=2).lengths) == {50}
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_policy_does_not_act_on_what_is_no_number(trained, bad):
     obs = np.zeros((3, 3), np.float32)

@@ -164,7 +164,8 @@ def test_bug_26_an_environment_that_raises_in_an_evaluation_is_one_sentence(how,
         code, out, err = run("eval r --json")
     said = one_sentence(err)
     assert code == 1 and out == ""
-    assert said.startswith("the evaluation ended early: RuntimeError: stuck at the \\x1b[31mwall (test_flags.py:")
+    place = "--env = 'Counted-v0', episode 1, step 70"
+    assert said.startswith(f"the evaluation ended early: {place}: step() raised RuntimeError: stuck at the \\x1b[31mwall")
     assert said.endswith(f"the traceback is in {tmp_path / 'r' / 'traceback.txt'}")
     assert "RuntimeError: stuck at" in (tmp_path / "r" / "traceback.txt").read_text()
 
@@ -173,7 +174,7 @@ def test_bug_26_without_a_run_directory_it_is_still_one_sentence(run, tmp_path):
     run("train ppo --env Counted-v0 --total-timesteps 128 --run r --quiet", *SMALL)
     (tmp_path / "r" / "policy.safetensors").rename(tmp_path / "alone.safetensors")
     code, out, err = run("eval alone.safetensors --env-kwargs trap=3")
-    assert code == 1 and out == "" and one_sentence(err).endswith(" in step)")
+    assert code == 1 and out == "" and "episode 1, step 3: step() raised RuntimeError" in one_sentence(err)
 
 
 # --------------------------------------------------------------------------------------------------------- suggestions

@@ -86,6 +86,8 @@ def evaluate(flags: Eval) -> int:
     run = current() / flags.run  # an environment may change the current directory
     agent, about = policyfile.load(flags.run)
     env, env_kwargs = flags.env or about["env"], flags.env_kwargs
+    if not env:
+        raise UserError(f"{flags.run} was trained on an environment that no file can name: name it with --env")
     if flags.env is None and ":" in env:  # a file does not get to say what is imported
         command = shlex.join(["minirl", "eval", *_typed(flags), "--env", env])
         raise UserError(f"{flags.run} was trained on {env}, which would import a module; if you trust it: {command}")
@@ -138,7 +140,7 @@ def _as_text(value: Any) -> str:
 def _json(played: Evaluation, flags: Eval) -> str:
     returns, lengths = played.returns, played.lengths
     numbers = {"mean": played.mean, "std": played.std, "min": float(returns.min()), "max": float(returns.max())}
-    how = {"length": float(lengths.mean()), "episodes": len(returns), "stochastic": flags.stochastic, "seed": flags.seed}
+    how = {"length": float(lengths.mean()), "episodes": len(returns), "stochastic": flags.stochastic, "seed": flags.seed, "cut": played.cut}
     return json.dumps(numbers | how | {"returns": returns.tolist(), "lengths": lengths.tolist()})
 
 

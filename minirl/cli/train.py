@@ -19,7 +19,7 @@ from minirl.cli.console import complain, say, say_all, width
 from minirl.cli.flags import did_you_mean, flags_of, parse
 from minirl.cli.live import open_view
 from minirl.config import AtLeastOne, NonNegative, check_ranges
-from minirl.errors import MinirlError, NonFiniteError, UserError
+from minirl.errors import EnvRaisedError, MinirlError, NonFiniteError, UserError
 from minirl.evaluation import Evaluation
 from minirl.runs.interrupt import Stop, stop_on_signals
 from minirl.runs.training import SAVE_EVERY, Training, training
@@ -122,12 +122,10 @@ def play(
 ) -> Evaluation:
     """An evaluation; what the environment raises becomes one sentence, its traceback goes into `traces`."""
     try:
-        return evaluation.evaluate(agent, env, episodes, stochastic, seed, **env_kwargs)
-    except MinirlError:
-        raise
-    except (Exception, SystemExit) as why:
+        return evaluation.evaluate(agent, env, episodes, stochastic, seed, env_kwargs)
+    except EnvRaisedError as why:
         kept = f"; the traceback is in {traces / TRACEBACK}" if traces and _keep_traceback(why, traces) else ""
-        raise MinirlError(f"the evaluation ended early: {_said(why)}{kept}") from why
+        raise EnvRaisedError(f"the evaluation ended early: {why}{kept}") from why
 
 
 def _silent(_text: str) -> None:

@@ -154,11 +154,14 @@ def describe(algorithm: str, config: Any, command: str | None = None) -> dict[st
 
     import minirl
     from minirl._core import COMPILED
+    from minirl.envs import given
 
+    named = {"env": given.stored(config.env)}  # null where a file can name no such thing
     return {
         "format": FORMAT,
         "algorithm": algorithm,
-        "config": {each.name: _storable(getattr(config, each.name)) for each in dataclasses.fields(config)},
+        "config": {each.name: _storable(getattr(config, each.name)) for each in dataclasses.fields(config)} | named,
+        "environment": given.name(config.env),
         "versions": {
             "minirl": minirl.__version__,
             "python": platform.python_version(),

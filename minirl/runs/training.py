@@ -1,5 +1,6 @@
 """A learner with all that surrounds it: environments made and closed, each update recorded, the policy saved."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,11 +9,13 @@ from typing import Any
 
 from minirl import environments, policyfile
 from minirl.config import Config
+from minirl.envs import given
 from minirl.errors import FileError
 from minirl.learner import Learner, Update
 from minirl.runs import metrics, plot
 from minirl.runs.directory import RunDir, current, describe, open_run
 from minirl.runs.interrupt import workers_ignore_ctrl_c
+from minirl.spaces import ObsCodec
 
 SAVE_EVERY = 20  # updates
 
@@ -57,7 +60,8 @@ class Recorder:
     def save_policy(self) -> None:
         self.directory.hold()
         config = self.learner.config
-        policyfile.save(self.path / policyfile.FILE, self.learner.policy, self.learner.algorithm.name, config.env)
+        env, said = given.named(config.env, config.env_kwargs)
+        policyfile.save(self.path / policyfile.FILE, self.learner.policy, self.learner.algorithm.name, env, said)
 
     def finish(self) -> None:
         """The policy as it was after the last whole update, the ends of the metrics files, and a picture where matplotlib is."""
@@ -81,6 +85,28 @@ class Recorder:
             if error is None:
                 raise
             warnings.warn(str(why), stacklevel=2)  # the error that ended the training is what is to be told
+
+
+IMAGE = 1024  # numbers, as in 32 × 32 pixels
+
+
+def warn_of_images(learner: Learner, stacklevel: int = 3) -> None:
+    """Say that pictures are taken as rows of numbers."""
+    codec, policy = learner.collector.obs_codec, learner.nets.policy
+    large = [shape for shape in _boxes(codec) if len(shape) > 1 and math.prod(shape) >= IMAGE]
+    if large:
+        what = f"observations of shape {large[0]} look like images: there is no convolution here"
+        size = f"they are flattened to {codec.dim} inputs, {policy.num_params:,} parameters of the policy"
+        remedy = "give it features, or smaller images (gymnasium.wrappers.GrayscaleObservation, ResizeObservation)"
+        warnings.warn(f"{what}, {size}; {remedy}", stacklevel=stacklevel)
+
+
+def _boxes(codec: ObsCodec) -> Iterator[tuple[int, ...]]:
+    """The shapes of the Box spaces in an observation space."""
+    if codec.kind == "box":
+        yield codec.shape
+    for part in codec.parts:
+        yield from _boxes(part)
 
 
 class Training:
@@ -117,18 +143,21 @@ def training(
     run: a directory, "auto" for runs/ENV-ALGORITHM-SEED-N, or None to write nothing. The errors are those of its parts.
     """
     here = current() if run is not None else None  # a module or an environment may change it
+    env, kwargs = given.plain(config.env, config.env_kwargs)
+    config = config.replace(env=env, env_kwargs=kwargs)
     metrics.check_tracker(track, run)
-    environments.find(config.env)
+    environments.find(env)
     with ExitStack() as stack:
         directory = None
         if run is not None:
-            directory = stack.enter_context(open_run(run, config.env, algorithm, config.seed, here))
+            directory = stack.enter_context(open_run(run, given.name(env), algorithm, config.seed, here))
         if config.check_env and config.vectorization != "vector_entry_point":
-            environments.check_env(config.env, env_kwargs=config.env_kwargs)
+            environments.check_env(env, env_kwargs=kwargs)
         with workers_ignore_ctrl_c():
-            envs = environments.make_envs(config.env, config.num_envs, config.vectorization, **config.env_kwargs)
+            envs = environments.make_envs(env, config.num_envs, config.vectorization, **kwargs)
         stack.callback(envs.close)
         learner = Learner(algorithm, envs, config)
+        warn_of_images(learner, stacklevel=5)  # whoever called minirl.train
         recorder = None
         if directory is not None:
             directory.start(describe(algorithm, config, command))
