@@ -119,8 +119,7 @@ def train(
     check_value("save_every", save_every, Annotated[int, AtLeastOne])
     check_value("progress", progress, bool)
     history, interrupted = [], False
-    where = run if run is None or isinstance(run, str) else Path(run)
-    with training(algorithm, settings, where, track, save_every) as session:
+    with training(algorithm, settings, run, track, save_every) as session:
         learner = session.learner
         try:
             with _view(algorithm, learner.config, progress) as view:

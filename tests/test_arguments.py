@@ -62,7 +62,7 @@ TRAIN = {
     "save_every 2.5": (lambda: minirl.train("ppo", run="auto", save_every=2.5), "save_every = 2.5: takes"),
     "progress": (lambda: minirl.train("ppo", progress="yes"), "progress = 'yes': takes a value of type bool"),
     "track": (lambda: minirl.train("ppo", run="auto", track="wandb"), "track = 'wandb': takes one of tensorboard"),
-    "track without a run": (lambda: minirl.train("ppo", track="tensorboard"), "track = 'tensorboard': .*set run to 'auto' or a path"),
+    "track without a run": (lambda: minirl.train("ppo", track="tensorboard"), r"track = 'tensorboard': .*name one as `run`, or 'auto'"),
     "callback number": (lambda: minirl.train("ppo", callback=5), r"callback = 5: takes a function of \(update\) or \(update, learner\)"),
     "callback without arguments": (lambda: minirl.train("ppo", callback=lambda: None), "callback = .* takes no arguments"),
     "callback of three": (lambda: minirl.train("ppo", callback=lambda a, b, c: None), "callback = .* takes a, b, c"),
