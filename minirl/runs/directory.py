@@ -97,7 +97,7 @@ def current() -> Path:
         raise FileError(f"the current directory cannot be used: {why.strerror}; change to one that is there") from why
 
 
-def open_run(path: Path | str, env: str, algorithm: str, seed: int, here: Path | None = None) -> RunDir:
+def open_run(path: str | os.PathLike[str], env: str, algorithm: str, seed: int, here: Path | None = None) -> RunDir:
     """The directory at `path`, made where it does not exist; "auto" is runs/ENV-ALGORITHM-SEED-N with the first free N.
 
     here: where a relative path starts, by default the current directory.

@@ -1,6 +1,7 @@
 """A learner with all that surrounds it: environments made and closed, each update recorded, the policy saved."""
 
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -133,7 +134,7 @@ class Training:
 def training(
     algorithm: str,
     config: Config,
-    run: Path | str | None = None,
+    run: str | os.PathLike[str] | None = None,
     track: str | None = None,
     save_every: int = SAVE_EVERY,
     command: str | None = None,
