@@ -116,10 +116,10 @@ def train(
     saved, as does what an environment raises. Other errors are MinirlErrors.
     """
     settings, heard = configure(algorithm, env=env, **config), listener(callback)
-    _check_outputs(run, track, save_every, progress)
+    check_value("save_every", save_every, Annotated[int, AtLeastOne])
+    check_value("progress", progress, bool)
     history, interrupted = [], False
-    where = run if run is None or isinstance(run, str) else Path(run)
-    with training(algorithm, settings, where, track, save_every) as session:
+    with training(algorithm, settings, run, track, save_every) as session:
         learner = session.learner
         try:
             with _view(algorithm, learner.config, progress) as view:
@@ -205,15 +205,6 @@ def _find(algorithm: Any) -> algorithms.Algorithm:
     if not isinstance(algorithm, str):
         raise ConfigError(f"algorithm = {algorithm!r}: takes a name, one of {', '.join(algorithms.ALGORITHMS)}")
     return algorithms.find(algorithm)
-
-
-def _check_outputs(run: Any, track: Any, save_every: Any, progress: Any) -> None:
-    if run is not None and not isinstance(run, str | os.PathLike):
-        raise ConfigError(f"run = {run!r}: takes a directory, 'auto', or None to write nothing, not {type(run).__name__}")
-    check_value("save_every", save_every, Annotated[int, AtLeastOne])
-    check_value("progress", progress, bool)
-    if track is not None and run is None:
-        raise ConfigError(f"track = {track!r}: there is no run directory to write into, set run to 'auto' or a path")
 
 
 def _view(algorithm: str, config: Config, progress: bool) -> Any:

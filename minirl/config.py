@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from minirl.distributions import NAMES
 from minirl.errors import ConfigError
 
@@ -92,44 +94,78 @@ class Config:
 
 
 def check_ranges(config: Any) -> None:
-    """Hold every field against its type and range; ConfigError names the field, the value and what it takes."""
+    """Hold every field against its type and range, and keep it as a plain Python value, also where it came from NumPy.
+
+    ConfigError names the field, the value and what it takes.
+    """
     hints = get_type_hints(type(config), include_extras=True)
     for each in dataclasses.fields(config):
-        value = getattr(config, each.name)
-        if hints[each.name] is Environment and each.name == "env" and not isinstance(value, str):
+        value, hint = getattr(config, each.name), hints[each.name]
+        if hint is Environment and each.name == "env" and not isinstance(value, str):
             _check_environment(value)
         else:
-            check_value(each.name, value, hints[each.name])
+            object.__setattr__(config, each.name, check_value(each.name, value, hint))
 
 
-def check_value(name: str, value: Any, hint: Any) -> None:
-    """Hold one argument against a type and range."""
-    _check(name, value, hint)
+def check_value(name: str, value: Any, hint: Any) -> Any:
+    """Hold one argument against a type and range -> its plain value."""
+    return _checked(name, value, hint)
 
 
-def _check(name: str, value: Any, hint: Any) -> None:
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """The plain value of a field."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        _check(name, value, args[0])
+        value = _checked(name, value, args[0])
         bounds = next((a for a in args[1:] if isinstance(a, Range)), None)
         if bounds is not None and value not in bounds:
             raise ConfigError(f"{name} = {value!r}: takes a number {bounds.text}")
     elif origin is Literal:
-        if value not in args:
+        if not isinstance(value, str) or value not in args:
             raise ConfigError(f"{name} = {value!r}: takes one of {', '.join(map(str, args))}")
+        return str(value)
     elif origin is tuple:
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
         if not isinstance(value, tuple | list):
             raise ConfigError(f"{name} = {value!r}: takes a sequence of numbers, for example (64, 64)")
-        for item in value:
-            _check(name, item, args[0])
+        return tuple(_checked(name, item, args[0]) for item in value)
     elif origin is dict:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise ConfigError(f"{name} = {value!r}: takes a dict with names as keys, for example {{'is_slippery': False}}")
+        return {str(key): _plain(item) for key, item in value.items()}
     elif type(None) in args:
         if value is not None:
-            _check(name, value, next(a for a in args if a is not type(None)))
+            return _checked(name, value, next(a for a in args if a is not type(None)))
     elif isinstance(hint, type):
-        _check_type(name, value, hint)
+        return _checked_type(name, value, hint)
+    return value
+
+
+def _checked_type(name: str, value: Any, kind: Any) -> Any:
+    accepted = {float: numbers.Real, int: numbers.Integral, bool: bool | np.bool_}.get(kind, kind)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{name} = {value!r}: takes a value of type {kind.__name__}, not {type(value).__name__}")
+    if kind is not float:
+        return value if isinstance(value, Unset) else kind(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        raise ConfigError(f"{name} = {value!r}: takes a finite number")
+    return value if type(value) is int else number
+
+
+def _plain(value: Any) -> Any:
+    """An argument of an environment, NumPy's numbers in it as Python's; arrays and objects stay what they are."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    return value
 
 
 def _check_environment(value: Any) -> None:
@@ -137,12 +173,6 @@ def _check_environment(value: Any) -> None:
     if not (callable(value) or hasattr(value, "reset") or hasattr(value, "entry_point")):
         wanted = "a gymnasium id, an environment's class, a function that makes one, or an environment"
         raise ConfigError(f"env = {value!r}: takes {wanted}, not {type(value).__name__}")
-
-
-def _check_type(name: str, value: Any, kind: type) -> None:
-    accepted = {float: (numbers.Real,), int: (numbers.Integral,), bool: (bool,), str: (str,)}.get(kind, (kind,))
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise ConfigError(f"{name} = {value!r}: takes a value of type {kind.__name__}, not {type(value).__name__}")
 
 
 def field_comments(kind: type) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """gymnasium's environments: making vectors of them, seeding them, and saying clearly what is wrong with one."""
 
 import copy
+import difflib
 import importlib
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -107,9 +109,20 @@ def find(env_id: Any) -> Any:
         make = given.attribute(importlib.import_module(module), name) if module else None
         return gymnasium.spec(name) if make is None or name in gymnasium.registry else given.spec_for(make, name)
     except Exception as why:
-        said = one_line(why).rstrip("?.!")
-        hint = "" if module or "Did you mean" in said else f"; {given.remedy(name)}"
+        close, said = _resembling(name), one_line(why).rstrip("?.!")
+        said = f"{said.partition('. Did you mean')[0]}; did you mean {' or '.join(close)}?" if close else said
+        hint = " `minirl list --envs` shows those that are" if close else "" if module else f"; {given.remedy(name)}"
         raise EnvError(f"env = {env_id!r} is not known to gymnasium: {said}{hint}") from why
+
+
+def _resembling(name: str) -> list[str]:
+    """The registered ids that a name is like, in whichever case; without a version: the newest one."""
+    ids = {each.lower(): each for each in gymnasium.registry}
+    if name.lower() in ids:
+        return [ids[name.lower()]]
+    versions = [each for each in ids if re.fullmatch(re.escape(name.lower()) + r"-v\d+", each)]
+    newest = sorted(versions, key=lambda each: int(each.rpartition("-v")[2]))[-1:]
+    return [ids[each] for each in newest or difflib.get_close_matches(name.lower(), ids, n=2, cutoff=0.75)]
 
 
 def make_env(env_id: Any, /, **kwargs: Any) -> Any:

@@ -25,6 +25,12 @@ class EnvError(UserError):
     """An environment that does not exist, or that does not keep gymnasium's contract."""
 
 
+class EnvRaisedError(EnvError):
+    """An environment raised while it was played: nobody's mistake at the command line."""
+
+    exit_code = 1
+
+
 class SpaceError(UserError):
     """An observation or action space that minirl has no code for."""
 

@@ -11,7 +11,7 @@ from minirl import masks, streams
 from minirl.agent import Agent
 from minirl.environments import make_env, one_line
 from minirl.envs import given
-from minirl.errors import EnvError, MinirlError, SpaceError, shorten
+from minirl.errors import EnvError, EnvRaisedError, MinirlError, SpaceError, shorten
 from minirl.spaces import ActionCodec, ObsCodec, action_codec, obs_codec
 
 MAX_STEPS = 20_000  # an episode is stopped by then, unless the environment's own limit is larger: some environments never end
@@ -117,7 +117,7 @@ def play(agent: Agent, env: Any, where: str, env_seed: int, rng: Any, limit: int
     except MinirlError as why:
         raise EnvError(f"{where}, step {steps}: {why}") from why
     except (Exception, SystemExit) as why:
-        raise EnvError(f"{where}, step {steps}: {call}() raised {type(why).__name__}: {one_line(why)}") from why
+        raise EnvRaisedError(f"{where}, step {steps}: {call}() raised {type(why).__name__}: {one_line(why)}") from why
     return total, steps, False
 
 

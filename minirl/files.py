@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from minirl.errors import FileError
 
@@ -52,12 +52,25 @@ def sweep(directory: Path, names: Iterable[str]) -> None:
             stale.unlink(missing_ok=True)
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    """The bytes of a file. ValueError beyond `limit`, and for what is none: reading a pipe or device may never end."""
+def still_at(fd: int, path: Path) -> bool | None:
+    """Whether `path` names the open file; None where nothing is there any more."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file opened for reading; ValueError for what is none: reading a pipe or device may never end. OSError as usual."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
         raise ValueError("it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
-    with open(path, "rb") as file:
+    return open(path, "rb")
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The bytes of a file. ValueError beyond `limit`, and for what is none; OSError."""
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise ValueError(f"it has {size} bytes, at most {limit} are read")

@@ -88,7 +88,7 @@ def standardize_adv(adv, weight, comm=SERIAL):
         return adv.astype(np.float64)
     if is_constant(m2[0] / n, centre[0]):
         return np.zeros(len(adv))
-    return (adv - centre[0]) / np.sqrt(m2[0] / n)
+    return (adv.astype(np.float64) - centre[0]) / np.sqrt(m2[0] / n)
 
 
 def explained_variance(prediction, target, weight, comm=SERIAL) -> float:

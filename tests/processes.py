@@ -51,8 +51,13 @@ def rows(path):
     return path.read_text().count("\n") if path.exists() else 0
 
 
+def without_twins(stderr):
+    """What was said on stderr but for the line about the twins."""
+    return stderr.removeprefix(f"minirl: {TWINS}\n")
+
+
 def one_sentence(stderr):
     """The single line of a mistake, without the program's name; the line about the twins may stand before it."""
-    stderr = stderr.removeprefix(f"minirl: {TWINS}\n")
+    stderr = without_twins(stderr)
     assert stderr.count("\n") == 1 and stderr.startswith("minirl: ") and "Traceback" not in stderr, stderr
     return stderr[len("minirl: ") : -1]

@@ -176,13 +176,15 @@ np.savez(path, compiled=_core.COMPILED, theta=thetas)
 
 
 @pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is not built, or MINIRL_REFERENCE is set")
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-4)])
 @pytest.mark.parametrize(
     ("algorithm", "env"), [("ppo", "CartPole-v1"), ("ppo", "Pendulum-v1"), ("trpo", "CartPole-v1"), ("npg", "Pendulum-v1")]
 )
 def test_the_compiled_core_and_the_twins_train_alike(algorithm, env, dtype, tolerance, tmp_path):
-    """Two updates of one seed, end to end: what θ has moved differs by rounding only. (An environment that takes float32 makes of a last
-    bit of a float64 action now and then one of 6e-8, and the updates after that differ by as much.)"""
+    """Two updates of one seed, end to end: what θ has moved differs by rounding only, times the condition of CG.
+
+    Pendulum takes float32: of a last bit of a float64 action it makes now and then one of 6e-8, and so does the second update.
+    """
     code, thetas = TRAINING.replace("{fields}", repr({"epochs": 3} if algorithm == "ppo" else {})), {}
     for reference in "01":
         path = tmp_path / f"{reference}.npz"
@@ -193,4 +195,5 @@ def test_the_compiled_core_and_the_twins_train_alike(algorithm, env, dtype, tole
         thetas[reference] = saved["theta"].astype(float)
     for t in (1, 2):
         moved = np.linalg.norm(thetas["1"][t] - thetas["1"][0])
-        assert moved > 0.01 and np.linalg.norm(thetas["0"][t] - thetas["1"][t]) < tolerance * moved
+        allowed = max(tolerance, 1e-6) if t == 2 and env == "Pendulum-v1" else tolerance
+        assert moved > 0.01 and np.linalg.norm(thetas["0"][t] - thetas["1"][t]) < allowed * moved

@@ -208,7 +208,7 @@ def test_use_01_what_has_no_name_is_stored_as_null(env):
 def test_use_01_a_run_of_a_lambda_says_that_it_cannot_name_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = minirl.train("ppo", lambda: Grid(6), run="auto", **SMALL)
-    assert str(result.run) == "runs/lambda-ppo-0-1"
+    assert result.run == tmp_path / "runs" / "lambda-ppo-0-1"
     assert json.loads((result.run / "config.json").read_text())["config"]["env"] is None
     assert policyfile.load(result.run)[1]["env"] == "" and read_curve(result.run).env == "lambda"
     minirl.save(result, "p")
@@ -245,7 +245,8 @@ def test_use_02_arguments_are_used_in_training_checking_and_evaluating(tmp_path)
 
 def test_use_02_arguments_that_no_file_can_hold_are_asked_for_again(tmp_path):
     run = minirl.train("ppo", Counting, run=tmp_path / "run", env_kwargs={"actions": spaces.Discrete(3)}, **SMALL).run
-    assert json.loads((run / "config.json").read_text())["config"]["env_kwargs"] is None
+    stored = json.loads((run / "config.json").read_text())["config"]["env_kwargs"]
+    assert stored == {"actions": {"not stored": "gymnasium.spaces.discrete.Discrete"}}
     with pytest.raises(ConfigError, match=r"env_kwargs = None: .*give them again"):
         minirl.evaluate(run, Counting)
     assert minirl.evaluate(run, Counting, 1, env_kwargs={"actions": spaces.Discrete(3)}).lengths.tolist() == [3]
@@ -385,7 +386,7 @@ def test_use_08_else_the_package_or_how_a_module_is_named(name, remedy, monkeypa
 
 
 def test_use_08_a_misspelt_id_gets_gymnasiums_suggestion_alone():
-    with pytest.raises(EnvError, match=r"Did you mean: `CartPole`$"):
+    with pytest.raises(EnvError, match="did you mean CartPole-v1"):
         make_env("CartPol-v1")
 
 

@@ -96,7 +96,7 @@ def natural_step(policy, theta_old, batch, cfg, comm=SERIAL):
 
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is no direction
         xfx = float(x @ (fvp(x) if some else g - residual))  # xᵀ(F+βI)x, for (F+βI)x = g − r
-        left = float(np.linalg.norm(residual) / np.linalg.norm(g))  # NaN where there is no gradient
+        left = float(np.linalg.norm(residual) / (np.linalg.norm(g) or 1.0))  # 0 where there is no gradient
     if not (np.isfinite(xfx) and xfx > 0):
         status = {"zero_rhs": "zero_gradient", "max_iters": "no_direction", "converged": "no_direction"}.get(status, status)
         step = np.zeros_like(g)
