@@ -21,6 +21,7 @@ FLOORS = [
         "equations_page",
         "features",
         "files",
+        "memory",
         "mlp",
         "normalize",
         "optim",
