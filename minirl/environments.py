@@ -1,35 +1,23 @@
 """gymnasium's environments: making vectors of them, seeding them, and saying clearly what is wrong with one."""
 
-import copy
 import importlib
-from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from minirl import streams
+from minirl import memory, streams
+from minirl.envs.contract import KEY, Misfit, as_mask, fitted, mask_size, truth
+from minirl.envs.copies import CHECKER, OwnFinalObs, copies, make_one
+from minirl.envs.faults import ENDS, close, is_fault, named, one_line, place, raise_placed
 from minirl.errors import EnvError
-from minirl.spaces import ObsCodec, obs_codec
+from minirl.spaces import ObsCodec, action_codec, obs_codec
 
-__all__ = ["AutoresetMode", "autoreset_mode", "check_env", "make_envs", "reset"]
+__all__ = ["AutoresetMode", "OwnFinalObs", "autoreset_mode", "check_env", "close", "make_envs", "one_line", "reset"]
 
 
 OURS = "minirl/"  # what the ids of the native environments begin with
-
-
-class OwnFinalObs(gymnasium.Wrapper):
-    """Copies an episode's last observation: SAME_STEP hands it over after the reset, which may write into the array it is in.
-
-    For async; SerialVectorEnv does it itself.
-    """
-
-    def step(self, action: Any) -> Any:
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        if terminated or truncated:
-            obs = copy.deepcopy(obs)
-        return obs, reward, terminated, truncated, info
 
 
 def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", **kwargs: Any) -> Any:
@@ -38,33 +26,37 @@ def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", **kwargs:
     auto: all together in one call for the native environments (`minirl/…`), one after the other for the rest.
     """
     spec = find(env_id)
+    how, each = chosen(spec, vectorization)
+    options: dict[str, Any] = {}
+    if how == "vector_entry_point" and spec.id.startswith(OURS):
+        options["copy"] = False  # the collector copies what it keeps
+    memory.refuse(("environments", each * num_envs, {"num_envs": num_envs}))
+    try:
+        if how in ("sync", "async"):
+            return copies(spec, num_envs, how, kwargs)
+        return gymnasium.make_vec(env_id, num_envs, vectorization_mode=how, **kwargs, **options)
+    except BaseException as why:
+        if how == "async" and isinstance(why, EOFError | ConnectionError) and not getattr(why, "__notes__", ()):
+            remedy = "it has to be importable there, not only registered or defined here; or set vectorization = sync"
+            said = "a worker process ended while making it, see its traceback above"
+            raise EnvError(f"env = {env_id!r}: {said}; {remedy}") from why
+        raise_not_made(why, f"env = {env_id!r} cannot be made ({how})")
+
+
+def raise_not_made(why: BaseException, what: str, remedy: str = "") -> NoReturn:
+    """EnvError for an environment that could not be made or found; `why` itself where no environment is to blame."""
+    if not is_fault(why):
+        raise why
+    raise EnvError(f"{what}: {named(why) if isinstance(why, ENDS) else one_line(why)}{remedy}") from why
+
+
+def chosen(spec: Any, vectorization: str) -> tuple[str, int]:
+    """How copies of an environment are stepped, and how many bytes one of them takes at least."""
     native = spec.id.startswith(OURS)
     if vectorization == "auto":
         vectorization = "vector_entry_point" if native else "sync"
-    options = kwargs
-    if vectorization == "async":
-        options = kwargs | {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP, "copy": False}, "wrappers": (OwnFinalObs,)}
-    elif native and vectorization == "vector_entry_point":
-        options = kwargs | {"copy": False}  # the collector copies what it keeps
-    try:
-        if vectorization == "sync":
-            return serial(env_id, num_envs, kwargs)
-        return gymnasium.make_vec(env_id, num_envs, vectorization_mode=vectorization, **options)
-    except (EOFError, ConnectionError) as why:  # a worker of async died, its traceback is on stderr
-        remedy = "it has to be importable there, not only registered or defined in this one; or set vectorization = sync"
-        raise EnvError(f"env = {env_id!r}: a worker process ended while making it, see its traceback above; {remedy}") from why
-    except Exception as why:
-        raise EnvError(f"env = {env_id!r} cannot be made ({vectorization}): {one_line(why)}") from why
-
-
-def serial(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> Any:
-    """The vector that make_vec makes of `sync`, with our own step; its spec holds the environment's own kwargs alone."""
-    from minirl.envs.serial import SerialVectorEnv
-
-    envs = SerialVectorEnv([partial(gymnasium.make, env_id, **kwargs)] * num_envs)
-    envs.spec = copy.deepcopy(find(env_id))
-    envs.spec.kwargs |= kwargs
-    return envs
+    each = {"sync": memory.SERIAL, "async": memory.PARALLEL}
+    return vectorization, each.get(vectorization, memory.NATIVE if native else 0)
 
 
 def find(env_id: str) -> Any:
@@ -76,22 +68,18 @@ def find(env_id: str) -> Any:
         if module:
             importlib.import_module(module)
         return gymnasium.spec(name)
-    except Exception as why:
-        raise EnvError(f"env = {env_id!r} is not known to gymnasium: {one_line(why)}; `minirl list --envs` shows those that are") from why
+    except BaseException as why:
+        remedy = "; `minirl list --envs` shows those that are"
+        raise_not_made(why, f"env = {env_id!r} is not known to gymnasium", remedy)
 
 
 def make_env(env_id: str, **kwargs: Any) -> Any:
     """One environment by its id."""
-    find(env_id)
+    spec = find(env_id)
     try:
-        return gymnasium.make(env_id, **kwargs)
-    except Exception as why:
-        raise EnvError(f"env = {env_id!r} cannot be made: {one_line(why)}") from why
-
-
-def one_line(why: BaseException) -> str:
-    """An exception's message on one line."""
-    return " ".join(str(why).split()) or type(why).__name__
+        return make_one(spec, kwargs)
+    except BaseException as why:
+        raise_not_made(why, f"env = {env_id!r} cannot be made")
 
 
 def autoreset_mode(envs: Any) -> AutoresetMode:
@@ -113,38 +101,73 @@ def reset(envs: Any, seed: np.random.SeedSequence) -> tuple[Any, dict[str, Any]]
     seeds = streams.integer_seeds(seed, envs.num_envs)
     envs.action_space.seed(seeds[0])
     one_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv | NativeVectorEnv)
-    return envs.reset(seed=seeds if one_each else seeds[0])
-
-
-def check_env(env_id: str, seed: int = 0, steps: int = 3) -> None:
-    """Reset a copy of the environment and take a few random steps; EnvError names what breaks gymnasium's contract."""
-    env = make_env(env_id)
     try:
-        env.action_space.seed(seed)
-        obs, _ = _call(env_id, "reset() has to return (obs, info)", lambda: env.reset(seed=seed), 2)
-        _check_obs(env_id, env.observation_space, obs)
-        for _ in range(steps):
-            result = _call(
-                env_id,
-                "step() has to return (obs, reward, terminated, truncated, info)",
-                lambda: env.step(env.action_space.sample()),
-                5,
-            )
-            obs, reward, terminated, truncated, _ = result
-            _check_obs(env_id, env.observation_space, obs)
-            _check_scalar(env_id, "reward", reward, "a number")
-            _check_scalar(env_id, "terminated", terminated, "True or False")
-            _check_scalar(env_id, "truncated", truncated, "True or False")
-            if terminated or truncated:
-                env.reset()
+        return envs.reset(seed=seeds if one_each else seeds[0])
+    except BaseException as why:
+        raise_placed(why, place(why, envs, 0))
+
+
+RESET = "reset() has to return (obs, info)"
+STEP = "step() has to return (obs, reward, terminated, truncated, info)"
+
+
+def check_env(env_id: str, seed: int = 0, steps: int = 3, **kwargs: Any) -> None:
+    """Reset a copy of the environment and take a few random steps; EnvError names what breaks gymnasium's contract.
+
+    It is seeded as the first environment of a training with `seed`, looked at by gymnasium's checker too, and plays
+    legal moves where its info has an action mask.
+    """
+    env = make_env(env_id, **({CHECKER: None} | kwargs))
+    first = streams.integer_seeds(streams.stream_seeds(seed)["envs"], 1)[0]
+    try:
+        _play(env_id, env, first, steps)
+    except Misfit as why:
+        raise EnvError(f"env = {env_id!r}: {why}") from why
     finally:
-        env.close()
+        close(env, f"env = {env_id!r}")
+
+
+def _play(env_id: str, env: Any, seed: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    env.action_space.seed(seed)
+    obs, info = _call(env_id, RESET, lambda: env.reset(seed=seed), 2)
+    _check_obs(env_id, env.observation_space, obs)
+    for _ in range(steps):
+        action, over = _legal_action(env.action_space, info, rng), False
+        if action is not None:
+            obs, reward, terminated, truncated, info = _call(env_id, STEP, lambda action=action: env.step(action), 5)
+            _check_obs(env_id, env.observation_space, obs)
+            _check_reward(env_id, reward)
+            over = truth("terminated", terminated) | truth("truncated", truncated)
+        if over or action is None:
+            obs, info = _call(env_id, RESET, env.reset, 2)
+            _check_obs(env_id, env.observation_space, obs)
+
+
+def _legal_action(space: Any, info: Any, rng: np.random.Generator) -> Any:
+    """A random action: where info has a mask that can be read, one that it allows, or None when it allows nothing."""
+    size = mask_size(space)
+    if size is None or not isinstance(info, dict) or KEY not in info:
+        return space.sample()
+    try:
+        mask = as_mask(size, info[KEY]).astype(bool)
+    except Misfit:  # nobody has to read it
+        return space.sample()
+    codec: Any = action_codec(space)
+    counts = np.reshape(space.n if codec.kind == "discrete" else space.nvec, -1)
+    choices = [np.flatnonzero(part) for part in np.split(mask, np.cumsum(counts)[:-1])]
+    if not all(map(len, choices)):
+        return None
+    raw = np.array([[rng.choice(allowed) for allowed in choices]])
+    return codec.decode(raw[:, 0] if codec.kind == "discrete" else raw)[0]
 
 
 def _call(env_id: str, contract: str, call: Any, length: int) -> Any:
     try:
         result = call()
-    except Exception as why:
+    except BaseException as why:
+        if not is_fault(why):
+            raise
         raise EnvError(f"env = {env_id!r}: {contract}; it raised {type(why).__name__}: {one_line(why)}") from why
     if not isinstance(result, tuple) or len(result) != length:
         raise EnvError(f"env = {env_id!r}: {contract}, not {type(result).__name__}")
@@ -152,16 +175,12 @@ def _call(env_id: str, contract: str, call: Any, length: int) -> Any:
 
 
 def _check_obs(env_id: str, space: Any, obs: Any) -> None:
-    if not isinstance(space, gymnasium.spaces.Box | gymnasium.spaces.Discrete):
-        return _check_encoding(env_id, obs_codec(space), obs)
-    try:
-        shape = np.asarray(obs, dtype=np.float64).shape
-    except (TypeError, ValueError) as why:
-        raise EnvError(f"env = {env_id!r}: obs has to be numbers, it is {obs!r} ({type(obs).__name__})") from why
-    if shape != space.shape:
-        raise EnvError(f"env = {env_id!r}: obs has shape {shape}, its observation_space says {space.shape}")
-    if isinstance(space, gymnasium.spaces.Discrete) and not space.contains(obs):
-        raise EnvError(f"env = {env_id!r}: obs {obs!r} is not in its observation_space {space}")
+    fitted(space, obs)
+    if isinstance(space, gymnasium.spaces.Discrete):
+        if not space.contains(obs):
+            raise EnvError(f"env = {env_id!r}: obs {obs!r} is not in its observation_space {space}")
+    elif not isinstance(space, gymnasium.spaces.Box):
+        _check_encoding(env_id, obs_codec(space), obs)
 
 
 def _check_encoding(env_id: str, codec: ObsCodec, obs: Any) -> None:
@@ -171,8 +190,7 @@ def _check_encoding(env_id: str, codec: ObsCodec, obs: Any) -> None:
         raise EnvError(f"env = {env_id!r}: obs {obs!r} does not fit its observation_space: {why}") from why
 
 
-def _check_scalar(env_id: str, name: str, value: Any, wanted: str) -> None:
-    kinds = bool | np.bool_ if wanted == "True or False" else bool | int | float | np.bool_ | np.integer | np.floating
-    if isinstance(value, kinds) or (isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "fiub" and value.ndim == 0):
-        return
-    raise EnvError(f"env = {env_id!r}: {name} has to be {wanted}, it is {value!r} ({type(value).__name__})")
+def _check_reward(env_id: str, value: Any) -> None:
+    array = isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.ndim == 0
+    if not array and not isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating):
+        raise EnvError(f"env = {env_id!r}: reward has to be a number, it is {value!r} ({type(value).__name__})")
