@@ -8,6 +8,7 @@ import numpy as np
 from minirl import streams
 from minirl.agent import Agent
 from minirl.environments import make_env
+from minirl.envs.faults import close, raise_placed
 from minirl.errors import SpaceError
 from minirl.spaces import action_codec, obs_codec
 
@@ -45,12 +46,12 @@ def evaluate(agent: Agent, env_id: str, episodes: int = 20, stochastic: bool = F
     An episode is cut after MAX_STEPS steps; its length tells.
     EnvError where the environment cannot be made, SpaceError where its spaces are not the ones that the policy was trained on.
     """
-    env = make_env(env_id, **kwargs)
-    check_fits(agent, env_id, env)
     sequence = streams.stream_seeds(seed)["evaluation"]
     rng = streams.generator(sequence) if stochastic else None
     returns, lengths = np.zeros(episodes), np.zeros(episodes, dtype=np.int64)
+    i, env = 0, make_env(env_id, **kwargs)
     try:
+        check_fits(agent, env_id, env)
         for i, env_seed in enumerate(streams.integer_seeds(sequence, episodes)):
             obs, info = env.reset(seed=env_seed)
             over = False
@@ -60,6 +61,8 @@ def evaluate(agent: Agent, env_id: str, episodes: int = 20, stochastic: bool = F
                 returns[i] += float(reward)
                 lengths[i] += 1
                 over = bool(terminated or truncated) or lengths[i] >= MAX_STEPS
+    except BaseException as why:
+        raise_placed(why, f"env = {env_id!r}, episode {i + 1}, step={lengths[i] + 1}")
     finally:
-        env.close()
+        close(env, f"env = {env_id!r}")
     return Evaluation(returns, lengths)

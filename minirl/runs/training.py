@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from minirl import environments, policyfile
+from minirl import environments, memory, policyfile
 from minirl.config import Config
 from minirl.errors import FileError
 from minirl.learner import Learner, Update
@@ -94,15 +94,16 @@ def training(
 
     run: a directory, "auto" for runs/ENV-ALGORITHM-SEED-N, or None to write nothing. The errors are those of its parts.
     """
-    environments.find(config.env)
+    spec = environments.find(config.env)
+    memory.check(config, config.num_envs, each=environments.chosen(spec, config.vectorization)[1])
     metrics.check_tracker(track)
     with ExitStack() as stack:
         directory = stack.enter_context(open_run(run, config.env, algorithm, config.seed)) if run is not None else None
         if config.check_env and config.vectorization != "vector_entry_point":
-            environments.check_env(config.env)
+            environments.check_env(config.env, config.seed)
         with workers_ignore_ctrl_c():
             envs = environments.make_envs(config.env, config.num_envs, config.vectorization)
-        stack.callback(envs.close)
+        stack.callback(environments.close, envs, f"env = {config.env!r}")
         learner = Learner(algorithm, envs, config)
         recorder = None
         if directory is not None:
