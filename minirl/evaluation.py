@@ -11,6 +11,8 @@ from minirl import masks, streams
 from minirl.agent import Agent
 from minirl.environments import make_env, one_line
 from minirl.envs import given
+from minirl.envs.contract import Misfit, truth
+from minirl.envs.faults import close, is_fault
 from minirl.errors import EnvError, EnvRaisedError, MinirlError, SpaceError, shorten
 from minirl.spaces import ActionCodec, ObsCodec, action_codec, obs_codec
 
@@ -92,7 +94,7 @@ def evaluate(
             returns[i], lengths[i], ended = play(agent, env, f"env = {name!r}, episode {i + 1}", env_seed, rng, limit)
             cut += not ended
     finally:
-        _close(env, name)
+        close(env, f"env = {name!r}")
     if cut:
         remedy = "their returns are those so far; give the environment a limit with gymnasium.wrappers.TimeLimit"
         warnings.warn(f"env = {name!r}: {cut} of {episodes} episodes were stopped after {limit} steps: {remedy}", stacklevel=3)
@@ -110,28 +112,14 @@ def play(agent: Agent, env: Any, where: str, env_seed: int, rng: Any, limit: int
             steps, call = steps + 1, "step"
             obs, reward, terminated, truncated, info = env.step(action)
             total += float(reward)
-            if _true("terminated", terminated) or _true("truncated", truncated):
+            if truth("terminated", terminated) or truth("truncated", truncated):
                 return total, steps, True
     except EnvError:
         raise
-    except MinirlError as why:
+    except (MinirlError, Misfit) as why:
         raise EnvError(f"{where}, step {steps}: {why}") from why
-    except (Exception, SystemExit) as why:
+    except BaseException as why:
+        if not is_fault(why):
+            raise
         raise EnvRaisedError(f"{where}, step {steps}: {call}() raised {type(why).__name__}: {one_line(why)}") from why
     return total, steps, False
-
-
-def _true(name: str, value: Any) -> bool:
-    if type(value) is bool or isinstance(value, np.bool_):
-        return bool(value)
-    if np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biu":
-        return bool(value)
-    raise TypeError(f"{name} has to be True or False, it is {value!r}")
-
-
-def _close(env: Any, name: str) -> None:
-    """Close it; what was played counts all the same when that fails."""
-    try:
-        env.close()
-    except Exception as why:
-        warnings.warn(f"env = {name!r}: close() raised {type(why).__name__}: {one_line(why)}; what was played is kept", stacklevel=4)

@@ -1,6 +1,7 @@
 """The loop: collect, estimate, update, report. Nothing here belongs to one algorithm or to one environment."""
 
 import copy
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minirl import algorithms, policyfile, streams
+from minirl import algorithms, memory, policyfile, streams
 from minirl.agent import Agent, network_inputs
 from minirl.collect import Collector
 from minirl.config import Config
@@ -65,12 +66,14 @@ class Learner:
         codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space, config.family, config.scale_actions)
         policyfile.check(*codecs, algorithm, config, *given.named(config.env, config.env_kwargs))
         seeds, dim = streams.stream_seeds(config.seed), codecs[0].dim
+        family = codecs[1].family()
+        memory.check(config, envs.num_envs, dim, math.prod(family.action_shape), family.num_params)
         self.features = None
         if config.rbf:
             self.features = RandomFeatures.draw(streams.generator(seeds["features"]), dim, config.rbf, config.rbf_width)
         inputs, shared = config.rbf or dim, getattr(config, "share_trunk", False)
         self.nets = (SharedNetworks if shared else Networks)(
-            Policy(codecs[1].family(), inputs, config.hidden, config.activation),
+            Policy(family, inputs, config.hidden, config.activation),
             Critic(inputs, config.hidden, config.activation, config.normalize_value),
         )
         self.state = self.algorithm.init(self.nets, config, streams.generator(seeds["init"]))

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from minirl.envs.contract import KEY
 from minirl.errors import EnvError
 from minirl.spaces import ActionCodec
-
-KEY = "action_mask"
 
 
 def given(info: dict[str, Any], call: str = "reset") -> Any:

@@ -22,6 +22,7 @@ FLOORS = [
         "equations_search",
         "features",
         "files",
+        "memory",
         "mlp",
         "normalize",
         "obs_checks",

@@ -185,7 +185,8 @@ def test_the_compiled_core_and_the_twins_train_alike(algorithm, env, dtype, tole
 
     Pendulum takes float32: a last bit of a float64 action is now and then 6e-8 there, and the second update sees it.
     """
-    code, thetas = TRAINING.replace("{fields}", repr({"epochs": 3} if algorithm == "ppo" else {})), {}
+    few = {"ppo": {"epochs": 3}, "npg": {"cg_iters": 4}}  # ten make of rounding, from seed to seed, 1e-10 to 1e-6
+    code, thetas = TRAINING.replace("{fields}", repr(few.get(algorithm, {}))), {}
     for reference in "01":
         path = tmp_path / f"{reference}.npz"
         done = processes.python("-c", code, algorithm, env, dtype, path, cwd=tmp_path, MINIRL_REFERENCE=reference)

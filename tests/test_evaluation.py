@@ -221,7 +221,7 @@ def test_bug_26_what_an_environment_must_not_return_is_named_with_episode_and_st
         minirl.evaluate(counter, nan, 3)
     with pytest.raises(EnvError, match=r"episode 1, step 1: step\(\) raised ValueError: not enough values to unpack"):
         minirl.evaluate(counter, Old)
-    with pytest.raises(EnvError, match=r"episode 1, step 2: step\(\) raised TypeError: terminated has to be True or False, it is 'no'"):
+    with pytest.raises(EnvError, match=r"episode 1, step 2: terminated has to be True or False, it is 'no'"):
         wrong = Counting()
         step = wrong.step
         wrong.step = lambda action: step(action) if wrong.steps < 1 else (*step(action)[:2], "no", False, {})

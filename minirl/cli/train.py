@@ -90,9 +90,11 @@ def _train(name: str, config: Any, output: Output) -> int:
             _loop(name, session, stop, output.quiet)
     except NonFiniteError as why:
         raise MinirlError(f"{why}" + (f"; the last finite policy is in {session.name}" if session else "")) from why
+    except EnvRaisedError as why:
+        raise _unexpected(why, session) from why
     except MinirlError:
         raise
-    except (Exception, SystemExit) as why:
+    except Exception as why:
         raise _unexpected(why, session) from why
 
     learner = session.learner
@@ -154,12 +156,11 @@ def _loop(name: str, session: Training, stop: Stop, quiet: bool) -> None:
                 break
 
 
-def _unexpected(why: BaseException, session: Training | None) -> MinirlError:
+def _unexpected(why: Exception, session: Training | None) -> MinirlError:
     """One sentence for what an environment, or minirl, raised in training; the run directory gets the traceback."""
     if session is None or session.path is None:
-        if isinstance(why, Exception):
-            for line in "".join(traceback.format_exception(why)).splitlines():
-                complain(line)
+        for line in "".join(traceback.format_exception(why)).splitlines():
+            complain(line)
         return MinirlError(_said(why))
     kept = "and the traceback are" if _keep_traceback(why, session.path) else "is"
     return MinirlError(f"{_said(why)}; the policy after {session.learner.global_step} steps {kept} in {session.name}")
@@ -167,10 +168,10 @@ def _unexpected(why: BaseException, session: Training | None) -> MinirlError:
 
 def _said(why: BaseException) -> str:
     """The exception, its message on one line, and where it was raised."""
+    if isinstance(why, EnvRaisedError):
+        return str(why)
     frame = traceback.extract_tb(why.__traceback__)[-1]
     text = f"{type(why).__name__}: {environments.one_line(why)}"
-    if isinstance(why, SystemExit):
-        text = f"the environment called sys.exit({why.code!r})"
     return f"{text} ({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
 
 

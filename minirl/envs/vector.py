@@ -10,7 +10,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from minirl import _core
+from minirl import _core, memory
 from minirl.errors import EnvError
 
 
@@ -26,6 +26,7 @@ class NativeVectorEnv(VectorEnv):
     states: int  # S
     low: np.ndarray  # bounds of what a reset draws
     high: np.ndarray
+    _one: Any = None  # gymnasium's environment
 
     def __init__(
         self,
@@ -41,13 +42,14 @@ class NativeVectorEnv(VectorEnv):
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 1 << 31:
                 raise EnvError(f"{name} = {value!r}: takes a whole number from 1 to {(1 << 31) - 1}")
+        memory.refuse(("environments", memory.NATIVE * int(num_envs), {"num_envs": num_envs}))
         if render_mode not in (None, "rgb_array"):
             raise EnvError(f"render_mode = {render_mode!r}: takes None or 'rgb_array'")
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError:
             raise EnvError(f"autoreset_mode = {autoreset_mode!r}: takes one of {', '.join(m.value for m in AutoresetMode)}") from None
-        self._one: Any = gymnasium.make(self.single, render_mode=render_mode, disable_env_checker=True).unwrapped
+        self._one = gymnasium.make(self.single, render_mode=render_mode, disable_env_checker=True).unwrapped
         self.num_envs, self.copy, self.render_mode, self._limit = int(num_envs), copy, render_mode, int(limit)  # type: ignore[arg-type]
         self.metadata = self._one.metadata | {"render_modes": ["rgb_array"], "autoreset_mode": self.autoreset_mode}
         self.single_observation_space, self.single_action_space = self._one.observation_space, self._one.action_space
@@ -248,8 +250,9 @@ class NativeVectorEnv(VectorEnv):
         return one.render()
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close gymnasium's environment, which holds the pictures."""
-        self._one.close()
+        """Close gymnasium's environment, which holds the pictures; there is none when making this one has failed."""
+        if self._one is not None:
+            self._one.close()
 
 
 def number(name: str, value: Any) -> float:

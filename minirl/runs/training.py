@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from minirl import environments, policyfile
+from minirl import environments, memory, policyfile
 from minirl.config import Config
 from minirl.envs import given
 from minirl.errors import FileError
@@ -147,16 +147,17 @@ def training(
     env, kwargs = given.plain(config.env, config.env_kwargs)
     config = config.replace(env=env, env_kwargs=kwargs)
     metrics.check_tracker(track, run)
-    environments.find(env)
+    spec = environments.find(env)
+    memory.check(config, config.num_envs, each=environments.chosen(spec, config.vectorization)[1])
     with ExitStack() as stack:
         directory = None
         if run is not None:
             directory = stack.enter_context(open_run(run, given.name(env), algorithm, config.seed, here))
         if config.check_env and config.vectorization != "vector_entry_point":
-            environments.check_env(env, env_kwargs=kwargs)
+            environments.check_env(env, config.seed, env_kwargs=kwargs)
         with workers_ignore_ctrl_c():
             envs = environments.make_envs(env, config.num_envs, config.vectorization, **kwargs)
-        stack.callback(envs.close)
+        stack.callback(environments.close, envs, f"env = {given.name(env)!r}")
         learner = Learner(algorithm, envs, config)
         warn_of_images(learner, stacklevel=5)  # whoever called minirl.train
         recorder = None
