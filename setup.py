@@ -34,9 +34,14 @@ CONTRACT = {"mlp": "-ffp-contract=fast"}
 
 
 class BuildKernels(build_ext):
-    """Flags by compiler, which is known only now; all modules or none, since a half-built core could not be imported."""
+    """Flags by compiler, which is known only now; all modules or none, since a half-built core could not be imported.
+
+    The C is made here and not when this file is read: an installation reads it three times.
+    """
 
     def build_extensions(self):
+        for ext, c in zip(self.extensions, cythonize(self.extensions, compiler_directives=DIRECTIVES, force=True), strict=True):
+            ext.sources = c.sources  # forced: an older .c may come from other directives
         super().build_extensions()
         files = [self.get_ext_fullpath(ext.name) for ext in self.extensions]
         built = [file for file in files if os.path.exists(file)]
@@ -57,7 +62,7 @@ def extensions():
     macros = [("Py_LIMITED_API", "0x030B0000")] if ABI3 else []
     if simd := os.environ.get("MINIRL_SIMD"):
         macros.append(("MINIRL_SIMD", str(int(simd))))
-    found = [
+    return [
         Extension(
             f"minirl._core.{name}",
             [f"minirl/_core/{name}.pyx"],
@@ -65,13 +70,10 @@ def extensions():
             define_macros=macros,
             py_limited_api=ABI3,
             depends=[f"minirl/_core/{header}" for header in os.listdir("minirl/_core") if header.endswith((".h", ".pxd"))],
+            optional=True,
         )
         for name in MODULES
     ]
-    found = cythonize(found, compiler_directives=DIRECTIVES, force=True)  # an older .c may come from other directives
-    for ext in found:
-        ext.optional = True  # cythonize() forgets it
-    return found
 
 
 setup(

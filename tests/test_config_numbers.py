@@ -46,7 +46,8 @@ def test_bug_25_numbers_of_numpy_become_pythons_own(name):
 
 
 def test_bug_25_whole_sequences_too():
-    assert minirl.configure("ppo", hidden=np.array([8, 4])).hidden == minirl.configure("ppo", hidden=[8, 4]).hidden == (8, 4)
+    for hidden in (np.array([8, 4]), [8, 4], (np.int64(8), 4)):
+        assert minirl.configure("ppo", hidden=hidden).hidden == (8, 4)
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, np.float32("inf"), math.nan, 10**400])
@@ -57,8 +58,8 @@ def test_bug_25_what_is_not_finite_is_refused_by_name(name, value):
 
 
 def test_bug_25_a_run_starts_with_them(tmp_path):
-    numbers = {"total_timesteps": np.int64(64), "num_steps": np.arange(17)[16], "hidden": tuple(np.array([8])), "lr": np.float32(0.25)}
-    minirl.train("ppo", run=tmp_path / "run", **numbers)
+    steps, size = {"total_timesteps": np.int64(64), "num_steps": np.arange(17)[16]}, {"hidden": tuple(np.array([8]))}
+    minirl.train("ppo", run=tmp_path / "run", lr=np.float32(0.25), **steps, **size)
     config = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
     assert (config["total_timesteps"], config["num_steps"], config["hidden"], config["lr"]) == (64, 16, [8], 0.25)
 

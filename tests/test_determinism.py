@@ -183,7 +183,7 @@ np.savez(path, compiled=_core.COMPILED, theta=thetas)
 def test_the_compiled_core_and_the_twins_train_alike(algorithm, env, dtype, tolerance, tmp_path):
     """Two updates of one seed, end to end: what θ has moved differs by rounding only, times the condition of CG.
 
-    Pendulum takes float32: of a last bit of a float64 action it makes now and then one of 6e-8, and so does the second update.
+    Pendulum takes float32: a last bit of a float64 action is now and then 6e-8 there, and the second update sees it.
     """
     code, thetas = TRAINING.replace("{fields}", repr({"epochs": 3} if algorithm == "ppo" else {})), {}
     for reference in "01":

@@ -198,6 +198,7 @@ TYPOS = {
     "trpo --lr 1": f"command 'trpo': {COMMANDS}; did you mean train trpo?",
     "eval --run x": "minirl eval takes RUN without --run: minirl eval RUN;",
     "eval x --episode 3": "eval has no --episode; did you mean --episodes?",
+    "equations --makrdown": "equations has no --makrdown; did you mean --markdown?;",
     "list --env cart": "list has no --env; did you mean --envs?",
     "train ppo --env CartPole": "--env = 'CartPole' is not known to gymnasium: No registered env with id: ",
     "train ppo --env cartpole-V1": "--env = 'cartpole-V1' is not known to gymnasium: ",

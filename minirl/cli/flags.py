@@ -179,7 +179,7 @@ def _check_known(name: str, flags: dict[str, Flag], prog: str) -> None:
         return
     if name in flags:
         raise UserError(f"{prog} takes {name[2:].upper()} without {name}: {prog} {name[2:].upper()}; {_help(prog)}")
-    known = [flag.name for flag in flags.values() if not flag.positional] + off
+    known = [flag.name for flag in flags.values() if not flag.positional] + (off if name.startswith("--no-") else [])
     near = did_you_mean(name.lstrip("-"), [each[2:] for each in known], "--")
     raise UserError(f"{prog.removeprefix('minirl ')} has no {name}{near}; {_help(prog)}")
 

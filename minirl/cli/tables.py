@@ -29,6 +29,7 @@ def run_lines(runs: Sequence[Listed], columns: int) -> Iterator[str]:
         text = run.unreadable or " ".join(each.replace(" = ", "=", 1) for each in differs)
         line = f"{writable(run.name):{first}}  {run.last_return:>11}  {run.steps:>11}  "
         indent = " " * (len(line) if len(line) + 20 <= columns else 4)
-        rest = textwrap.wrap(writable(text), columns - len(indent), break_on_hyphens=False, break_long_words=columns < 60) or [""]
+        room, narrow = columns - len(indent), columns < 60
+        rest = textwrap.wrap(writable(text), room, break_on_hyphens=False, break_long_words=narrow) or [""]
         yield (line + (rest.pop(0) if len(indent) > 4 else "")).rstrip()
         yield from (indent + each for each in rest)
