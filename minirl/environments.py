@@ -95,7 +95,7 @@ def find(env_id: Any) -> Any:
     """
     given.check(env_id)
     if isinstance(env_id, gymnasium.Env):
-        return given.spec_of(env_id)
+        return given.spec_of(env_id) or given.spec_for(type(env_id.unwrapped), given.name(env_id))
     if not isinstance(env_id, str):
         return env_id if isinstance(env_id, EnvSpec) else given.spec_for(env_id, given.name(env_id))
     module, _, name = env_id.rpartition(":")

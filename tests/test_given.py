@@ -15,7 +15,7 @@ from toy_envs import Counting, Drift
 
 import minirl
 from minirl import policyfile, tensors
-from minirl.environments import check_env, make_env, make_envs
+from minirl.environments import check_env, find, make_env, make_envs
 from minirl.envs import given
 from minirl.errors import ConfigError, EnvError, FileError
 from minirl.runs.plot import read_curve
@@ -166,7 +166,8 @@ def test_use_01_an_object_that_cannot_be_made_again_is_used_alone_or_refused(cas
     assert minirl.evaluate(result, env, 2).cut == minirl.evaluate(result, episodes=1).cut == 0
     assert not getattr(env.unwrapped, "closed", False)
     check_env(env)
-    assert not getattr(env.unwrapped, "closed", False)
+    assert make_env(env, disable_env_checker=True).unwrapped is env.unwrapped  # gymnasium's own argument changes nothing
+    assert not getattr(env.unwrapped, "closed", False) and find(env).id
 
 
 def test_use_01_a_function_that_gives_the_same_object_each_time_is_refused():

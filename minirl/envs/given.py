@@ -129,7 +129,7 @@ def plain(env: Any, kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     check(env)
     if isinstance(env, str) or not isinstance(env, EnvSpec | gymnasium.Env):
         return env, dict(kwargs)
-    if kwargs and isinstance(env, gymnasium.Env):
+    if isinstance(env, gymnasium.Env) and set(kwargs) - {"disable_env_checker"}:
         raise ConfigError(f"env_kwargs = {dict(kwargs)!r}: the environment is made already; give its class, or its id, as env")
     spec = env if isinstance(env, EnvSpec) else spec_of(env)
     wrappers = getattr(spec, "additional_wrappers", ())
