@@ -123,31 +123,47 @@ def memory_line(found: list[dict[str, Any]], algorithm: str) -> dict[str, float]
     return {"algorithm": algorithm, "per_sample": slope, "base": base, "off": float(np.max(np.abs(value - line)) / line.max())}
 
 
+PANELS = {  # axis: what stands along it, what is drawn, in which field and times what
+    "envs": ("environments", "steps/s", "rate", 1.0),
+    "width": ("width of the two hidden layers", "update (ms)", "value", 1e3),
+    "batch": ("samples", "update (ms)", "value", 1e3),
+    "depth": ("hidden layers", "update (ms)", "value", 1e3),
+    "memory": ("samples", "peak memory of an update (MB)", "value", 1e-6),
+}
+
+
 def draw(found: list[dict[str, Any]], path: Path) -> None:
-    """One panel per axis, both axes logarithmic."""
-    import matplotlib
+    """Draw the points into a file."""
+    picture(found).savefig(path, dpi=120)
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
 
-    labels = {
-        "envs": ("environments", "steps/s", "rate", 1.0),
-        "width": ("width of the two hidden layers", "update, ms", "value", 1e3),
-        "batch": ("samples", "update, ms", "value", 1e3),
-        "depth": ("hidden layers", "update, ms", "value", 1e3),
-        "memory": ("samples", "peak of an update, MB", "value", 1e-6),
-    }
-    figure, panels = plt.subplots(1, len(labels), figsize=(4 * len(labels), 3.4), layout="constrained")
-    for panel, (axis, (x, y, field, scale)) in zip(panels, labels.items(), strict=True):
-        for algorithm in dict.fromkeys(p["algorithm"] for p in found if p["axis"] == axis):
-            line = [(p["size"], p[field] * scale) for p in found if (p["axis"], p["algorithm"]) == (axis, algorithm)]
-            panel.loglog(*zip(*line, strict=True), "o-", base=2, label=algorithm)
-        panel.set_yscale("log")
+def picture(found: list[dict[str, Any]]) -> Any:
+    """A matplotlib Figure: one panel per axis, both axes logarithmic, plain numbers at the sizes that were measured."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    panels = figure.subplots(2, 3).ravel()
+    panels[-1].set_visible(False)
+    for panel, (axis, (x, y, field, scale)) in zip(panels, PANELS.items(), strict=False):
+        points = [p for p in found if p["axis"] == axis]
+        for name, colour in zip(dict.fromkeys(p["algorithm"] for p in points), ("#0072B2", "#D55E00"), strict=False):
+            line = [(p["size"], p[field] * scale) for p in points if p["algorithm"] == name]
+            label = name.replace("trpo", "TRPO").replace("ppo", "PPO")
+            panel.loglog(*zip(*line, strict=True), "o-", color=colour, ms=5, label=label)
+        sizes = sorted({p["size"] for p in points})
+        shown = sizes[:: 2 if len(sizes) > 6 or sizes[-1] > 10_000 else 1]
+        panel.set_xticks(shown, [f"{size:,}".replace(",", " ") for size in shown])
+        low, high = panel.get_ylim()
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else range(1, 10)))
+        panel.yaxis.set_major_formatter(EngFormatter(sep=""))
+        for each in (panel.xaxis, panel.yaxis):
+            each.set_minor_locator(NullLocator())
         panel.set(xlabel=x, ylabel=y)
-        panel.legend(frameon=False)
+        panel.legend(frameon=False, loc="best")
         panel.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def main() -> None:

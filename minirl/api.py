@@ -1,34 +1,54 @@
-"""What `import minirl` offers: train, learn, load, evaluate."""
+"""What `import minirl` offers: train, learn, load, save, evaluate."""
 
+import contextlib
 import dataclasses
 import difflib
-from collections.abc import Callable
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, TypeAlias, overload
 
 from minirl import algorithms, evaluation, policyfile
 from minirl.agent import Agent
-from minirl.config import Config
+from minirl.algorithms.npg import NPGConfig
+from minirl.algorithms.ppo import PPOConfig
+from minirl.algorithms.reinforce import ReinforceConfig
+from minirl.algorithms.trpo import TRPOConfig
+from minirl.config import AtLeastOne, Config, NonNegative, Unset, check_value
 from minirl.deploy import load
-from minirl.errors import ConfigError, EnvError
+from minirl.envs import given
+from minirl.errors import ConfigError, FileError
 from minirl.evaluation import Evaluation
-from minirl.learner import Learner, Update
-from minirl.runs.training import SAVE_EVERY, training
+from minirl.learner import Learner
+from minirl.runs.callback import listener
+from minirl.runs.player import player, trained_on
+from minirl.runs.result import Result
+from minirl.runs.training import SAVE_EVERY, training, warn_of_images
 
 __all__ = ["Result", "configure", "evaluate", "learn", "load", "save", "train"]
 
-
-class Result(NamedTuple):
-    """What `train` gives back."""
-
-    policy: Agent
-    history: list[Update]
-    run: Path | None  # the run directory, where one was asked for
+RunPath: TypeAlias = str | os.PathLike[str] | None
+Callback: TypeAlias = Callable[..., Any] | None
 
 
+@overload
+def configure(algorithm: Literal["reinforce"], **fields: Any) -> ReinforceConfig: ...
+@overload
+def configure(algorithm: Literal["npg"], **fields: Any) -> NPGConfig: ...
+@overload
+def configure(algorithm: Literal["trpo"], **fields: Any) -> TRPOConfig: ...
+@overload
+def configure(algorithm: Literal["ppo"], **fields: Any) -> PPOConfig: ...
+@overload
+def configure(algorithm: str, **fields: Any) -> Config: ...
 def configure(algorithm: str, **fields: Any) -> Config:
-    """The algorithm's configuration with these fields; ConfigError for a name that it does not have, with those it resembles."""
-    kind = algorithms.find(algorithm).config
+    """The algorithm's configuration with these fields; ConfigError for a name that it lacks, with those near it.
+
+    `help(minirl.configure("trpo"))` explains the fields.
+    """
+    kind = _find(algorithm).config
     known = [field.name for field in dataclasses.fields(kind)]
     for name in fields:
         if name not in known:
@@ -40,28 +60,81 @@ def configure(algorithm: str, **fields: Any) -> Config:
     return kind(**fields)
 
 
+@overload
+def train(
+    algorithm: Literal["reinforce"],
+    env: Any = ...,
+    run: RunPath = ...,
+    callback: Callback = ...,
+    **fields: Any,
+) -> Result[ReinforceConfig]: ...
+@overload
+def train(
+    algorithm: Literal["npg"],
+    env: Any = ...,
+    run: RunPath = ...,
+    callback: Callback = ...,
+    **fields: Any,
+) -> Result[NPGConfig]: ...
+@overload
+def train(
+    algorithm: Literal["trpo"],
+    env: Any = ...,
+    run: RunPath = ...,
+    callback: Callback = ...,
+    **fields: Any,
+) -> Result[TRPOConfig]: ...
+@overload
+def train(
+    algorithm: Literal["ppo"],
+    env: Any = ...,
+    run: RunPath = ...,
+    callback: Callback = ...,
+    **fields: Any,
+) -> Result[PPOConfig]: ...
+@overload
+def train(algorithm: str, env: Any = ..., run: RunPath = ..., callback: Callback = ..., **fields: Any) -> Result[Config]: ...
 def train(
     algorithm: str,
-    env: str = "CartPole-v1",
-    run: str | Path | None = None,
-    callback: Callable[[Update], Any] | None = None,
+    env: Any = "CartPole-v1",
+    run: RunPath = None,
+    callback: Callback = None,
     *,
     track: str | None = None,
     save_every: int = SAVE_EVERY,
+    progress: bool = False,
     **config: Any,
-) -> Result:
+) -> Result[Any]:
     """Train from the first step to `total_timesteps`; keywords are the fields of the algorithm's configuration.
 
-    run: directory for metrics and policy, "auto" for runs/ENV-ALGORITHM-SEED-N, None to write nothing. callback: called with each
-    update; a true result stops. Errors are MinirlErrors; what an environment raises comes through, the last policy saved.
+    env: a gymnasium id, a class or function that makes one (with `env_kwargs`), or an environment of gymnasium.make.
+    run: directory for metrics and policy, "auto" for runs/ENV-ALGORITHM-SEED-N, None to write nothing.
+    callback: called with each update, or with (update, learner) where it takes two; a true result stops.
+    progress: show what the command line shows.
+
+    Ctrl-C without a run directory gives back the Result so far, `interrupted`; with one it comes through, the policy
+    saved, as does what an environment raises. Other errors are MinirlErrors.
     """
-    history: list[Update] = []
-    with training(algorithm, configure(algorithm, env=env, **config), run, track, save_every) as session:
-        for update in session:
-            history.append(update)
-            if callback is not None and callback(update):
-                break
-        return Result(session.learner.policy, history, session.path)
+    settings, heard = configure(algorithm, env=env, **config), listener(callback)
+    check_value("save_every", save_every, Annotated[int, AtLeastOne])
+    check_value("progress", progress, bool)
+    history, interrupted = [], False
+    with training(algorithm, settings, run, track, save_every) as session:
+        learner = session.learner
+        try:
+            with _view(algorithm, learner.config, progress) as view:
+                for update in session:
+                    history.append(update)
+                    if view is not None:
+                        view.show(update)
+                    if heard(update, learner):
+                        break
+        except KeyboardInterrupt:
+            if run is not None or not history:
+                raise
+            interrupted = True
+            warnings.warn(f"interrupted after {history[-1].global_step} steps: this is the Result so far", stacklevel=2)
+        return Result(learner.policy, history, session.path, algorithm, learner.config, interrupted)
 
 
 def learn(algorithm: str, envs: Any, config: Config | None = None) -> Learner:
@@ -69,47 +142,77 @@ def learn(algorithm: str, envs: Any, config: Config | None = None) -> Learner:
 
     config: what `configure` makes (None: the defaults). ConfigError where it does not fit, EnvError where `envs` is no vector.
     """
-    kind = algorithms.find(algorithm).config
-    if not hasattr(envs, "num_envs"):
-        raise EnvError(f"envs is a {type(envs).__name__}: learn takes a vector environment, for example gymnasium.make_vec(ID, num_envs=4)")
-    if config is None:
-        config = kind(num_envs=envs.num_envs)
+    kind = _find(algorithm).config
+    given.check_vector(envs)
+    config = kind() if config is None else config
     if not isinstance(config, kind):
         raise ConfigError(f"config is a {type(config).__name__}: {algorithm} takes a {kind.__name__}, made by minirl.configure")
+    if isinstance(config.num_envs, Unset):
+        config = config.replace(num_envs=envs.num_envs)
     if config.num_envs != envs.num_envs:
         raise ConfigError(f"num_envs = {config.num_envs}: the vector environment has {envs.num_envs}")
-    return Learner(algorithm, envs, config)
+    learner = Learner(algorithm, envs, config)
+    warn_of_images(learner)
+    return learner
 
 
-def save(policy: Agent, path: str | Path, env: str, algorithm: str = "") -> None:
-    """Write a policy, for example `learner.policy`, into one file that `load` reads; `env` is the id that it was trained on."""
-    policyfile.save(path, policy, algorithm, env)
+def save(policy: Agent | Result[Any] | Learner, path: str | os.PathLike[str], env: Any = None, algorithm: str = "") -> None:
+    """Write a policy, for example `learner.policy`, into one file that `load` reads. env: what it was trained on."""
+    if not isinstance(path, str | os.PathLike):
+        raise FileError(f"path = {path!r}: takes the name of a file, not {type(path).__name__}")
+    if isinstance(policy, str | os.PathLike):
+        raise ConfigError(f"policy = {policy!r}: takes a policy, a Result or a Learner, not {type(policy).__name__}")
+    agent, known, kwargs = player(policy)
+    if isinstance(policy, Result | Learner):
+        algorithm = algorithm or (policy.algorithm if isinstance(policy, Result) else policy.algorithm.name)
+    if env is not None and not given.same(env, known):
+        known, kwargs = given.plain(env, {})
+    name, said = given.named(known, kwargs or {})
+    policyfile.save(Path(path), agent, algorithm, name, said)
 
 
 def evaluate(
-    policy_or_run: Agent | str | Path, env: str | None = None, episodes: int = 20, stochastic: bool = False, seed: int = 0
+    policy_or_run: Agent | Result[Any] | Learner | str | os.PathLike[str],
+    env: Any = None,
+    episodes: int = 20,
+    stochastic: bool = False,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Play whole episodes without learning. env: by default the one that a run or policy file was trained on.
+    """Play whole episodes without learning.
 
-    Raises ConfigError, FileError, or EnvError where the environment cannot be made.
+    env: an id, a class, a function that makes an environment, or one itself, which stays open; by default what a run,
+    Result or policy file was trained on, made with the same `env_kwargs`. Raises ConfigError, FileError, SpaceError, or
+    EnvError where the environment cannot be made or raises.
     """
-    if episodes < 1:
-        raise ConfigError(f"episodes = {episodes!r}: takes a number >= 1")
-    if seed < 0:
-        raise ConfigError(f"seed = {seed!r}: takes a number >= 0")
-    if isinstance(policy_or_run, Agent):
-        agent = policy_or_run
-        if env is None:
-            raise ConfigError("env = None: a policy does not know its environment, name it")
-    else:
-        agent, about = policyfile.load(policy_or_run)
-        env = env or _trained_on(about)
-    return evaluation.evaluate(agent, env, episodes, stochastic, seed)
+    check_value("episodes", episodes, Annotated[int, AtLeastOne])
+    check_value("stochastic", stochastic, bool)
+    check_value("seed", seed, Annotated[int, NonNegative])
+    check_value("env_kwargs", env_kwargs or {}, dict[str, Any])
+    agent, known, kwargs = player(policy_or_run)
+    if env is None:
+        env = trained_on(known, isinstance(policy_or_run, str | os.PathLike))
+    elif not given.same(env, known):
+        kwargs = {}
+    if env_kwargs is not None:
+        kwargs = dict(env_kwargs)
+    if kwargs is None:
+        raise ConfigError("env_kwargs = None: the environment was made with arguments that no file can hold, give them again")
+    return evaluation.evaluate(agent, env, int(episodes), stochastic, int(seed), kwargs)
 
 
-def _trained_on(about: dict[str, Any]) -> str:
-    """The environment that a policy file names, but for one that would import a module: a file does not get to say that."""
-    env: str = about["env"]
-    if ":" in env:
-        raise ConfigError(f"env = None: the file names {env!r}, which would import a module; name it yourself if you trust it")
-    return env
+def _find(algorithm: Any) -> algorithms.Algorithm:
+    if not isinstance(algorithm, str):
+        raise ConfigError(f"algorithm = {algorithm!r}: takes a name, one of {', '.join(algorithms.ALGORITHMS)}")
+    return algorithms.find(algorithm)
+
+
+def _view(algorithm: str, config: Config, progress: bool) -> Any:
+    """What the command line shows of a training, in plain lines where rich is missing; nothing without `progress`."""
+    if not progress:
+        return contextlib.nullcontext()
+    live: Any = import_module("minirl.cli.live")  # only when it is asked for: the library does not stand on the command line
+    try:
+        return live.open_view(f"{algorithm} · {given.name(config.env)} · seed {config.seed}", config.total_timesteps, False)
+    except ModuleNotFoundError:
+        return live.PlainView(config.total_timesteps)

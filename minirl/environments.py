@@ -1,97 +1,139 @@
 """gymnasium's environments: making vectors of them, seeding them, and saying clearly what is wrong with one."""
 
-import copy
+import difflib
 import importlib
+import re
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
-from minirl import streams
+from minirl import memory, streams
+from minirl.envs import given
+from minirl.envs.contract import KEY, Misfit, as_mask, fitted, mask_size, truth
+from minirl.envs.copies import CHECKER, OwnFinalObs, copies, make_one
+from minirl.envs.faults import ENDS, close, is_fault, named, one_line, place, raise_placed
 from minirl.errors import EnvError
-from minirl.spaces import ObsCodec, obs_codec
+from minirl.spaces import ObsCodec, action_codec, obs_codec
 
-__all__ = ["AutoresetMode", "autoreset_mode", "check_env", "make_envs", "reset"]
+__all__ = ["AutoresetMode", "OwnFinalObs", "autoreset_mode", "check_env", "close", "make_envs", "one_line", "reset"]
 
 
 OURS = "minirl/"  # what the ids of the native environments begin with
 
 
-class OwnFinalObs(gymnasium.Wrapper):
-    """Copies an episode's last observation: SAME_STEP hands it over after the reset, which may write into the array it is in.
+def make_envs(env_id: Any, num_envs: int, vectorization: str = "auto", /, **kwargs: Any) -> Any:
+    """`num_envs` copies of an environment as a VectorEnv; where we choose, SAME_STEP and one buffer for observations.
 
-    For async; SerialVectorEnv does it itself.
-    """
-
-    def step(self, action: Any) -> Any:
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        if terminated or truncated:
-            obs = copy.deepcopy(obs)
-        return obs, reward, terminated, truncated, info
-
-
-def make_envs(env_id: str, num_envs: int, vectorization: str = "auto", **kwargs: Any) -> Any:
-    """`num_envs` copies of a registered environment as a VectorEnv; where we choose, SAME_STEP and one buffer for the observations.
-
+    env_id: an id, a class, a function, or an environment that has a spec; without one it is stepped alone, itself.
     auto: all together in one call for the native environments (`minirl/…`), one after the other for the rest.
     """
-    spec = find(env_id)
-    native = spec.id.startswith(OURS)
-    if vectorization == "auto":
-        vectorization = "vector_entry_point" if native else "sync"
-    options = kwargs
-    if vectorization == "async":
-        options = kwargs | {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP, "copy": False}, "wrappers": (OwnFinalObs,)}
-    elif native and vectorization == "vector_entry_point":
-        options = kwargs | {"copy": False}  # the collector copies what it keeps
+    env, kwargs = given.plain(env_id, kwargs)
+    if isinstance(env, gymnasium.Env):
+        return alone(env, num_envs, vectorization)
+    spec, name = find(env), given.name(env)
+    how, each = chosen(spec, vectorization)
+    options: dict[str, Any] = {}
+    if how == "vector_entry_point" and spec.id.startswith(OURS):
+        options["copy"] = False  # the collector copies what it keeps
+    memory.refuse(("environments", each * num_envs, {"num_envs": num_envs}))
     try:
-        if vectorization == "sync":
-            return serial(env_id, num_envs, kwargs)
-        return gymnasium.make_vec(env_id, num_envs, vectorization_mode=vectorization, **options)
-    except (EOFError, ConnectionError) as why:  # a worker of async died, its traceback is on stderr
-        remedy = "it has to be importable there, not only registered or defined in this one; or set vectorization = sync"
-        raise EnvError(f"env = {env_id!r}: a worker process ended while making it, see its traceback above; {remedy}") from why
-    except Exception as why:
-        raise EnvError(f"env = {env_id!r} cannot be made ({vectorization}): {one_line(why)}") from why
+        if how in ("sync", "async"):
+            return each_its_own(spec.id, copies(spec, num_envs, how, kwargs))
+        return gymnasium.make_vec(spec, num_envs, vectorization_mode=how, **kwargs, **options)
+    except BaseException as why:
+        if how == "async" and isinstance(why, EOFError | ConnectionError) and not getattr(why, "__notes__", ()):
+            remedy = "it has to be importable there, not only registered or defined here; or set vectorization = sync"
+            said = "a worker process ended while making it, see its traceback above"
+            raise EnvError(f"env = {name!r}: {said}; {remedy}") from why
+        raise_not_made(why, f"env = {name!r} cannot be made ({how})")
 
 
-def serial(env_id: str, num_envs: int, kwargs: dict[str, Any]) -> Any:
-    """The vector that make_vec makes of `sync`, with our own step; its spec holds the environment's own kwargs alone."""
-    from minirl.envs.serial import SerialVectorEnv
-
-    envs = SerialVectorEnv([partial(gymnasium.make, env_id, **kwargs)] * num_envs)
-    envs.spec = copy.deepcopy(find(env_id))
-    envs.spec.kwargs |= kwargs
+def each_its_own(env_id: str, envs: Any) -> Any:
+    """The vector itself; EnvError where a function hands out one object again and again."""
+    inside = getattr(envs, "envs", ())
+    if len({id(env.unwrapped) for env in inside}) < len(inside):
+        raise EnvError(f"env = {env_id!r} gives the same object each time: it has to make a new environment in each call")
     return envs
 
 
-def find(env_id: str) -> Any:
-    """gymnasium's spec of an id; EnvError with its suggestion when there is none. `module:ID` imports the module that registers it."""
+def alone(env: Any, num_envs: int, vectorization: str) -> Any:
+    """A vector of one environment object, which stays open when it is closed; EnvError where copies are needed."""
+    from minirl.envs.serial import SerialVectorEnv
+
+    if num_envs > 1 or vectorization not in ("auto", "sync"):
+        needs = f"num_envs = {num_envs}" if num_envs > 1 else f"vectorization = {vectorization!r}"
+        remedy = "give a function that makes one, or its class, or set num_envs to 1 to use this object alone"
+        raise EnvError(f"env is a {type(env).__name__} that gymnasium cannot make again, and {needs} needs copies: {remedy}")
+    return SerialVectorEnv([partial(given.KeptOpen, env)])
+
+
+def raise_not_made(why: BaseException, what: str, remedy: str = "") -> NoReturn:
+    """EnvError for an environment that could not be made or found; `why` itself where no environment is to blame."""
+    if not is_fault(why):
+        raise why
+    raise EnvError(f"{what}: {named(why) if isinstance(why, ENDS) else one_line(why)}{remedy}") from why
+
+
+def chosen(spec: Any, vectorization: str) -> tuple[str, int]:
+    """How copies of an environment are stepped, and how many bytes one of them takes at least."""
+    native = spec is not None and spec.id.startswith(OURS)  # an object may have no spec
+    if vectorization == "auto":
+        vectorization = "vector_entry_point" if native else "sync"
+    each = {"sync": memory.SERIAL, "async": memory.PARALLEL}
+    return vectorization, each.get(vectorization, memory.NATIVE if native else 0)
+
+
+def find(env_id: Any) -> Any:
+    """gymnasium's spec of an id, or one made of a class or function; EnvError with a suggestion when there is none.
+
+    `module:ID` imports the module that registers it, `module:Class` the one that the class stands in.
+    """
+    given.check(env_id)
+    if isinstance(env_id, gymnasium.Env):
+        return given.spec_of(env_id) or given.spec_for(type(env_id.unwrapped), given.name(env_id))
+    if not isinstance(env_id, str):
+        return env_id if isinstance(env_id, EnvSpec) else given.spec_for(env_id, given.name(env_id))
     module, _, name = env_id.rpartition(":")
     if name.startswith(OURS):
         module = module or "minirl.envs"
     try:
-        if module:
-            importlib.import_module(module)
-        return gymnasium.spec(name)
-    except Exception as why:
-        raise EnvError(f"env = {env_id!r} is not known to gymnasium: {one_line(why)}; `minirl list --envs` shows those that are") from why
+        make = given.attribute(importlib.import_module(module), name) if module else None
+        return gymnasium.spec(name) if make is None or name in gymnasium.registry else given.spec_for(make, name)
+    except BaseException as why:
+        if not is_fault(why):
+            raise
+        close, said = _resembling(name), (named(why) if isinstance(why, ENDS) else one_line(why)).rstrip("?.!")
+        said = f"{said.partition('. Did you mean')[0]}; did you mean {' or '.join(close)}?" if close else said
+        hint = " `minirl list --envs` shows those that are" if close else "" if module else f"; {given.remedy(name)}"
+        raise EnvError(f"env = {env_id!r} is not known to gymnasium: {said}{hint}") from why
 
 
-def make_env(env_id: str, **kwargs: Any) -> Any:
-    """One environment by its id."""
-    find(env_id)
+def _resembling(name: str) -> list[str]:
+    """The registered ids that a name is like, in whichever case; without a version: the newest one."""
+    ids = {each.lower(): each for each in gymnasium.registry}
+    if name.lower() in ids:
+        return [ids[name.lower()]]
+    versions = [each for each in ids if re.fullmatch(re.escape(name.lower()) + r"-v\d+", each)]
+    newest = sorted(versions, key=lambda each: int(each.rpartition("-v")[2]))[-1:]
+    return [ids[each] for each in newest or difflib.get_close_matches(name.lower(), ids, n=2, cutoff=0.75)]
+
+
+def make_env(env_id: Any, /, **kwargs: Any) -> Any:
+    """One environment of an id, a class or a function; an environment is handed back, and its close does nothing."""
+    given.check(env_id)
+    if isinstance(env_id, gymnasium.Env):
+        given.plain(env_id, kwargs)
+        return given.KeptOpen(env_id)
+    spec, env_id = find(env_id), given.name(env_id)
     try:
-        return gymnasium.make(env_id, **kwargs)
-    except Exception as why:
-        raise EnvError(f"env = {env_id!r} cannot be made: {one_line(why)}") from why
-
-
-def one_line(why: BaseException) -> str:
-    """An exception's message on one line."""
-    return " ".join(str(why).split()) or type(why).__name__
+        return make_one(spec, kwargs)
+    except BaseException as why:
+        raise_not_made(why, f"env = {env_id!r} cannot be made")
 
 
 def autoreset_mode(envs: Any) -> AutoresetMode:
@@ -113,38 +155,74 @@ def reset(envs: Any, seed: np.random.SeedSequence) -> tuple[Any, dict[str, Any]]
     seeds = streams.integer_seeds(seed, envs.num_envs)
     envs.action_space.seed(seeds[0])
     one_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv | NativeVectorEnv)
-    return envs.reset(seed=seeds if one_each else seeds[0])
-
-
-def check_env(env_id: str, seed: int = 0, steps: int = 3) -> None:
-    """Reset a copy of the environment and take a few random steps; EnvError names what breaks gymnasium's contract."""
-    env = make_env(env_id)
     try:
-        env.action_space.seed(seed)
-        obs, _ = _call(env_id, "reset() has to return (obs, info)", lambda: env.reset(seed=seed), 2)
-        _check_obs(env_id, env.observation_space, obs)
-        for _ in range(steps):
-            result = _call(
-                env_id,
-                "step() has to return (obs, reward, terminated, truncated, info)",
-                lambda: env.step(env.action_space.sample()),
-                5,
-            )
-            obs, reward, terminated, truncated, _ = result
-            _check_obs(env_id, env.observation_space, obs)
-            _check_scalar(env_id, "reward", reward, "a number")
-            _check_scalar(env_id, "terminated", terminated, "True or False")
-            _check_scalar(env_id, "truncated", truncated, "True or False")
-            if terminated or truncated:
-                env.reset()
+        return envs.reset(seed=seeds if one_each else seeds[0])
+    except BaseException as why:
+        raise_placed(why, place(why, envs, 0))
+
+
+RESET = "reset() has to return (obs, info)"
+STEP = "step() has to return (obs, reward, terminated, truncated, info)"
+
+
+def check_env(env_id: Any, seed: int = 0, steps: int = 3, env_kwargs: Mapping[str, Any] | None = None) -> None:
+    """Reset a copy of the environment and take a few random steps; EnvError names what breaks gymnasium's contract.
+
+    It is seeded as the first environment of a training with `seed`, looked at by gymnasium's checker too, and plays
+    legal moves where its info has an action mask.
+    """
+    env = make_env(env_id, **({} if isinstance(env_id, gymnasium.Env) else {CHECKER: None}), **(env_kwargs or {}))
+    env_id = given.name(env_id)
+    first = streams.integer_seeds(streams.stream_seeds(seed)["envs"], 1)[0]
+    try:
+        _play(env_id, env, first, steps)
+    except Misfit as why:
+        raise EnvError(f"env = {env_id!r}: {why}") from why
     finally:
-        env.close()
+        close(env, f"env = {env_id!r}")
+
+
+def _play(env_id: str, env: Any, seed: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    env.action_space.seed(seed)
+    obs, info = _call(env_id, RESET, lambda: env.reset(seed=seed), 2)
+    _check_obs(env_id, env.observation_space, obs)
+    for _ in range(steps):
+        action, over = _legal_action(env.action_space, info, rng), False
+        if action is not None:
+            obs, reward, terminated, truncated, info = _call(env_id, STEP, lambda action=action: env.step(action), 5)
+            _check_obs(env_id, env.observation_space, obs)
+            _check_reward(env_id, reward)
+            over = truth("terminated", terminated) | truth("truncated", truncated)
+        if over or action is None:
+            obs, info = _call(env_id, RESET, env.reset, 2)
+            _check_obs(env_id, env.observation_space, obs)
+
+
+def _legal_action(space: Any, info: Any, rng: np.random.Generator) -> Any:
+    """A random action: where info has a mask that can be read, one that it allows, or None when it allows nothing."""
+    size = mask_size(space)
+    if size is None or not isinstance(info, dict) or KEY not in info:
+        return space.sample()
+    try:
+        mask = as_mask(size, info[KEY]).astype(bool)
+    except Misfit:  # nobody has to read it
+        return space.sample()
+    codec: Any = action_codec(space)
+    counts = np.reshape(space.n if codec.kind == "discrete" else space.nvec, -1)
+    choices = [np.flatnonzero(part) for part in np.split(mask, np.cumsum(counts)[:-1])]
+    if not all(map(len, choices)):
+        return None
+    raw = np.array([[rng.choice(allowed) for allowed in choices]])
+    return codec.decode(raw[:, 0] if codec.kind == "discrete" else raw)[0]
 
 
 def _call(env_id: str, contract: str, call: Any, length: int) -> Any:
     try:
         result = call()
-    except Exception as why:
+    except BaseException as why:
+        if not is_fault(why):
+            raise
         raise EnvError(f"env = {env_id!r}: {contract}; it raised {type(why).__name__}: {one_line(why)}") from why
     if not isinstance(result, tuple) or len(result) != length:
         raise EnvError(f"env = {env_id!r}: {contract}, not {type(result).__name__}")
@@ -152,16 +230,12 @@ def _call(env_id: str, contract: str, call: Any, length: int) -> Any:
 
 
 def _check_obs(env_id: str, space: Any, obs: Any) -> None:
-    if not isinstance(space, gymnasium.spaces.Box | gymnasium.spaces.Discrete):
-        return _check_encoding(env_id, obs_codec(space), obs)
-    try:
-        shape = np.asarray(obs, dtype=np.float64).shape
-    except (TypeError, ValueError) as why:
-        raise EnvError(f"env = {env_id!r}: obs has to be numbers, it is {obs!r} ({type(obs).__name__})") from why
-    if shape != space.shape:
-        raise EnvError(f"env = {env_id!r}: obs has shape {shape}, its observation_space says {space.shape}")
-    if isinstance(space, gymnasium.spaces.Discrete) and not space.contains(obs):
-        raise EnvError(f"env = {env_id!r}: obs {obs!r} is not in its observation_space {space}")
+    fitted(space, obs)
+    if isinstance(space, gymnasium.spaces.Discrete):
+        if not space.contains(obs):
+            raise EnvError(f"env = {env_id!r}: obs {obs!r} is not in its observation_space {space}")
+    elif not isinstance(space, gymnasium.spaces.Box):
+        _check_encoding(env_id, obs_codec(space), obs)
 
 
 def _check_encoding(env_id: str, codec: ObsCodec, obs: Any) -> None:
@@ -171,8 +245,7 @@ def _check_encoding(env_id: str, codec: ObsCodec, obs: Any) -> None:
         raise EnvError(f"env = {env_id!r}: obs {obs!r} does not fit its observation_space: {why}") from why
 
 
-def _check_scalar(env_id: str, name: str, value: Any, wanted: str) -> None:
-    kinds = bool | np.bool_ if wanted == "True or False" else bool | int | float | np.bool_ | np.integer | np.floating
-    if isinstance(value, kinds) or (isinstance(value, np.ndarray) and value.size == 1 and value.dtype.kind in "fiub" and value.ndim == 0):
-        return
-    raise EnvError(f"env = {env_id!r}: {name} has to be {wanted}, it is {value!r} ({type(value).__name__})")
+def _check_reward(env_id: str, value: Any) -> None:
+    array = isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.ndim == 0
+    if not array and not isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating):
+        raise EnvError(f"env = {env_id!r}: reward has to be a number, it is {value!r} ({type(value).__name__})")

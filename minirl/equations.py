@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minirl.equations_search import Unknown, Words, search
 from minirl.errors import UserError
 from minirl.tagscan import Site, code_sites
 
@@ -35,6 +36,7 @@ class Equation:
     title: str
     formula: str
     documents: tuple[str, ...]
+    synonyms: tuple[str, ...] = ()
     remark: str = ""
     deviations: tuple[str, ...] = ()
     planned: bool = False
@@ -64,20 +66,23 @@ def _frozen(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def find(index: dict[str, Equation], words: Sequence[str]) -> list[Equation]:
-    """The entries with these tags, or the one or more that contain all the words. UserError names what is near."""
-    asked = [_as_tag(word) for word in words]
+    """The entries with these tags, or those that the words mean, the likeliest first. UserError names what is near."""
+    asked = [_as_tag(word) for word in " ".join(words).split()]
     tags = [tag for tag in asked if tag is not None]
-    if tags and len(tags) == len(words):
+    if tags and len(tags) == len(asked):
         for tag in tags:
             if tag not in index:
                 raise UserError(f"equation {tag}: there is none; near it: {', '.join(_near(tag, list(index)))}")
         return [index[tag] for tag in tags]
-    found = [entry for entry in index.values() if all(word.lower() in _text(entry) for word in words)]
+    query = " ".join(words)
+    try:
+        found = search({tag: _words(entry) for tag, entry in index.items()}, query)
+    except Unknown as why:
+        near = f"; near it: {', '.join(why.near)}" if why.near else ""
+        raise UserError(f"no equation contains {why.word!r}{near}") from None
     if not found:
-        known = sorted({word for entry in index.values() for word in re.findall(r"[a-z]{3,}", entry.title.lower())})
-        near = [match for word in words for match in difflib.get_close_matches(word.lower(), known, n=3)]
-        raise UserError(f"no equation contains {' '.join(words)!r}" + (f"; near it: {', '.join(near)}" if near else ""))
-    return found
+        raise UserError(f"no equation contains {query!r}")
+    return [index[tag] for tag in found]
 
 
 def _as_tag(word: str) -> str | None:
@@ -93,8 +98,9 @@ def _near(tag: str, tags: list[str]) -> list[str]:
     return same[:3] or difflib.get_close_matches(tag, tags, n=3, cutoff=0) or tags[:3]
 
 
-def _text(entry: Equation) -> str:
-    return " ".join((entry.tag, entry.title, entry.formula, *entry.documents, entry.remark, *entry.deviations)).lower()
+def _words(entry: Equation) -> Words:
+    remark = " ".join((*entry.documents, entry.remark, *entry.deviations))
+    return Words((entry.tag, entry.title, *entry.synonyms), entry.formula, remark)
 
 
 # ---------------------------------------------------------------------------------------------------------------- terminal
@@ -104,7 +110,7 @@ def main_lines(words: Sequence[str] = (), width: int = 100) -> Iterator[str]:
     """What `minirl equations [TAG|words]` prints: one entry in full, or a line for each of several."""
     index = load()
     found = find(index, words) if words else list(index.values())
-    if len(found) == 1 or (words and all(_as_tag(word) for word in words)):
+    if len(found) == 1 or (words and all(map(_as_tag, " ".join(words).split()))):
         for number, entry in enumerate(found):
             yield from ([""] if number else [])
             yield from entry_lines(entry, width)

@@ -1,4 +1,8 @@
-"""What can go wrong, by whose mistake: one sentence that names the field, the value and the remedy. The command line prints it."""
+"""What can go wrong, by whose mistake: one sentence that names the field, the value and the remedy.
+
+It names fields as Python does, never as flags: `field = value`, "set field to …", or the name in backticks. The command
+line prints it, and makes flags of these.
+"""
 
 
 class MinirlError(Exception):
@@ -19,6 +23,12 @@ class ConfigError(UserError):
 
 class EnvError(UserError):
     """An environment that does not exist, or that does not keep gymnasium's contract."""
+
+
+class EnvRaisedError(EnvError):
+    """An environment raised while it was played: nobody's mistake at the command line."""
+
+    exit_code = 1
 
 
 class SpaceError(UserError):
@@ -42,3 +52,9 @@ class NonFiniteError(MinirlError, FloatingPointError):
         where = "".join(f", {name}={value}" for name, value in (("env", env), ("step", step)) if value is not None)
         super().__init__(f"{what} is not finite{where}: {remedy}")
         self.what, self.env, self.step = what, env, step
+
+
+def shorten(text: str, columns: int = 120) -> str:
+    """A text on one line, cut where it is longer: what a notebook or prompt shows of an object."""
+    line = " ".join(text.split())
+    return line if len(line) <= columns else f"{line[: columns - 1]}…"

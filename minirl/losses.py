@@ -1,12 +1,16 @@
-"""PPO's losses and their gradients in φ and V, written out; the two rules that keep KL near a target."""
+"""PPO's losses and their gradients in φ and V, written out; the rules that keep KL near a target."""
+
+from typing import Any
 
 import numpy as np
 
 from minirl import _core
-from minirl.reduce import SERIAL, mean
+from minirl.optim import copy_adam
+from minirl.reduce import SERIAL, mean, share
 
 KL_COEF_RANGE = (1e-4, 1e4)  # β stays in here, whatever the measured KL
 LR_RANGE = (0.01, 10.0)  # and α in these multiples of the configured one
+HALVINGS = 30  # of a first step that goes too far, before none of it is taken
 
 
 def policy_loss(dist, phi, part, cfg, comm=SERIAL, kl_coef=0.0):
@@ -73,3 +77,52 @@ def adapt_lr(lr: float, kl: float, target: float, band: float, configured: float
     elif kl < target / band:
         lr = 2 * lr  # [PPO-6]
     return min(max(lr, LR_RANGE[0] * configured), LR_RANGE[1] * configured)
+
+
+class KLStop:
+    """Ends an update before KL(old‖new) exceeds 1.5 `target_kl`: that step is undone, a first one shortened."""
+
+    def __init__(self, nets, batch, phi_old, target_kl, comm=SERIAL):
+        self.nets, self.batch, self.phi_old, self.comm = nets, batch, phi_old, comm
+        self.limit = None if target_kl is None else 1.5 * target_kl
+        self.before: Any = None  # θ and Adam's state before the last step
+
+    def passed(self, w, phi_old, phi) -> bool:
+        """Whether the mean KL is beyond the limit; NaN is."""
+        if self.limit is None:
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            return not mean(w, self.nets.policy.dist.kl(phi_old, phi), self.comm) <= self.limit
+
+    def passed_by(self, theta_pi) -> bool:
+        """Whether that of the whole batch is."""
+        if self.limit is None:
+            return False
+        with np.errstate(over="ignore", invalid="ignore"):
+            phi = self.nets.policy.infer(theta_pi, self.batch.obs, self.batch.mask)
+        return self.passed(share(self.batch.weight, self.comm), self.phi_old, phi)
+
+    def remember(self, theta, adam) -> None:
+        """Copy what the next step may have to go back to."""
+        if self.limit is not None:
+            self.before = theta.copy(), copy_adam(adam)
+
+    def undo(self, taken):
+        """θ and Adam's state before the last of the steps `taken`, which is one no more."""
+        taken.pop()
+        return self.before
+
+    def shorten(self, theta) -> tuple[np.ndarray, float]:
+        """θ with as much of the last step in the policy as the limit lets it: all, ½, ¼, … or none; and that share.
+
+        The critic keeps all of its step, and Adam what it has seen: both learn, however often the policy is held back.
+        """
+        new, critic = self.nets.split(theta)
+        if not self.passed_by(new):
+            return theta, 1.0
+        old = self.nets.split(self.before[0])[0]
+        for part in 0.5 ** np.arange(1.0, HALVINGS):
+            shorter = old + theta.dtype.type(part) * (new - old)
+            if not self.passed_by(shorter):
+                return self.nets.join(shorter, critic), float(part)
+        return self.nets.join(old, critic), 0.0

@@ -4,10 +4,17 @@ from typing import Any
 
 import numpy as np
 
+from minirl.envs.contract import KEY
 from minirl.errors import EnvError
 from minirl.spaces import ActionCodec
 
-KEY = "action_mask"
+
+def given(info: dict[str, Any], call: str = "reset") -> Any:
+    """The mask in an info; EnvError where there is none."""
+    if KEY not in info:
+        remedy = "set it to False, or mend the environment"
+        raise EnvError(f"mask_actions = True: {call}() returns an info without action_mask; {remedy}")
+    return info[KEY]
 
 
 class ActionMasks:
@@ -18,8 +25,7 @@ class ActionMasks:
     """
 
     def __init__(self, codec: ActionCodec, num_envs: int, info: dict[str, Any]):
-        if KEY not in info:
-            raise EnvError("mask_actions = True: reset() returns an info without action_mask; set it to False, or mend the environment")
+        given(info)
         dist: Any = codec.family()
         self.codec, self.allowed = codec, codec.read_mask(np.ones((num_envs, dist.num_params)))
         self.update(info)

@@ -89,7 +89,7 @@ class SharedNetworks(Networks):
         """The gradient in θ (n,): the trunk's is the sum of what both heads send back."""
         n, free = self.mlp.num_params, self.policy.dist.num_free
         outputs = self.mlp.sizes[-1] - 1
-        dy = np.hstack([dphi[:, :outputs], (dvalue * theta.dtype.type(self.critic.unit(theta)))[:, None]])
+        dy = np.hstack([dphi[:, :outputs], (dvalue * self.critic.unit(theta)).astype(theta.dtype)[:, None]])
         rest = np.zeros(len(theta) - n, theta.dtype)  # no gradient moves μ and σ
         rest[:free] = dphi[:, outputs:].sum(axis=0, dtype=np.float64)
         return np.concatenate([self.mlp.vjp(theta[:n], cache, dy), rest])

@@ -10,10 +10,9 @@ import numpy as np
 
 from minirl import _core
 from minirl.errors import NonFiniteError
-from minirl.reduce import SERIAL, moments
+from minirl.reduce import RESOLUTION, SERIAL, is_constant, moments
 
-EPS = 1e-8
-LIMIT = 10.0
+LIMIT = 10.0  # where standardised observations are cut
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,11 @@ class RunningMoments:
     def var(self) -> np.ndarray:
         """m2 / count (D,), never negative; 1 before the first sample, so that nothing is scaled then."""
         return self.m2 / self.count if self.count > 0 else np.ones_like(self.m2)
+
+    def inv_std(self, resolution: Any = RESOLUTION) -> np.ndarray:
+        """1/σ (D,), and 0 for a column that is constant to `resolution`: scaled by it, whatever it does next stays 0."""
+        constant = is_constant(self.var, self.mean, resolution) & (self.count > 0)
+        return np.where(constant, 0.0, 1 / np.sqrt(np.where(constant, 1.0, self.var)))
 
     def tree(self) -> dict[str, Any]:
         """The state as arrays and scalars, copied; `RunningMoments(**tree)` is its inverse."""
@@ -74,17 +78,26 @@ IDENTITY = Identity()
 
 @dataclass(frozen=True)
 class ObsNormalizer:
-    """x -> (x − μ)/√(σ² + ε), cut at ±10. Counted: each observation that the policy acted on, once; not the final ones of episodes."""
+    """x -> (x − μ)/σ, cut at ±10; a column that has not varied so far is 0.
+
+    Counted: each observation that the policy acted on, once; not the final ones of episodes. Statistics and the difference are in
+    float64, so that a small variation around a large number keeps its digits; what comes out is in `dtype` (None: that of x).
+    """
 
     moments: RunningMoments
+    resolution: Any = RESOLUTION  # of each column, or of all: the part of a number below which a deviation is rounding
+    dtype: Any = None
+    variance_floor: float = 0.0  # added to σ²: 1e-8 in policy files of format 1, which act as they did
     inv_std: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inv_std", 1 / np.sqrt(self.moments.var + EPS))
+        floored = self.variance_floor > 0
+        inv_std = 1 / np.sqrt(self.moments.var + self.variance_floor) if floored else self.moments.inv_std(self.resolution)
+        object.__setattr__(self, "inv_std", inv_std)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(N, D) -> (N, D) in x's type, with the statistics as they are."""
-        return _core.standardize(x, self.moments.mean, self.inv_std, LIMIT)
+        """(N, D) -> (N, D), with the statistics as they are."""
+        return _core.standardize(x, self.moments.mean, self.inv_std, LIMIT, self.dtype == np.float32)
 
     @property
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
@@ -92,12 +105,16 @@ class ObsNormalizer:
         return self.moments.mean, self.inv_std
 
     def update(self, x: np.ndarray, weight: np.ndarray, comm=SERIAL) -> "ObsNormalizer":
-        return ObsNormalizer(self.moments.update(x, weight, comm))
+        """Take in x (N, D), each row with its weight."""
+        return replace(self, moments=self.moments.update(x, weight, comm))
 
 
 @dataclass(frozen=True)
 class RewardScaler:
-    """r -> r/√(Var(R) + ε), cut at ±10, where R_t = r_t + γ R_{t−1} starts again after termination and truncation. The mean stays."""
+    """r -> r/σ(R), where R_t = r_t + γ R_{t−1} starts again after termination and truncation. The mean stays.
+
+    Nothing is scaled as long as R is constant. The order and the differences of rewards survive: nothing is cut here.
+    """
 
     moments: RunningMoments
     carry: np.ndarray  # R of each environment (B,)
@@ -108,4 +125,5 @@ class RewardScaler:
         return replace(self, moments=self.moments.update(sums.reshape(-1, 1), weight.reshape(-1), comm), carry=carry)
 
     def __call__(self, reward: np.ndarray) -> np.ndarray:
-        return np.clip(reward / np.sqrt(self.moments.var[0] + EPS), -LIMIT, LIMIT)
+        """The rewards in units of σ(R)."""
+        return reward * (self.moments.inv_std()[0] or 1.0)

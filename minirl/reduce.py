@@ -37,6 +37,7 @@ class Serial:
 
 
 SERIAL = Serial()
+RESOLUTION = 2.0**-40  # of a number in float64: a deviation below this part of it is the rounding of sums, not variation
 
 
 def share(weight, comm=SERIAL):
@@ -71,9 +72,9 @@ def moments(weight, x, comm=SERIAL):
     return n, centre, comm.sum(weight @ (deviation * deviation))
 
 
-def constant(n, centre, m2) -> bool:
-    """Whether moments are those of a constant: the deviation is below 1e-6 of the root mean square, so it is rounding."""
-    return m2 <= 1e-12 * (n * centre * centre + m2)
+def is_constant(variance, centre, resolution=RESOLUTION):
+    """Whether moments are those of a constant: σ ≤ resolution · |μ|, so it is rounding. The one rule for all that is standardised."""
+    return np.sqrt(variance) <= resolution * np.abs(centre)
 
 
 def standardize_adv(adv, weight, comm=SERIAL):
@@ -82,17 +83,16 @@ def standardize_adv(adv, weight, comm=SERIAL):
     Two passes in float64 and a relative threshold: values that differ by rounding alone become exactly 0 instead of
     noise of full size. Fewer than two samples are left as they are.
     """
-    adv = adv.astype(np.float64, copy=False)  # NumPy before 2.0 would stay with float32
     n, centre, m2 = moments(weight, adv[:, None], comm)
     if n < 2:
-        return adv.copy()
-    if constant(n, centre[0], m2[0]):
+        return adv.astype(np.float64)
+    if is_constant(m2[0] / n, centre[0]):
         return np.zeros(len(adv))
-    return (adv - centre[0]) / np.sqrt(m2[0] / n)
+    return (adv.astype(np.float64) - centre[0]) / np.sqrt(m2[0] / n)
 
 
 def explained_variance(prediction, target, weight, comm=SERIAL) -> float:
     """1 − Var(target − prediction) / Var(target); NaN-free: 0 where the target does not vary."""
     _, _, m2_error = moments(weight, (target - prediction)[:, None], comm)
     n, centre, m2_target = moments(weight, target[:, None], comm)
-    return 0.0 if constant(n, centre[0], m2_target[0]) else float(1 - m2_error[0] / m2_target[0])
+    return 0.0 if n == 0 or is_constant(m2_target[0] / n, centre[0]) else float(1 - m2_error[0] / m2_target[0])

@@ -43,6 +43,7 @@ class Batch:
     again: Callable[[Any], "Batch"] | None = None  # the same samples with the advantages of another critic, obs -> V
     trajectories: int = 1  # |S|, episodes or parts of one that the samples belong to
     mask: np.ndarray | None = None  # (N, K) bool: the actions that were allowed; None where all always are
+    fisher: np.ndarray | None = None  # (M,) rows that stand for all in the Fisher matrix; None: drawn where needed
 
     def __len__(self) -> int:
         return len(self.obs)
@@ -132,6 +133,18 @@ def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, inputs: Any,
         trajectories=int((rollout.cut & rollout.valid).sum()) + int((rollout.valid & ~rollout.cut)[-1:].sum()),
         mask=rollout.mask.reshape(len(obs), -1)[keep] if rollout.mask is not None else None,
     )
+
+
+def one_in(k: int, weight: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+    """⌈N/k⌉ row numbers of the N samples that count, one from each of as many stretches; without `rng` always the same.
+
+    Each row is as likely as any other. The rows run over the environments first: each k-th could be one environment's.
+    """
+    counted = np.flatnonzero(weight)
+    n, parts = len(counted), -(-len(counted) // k)
+    draw = (rng or np.random.Generator(np.random.PCG64(0))).random(parts)
+    at = (np.arange(parts) + draw) * (n / max(parts, 1))
+    return counted[np.minimum(at.astype(np.intp), n - 1)]
 
 
 def minibatches(batch: Batch, size: int, rng: np.random.Generator, comm: Any = SERIAL, logp_old: Any = None, phi_old: Any = None):

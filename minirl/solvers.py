@@ -23,19 +23,37 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
         return float(a @ b)
 
 
-def dense_solve(matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray) -> Solution:
-    """A x = b with A (n, n) written out, column by column: the exact alternative for small n. Singular A gives x = 0 and says so."""
-    x = np.zeros(len(b))
+EPS = float(np.finfo(np.float64).eps)
+
+
+def dense_solve(matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, eps: float = EPS) -> Solution:
+    """A x = b with symmetric, positive A (n, n) written out, column by column: the exact alternative for small n.
+
+    Of a singular A the solution of least norm that comes nearest to b: an eigenvalue up to n · eps times the largest
+    is rounding, and x has no part along it. eps: of the type that the products were made in. "singular" where less
+    than half of b can be reached.
+    """
+    n, b = len(b), b.astype(np.float64)
     if not b.any():
-        return Solution(x, b.astype(np.float64), 0, "zero_rhs")
-    matrix = np.stack([matvec(column) for column in np.eye(len(b))], axis=1)
-    if not np.isfinite(matrix).all():
-        return Solution(x, b.astype(np.float64), len(b), "non_finite")
+        return Solution(np.zeros(n), b, 0, "zero_rhs")
+    matrix = np.stack([matvec(column) for column in np.eye(n)], axis=1)
+    if not (np.isfinite(matrix).all() and np.isfinite(b).all()):
+        return Solution(np.zeros(n), b, n, "non_finite")
+    matrix = (matrix + matrix.T) / 2
     try:
-        x = np.linalg.solve((matrix + matrix.T) / 2, b)
+        np.linalg.cholesky(matrix - n * eps * np.abs(matrix).sum(axis=0).max() * np.eye(n))
+        x = np.linalg.solve(matrix, b)  # every eigenvalue is beyond the cut-off: nothing to leave out
     except np.linalg.LinAlgError:
-        return Solution(x, b.astype(np.float64), len(b), "singular")
-    return Solution(x, b - matrix @ x, len(b), "converged")
+        x = _least_norm(matrix, b, n * eps)
+    residual = b - matrix @ x
+    return Solution(x, residual, n, "singular" if 4 * _dot(residual, residual) > _dot(b, b) else "converged")
+
+
+def _least_norm(matrix: np.ndarray, b: np.ndarray, cut: float) -> np.ndarray:
+    """A⁺b of a symmetric A, eigenvalues up to `cut` times the largest taken for 0."""
+    values, vectors = np.linalg.eigh(matrix)
+    kept = values > cut * np.abs(values).max()
+    return vectors[:, kept] @ ((vectors[:, kept].T @ b) / values[kept])
 
 
 def conjugate_gradient(

@@ -18,8 +18,8 @@ def generator(sequence: np.random.SeedSequence) -> np.random.Generator:
 
 
 def integer_seeds(sequence: np.random.SeedSequence, n: int) -> list[int]:
-    """n seeds that gymnasium takes, one per environment, each of a stream of its own."""
-    return [int(child.generate_state(1)[0]) for child in sequence.spawn(n)]
+    """n seeds, one per environment, each of a stream of its own; of 31 bits, since many simulators take an int32."""
+    return [int(child.generate_state(1)[0]) >> 1 for child in sequence.spawn(n)]
 
 
 def get_state(rng: np.random.Generator) -> dict[str, Any]:

@@ -4,6 +4,7 @@ They live in a file of their own because the processes under test import them: n
 """
 
 import os
+import signal
 import time
 
 import gymnasium
@@ -46,12 +47,18 @@ class Raises(Still):
         return 1.0
 
 
-class Slow(Still):
-    """A step takes 20 ms."""
+class Endless(Still):
+    """The first step does not end. It writes a file `waits`, and a file `heard` after a SIGINT was handled."""
 
     def fault(self, step):
-        time.sleep(0.02)
-        return 1.0
+        handled, handler = [], signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, lambda *args: (handler(*args), handled.append(args)))
+        open("waits", "w").close()
+        while not handled:
+            time.sleep(0.01)
+        open("heard", "w").close()
+        while True:
+            time.sleep(0.01)
 
 
 class Prints(Still):
@@ -72,5 +79,5 @@ class Speaks(Still):
     action_space = spaces.Text(3)
 
 
-for kind in (Still, NaNReward, Raises, Slow, Prints, Speaks):
+for kind in (Still, NaNReward, Raises, Endless, Prints, Speaks):
     gymnasium.register(f"{kind.__name__}-v0", kind, disable_env_checker=True)

@@ -196,7 +196,7 @@ class Rank:
 
 def on_ranks(size, work):
     """work(comm) on `size` ranks at once -> its results, rank by rank. One that fails or lags lets the others go."""
-    barrier, slots = threading.Barrier(size, timeout=20), [None] * size
+    barrier, slots = threading.Barrier(size, timeout=600), [None] * size  # of work that is over in milliseconds
 
     def run(rank):
         try:

@@ -10,6 +10,7 @@ import minirl
 from minirl.cli.train import TWINS
 
 PATH = os.pathsep.join([str(Path(minirl.__file__).parents[1]), str(Path(__file__).parent)])
+PATIENCE = 600  # seconds until a test gives up on what hangs: nothing that works comes near, on a busy machine neither
 SMALL = ("--num-envs", "2", "--num-steps", "64", "--hidden", "8", "--eval-episodes", "0")  # updates of 128 steps that take milliseconds
 
 
@@ -18,7 +19,7 @@ def environment(**changes):
     return os.environ | {"PYTHONPATH": PATH, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100"} | changes
 
 
-def python(*args, cwd, timeout=60, **changes):
+def python(*args, cwd, timeout=PATIENCE, **changes):
     """Run Python to its end: -> CompletedProcess with text."""
     return subprocess.run(
         [sys.executable, *args], cwd=cwd, env=environment(**changes), capture_output=True, encoding="utf-8", timeout=timeout
@@ -36,7 +37,7 @@ def start(*args, cwd, **changes):
     return subprocess.Popen(command, cwd=cwd, env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
 
 
-def wait_until(true, process, seconds=30):
+def wait_until(true, process, seconds=PATIENCE):
     """Poll until `true()`; the process has to live for so long."""
     end = time.monotonic() + seconds
     while not true():
@@ -50,8 +51,13 @@ def rows(path):
     return path.read_text().count("\n") if path.exists() else 0
 
 
+def without_twins(stderr):
+    """What was said on stderr but for the line about the twins."""
+    return stderr.removeprefix(f"minirl: {TWINS}\n")
+
+
 def one_sentence(stderr):
     """The single line of a mistake, without the program's name; the line about the twins may stand before it."""
-    stderr = stderr.removeprefix(f"minirl: {TWINS}\n")
+    stderr = without_twins(stderr)
     assert stderr.count("\n") == 1 and stderr.startswith("minirl: ") and "Traceback" not in stderr, stderr
     return stderr[len("minirl: ") : -1]

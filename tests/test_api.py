@@ -3,14 +3,13 @@
 import copy
 import json
 import pickle
-import statistics
 import subprocess
 import sys
 
 import gymnasium
 import numpy as np
 import pytest
-from processes import cli, environment, python
+from processes import PATIENCE, cli, environment, python
 
 import minirl
 from minirl import policyfile
@@ -29,21 +28,21 @@ def trained(tmp_path_factory):
 
 
 def test_importing_is_quick_and_brings_nothing_heavy(tmp_path):
-    """Beside NumPy and gymnasium, which it cannot do without, in turn: seconds alone would measure the machine."""
+    """Beside NumPy and gymnasium, which it cannot do without, in turn, by the processor's time: others may be busy."""
     heavy = ("torch", "scipy", "matplotlib", "tyro", "rich", "tensorboardX", "pandas", "mujoco")
 
     def seconds(imports):
         code = f"""
 import sys, time
-t = time.perf_counter()
+t = time.process_time()
 {imports}
-print(time.perf_counter() - t, *[m for m in {heavy!r} if m in sys.modules])"""
+print(time.process_time() - t, *[m for m in {heavy!r} if m in sys.modules])"""
         printed = python("-c", code, cwd=tmp_path, OMP_NUM_THREADS="1").stdout.split()
         assert len(printed) == 1, printed
         return float(printed[0])
 
-    pairs = [(seconds("import numpy, gymnasium.vector"), seconds("import minirl; minirl.train")) for _ in range(5)]
-    theirs, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
+    pairs = [(seconds("import numpy, gymnasium.vector"), seconds("import minirl; minirl.train")) for _ in range(3)]
+    theirs, ours = (min(column) for column in zip(*pairs, strict=True))
     assert ours < 3 * theirs
 
 
@@ -175,14 +174,14 @@ def test_training_works_outside_the_main_thread(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
-        result = pool.submit(minirl.train, "npg", run=tmp_path / "run", **SMALL).result(timeout=60)
+        result = pool.submit(minirl.train, "npg", run=tmp_path / "run", **SMALL).result(timeout=PATIENCE)
     assert result.run == tmp_path / "run" and len(result.history) == 8
 
 
 def test_mistakes_are_named():
     with pytest.raises(ConfigError, match="trpo has no field 'dleta': did you mean delta"):
         minirl.train("trpo", dleta=0.1)
-    with pytest.raises(ConfigError, match="trpo has no field 'xyz': it takes env, seed, "):
+    with pytest.raises(ConfigError, match="trpo has no field 'xyz': it takes env, env_kwargs, seed, "):
         minirl.train("trpo", xyz=0.1)
     with pytest.raises(ConfigError, match="algorithm 'sac': takes one of "):
         minirl.train("sac")
@@ -227,12 +226,6 @@ def test_learn_says_what_does_not_fit_and_its_policy_can_be_saved(tmp_path):
     minirl.save(learner.policy, tmp_path / "policy.safetensors", "CartPole-v1", "ppo")
     loaded, obs = minirl.load(tmp_path / "policy.safetensors"), np.random.default_rng(0).standard_normal((9, 4))
     np.testing.assert_array_equal(loaded.phi(obs), learner.policy.phi(obs))
-
-
-def test_an_environment_that_never_ends_is_cut(monkeypatch):
-    monkeypatch.setattr("minirl.evaluation.MAX_STEPS", 50)
-    result = minirl.train("ppo", "Pendulum-v1", total_timesteps=64, num_envs=1, num_steps=64)
-    assert set(minirl.evaluate(result.policy, "Pendulum-v1", episodes=2).lengths) == {50}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

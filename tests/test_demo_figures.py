@@ -1,7 +1,10 @@
 """The worked numbers of the documents, computed by hand here, and what the figures draw."""
 
+import io
+import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from minirl.theory.mdp import random_mdp
 
 pytest.importorskip("matplotlib").use("Agg")
 plt = pytest.importorskip("matplotlib.pyplot")
+ROOT = Path(__file__).parent.parent
 
 
 def coin(p, q):
@@ -200,6 +204,38 @@ def test_sur_7_the_tightness_figure_stays_below_the_bound(ax):
     assert len(clouds) == 3 and all(len(c) > 1000 for c in clouds)
     assert max(c[:, 1].max() for c in clouds) <= 1  # (L − η) / (C max KL) with C = 4 γ max|A| / (1−γ)²
     assert max(c[:, 1].max() for c in clouds) > 0.1
+
+
+def test_use_16_the_tightness_figure_is_filled_by_what_it_shows(ax):
+    """The dots take up most of the height, and the theorem that they are held against stands above them."""
+    draw_bound(ax)
+    dots = np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections])
+    heights = ax.transAxes.inverted().transform(ax.transData.transform(dots))[:, 1]
+    low, high = np.percentile(heights, [2, 98])
+    assert high - low > 0.4 and low > 0 and high < 1
+    assert ax.transAxes.inverted().transform(ax.transData.transform((1, drawn(ax, "theorem")[1][0])))[1] > 0.85
+
+
+@pytest.mark.skipif(not (ROOT / "benches").is_dir(), reason="the benches belong to a clone")
+def test_use_16_the_ticks_of_the_scaling_picture_can_be_read(monkeypatch):
+    """From the committed measurements: plain numbers, three at least on each axis, and none over its neighbour."""
+    monkeypatch.syspath_prepend(str(ROOT / "benches"))
+    import scaling
+
+    points = json.loads((ROOT / "benches" / "results" / "peers.json").read_text())["scaling"]["points"]
+    figure = scaling.picture(points)
+    figure.savefig(io.BytesIO())  # lays it out
+    panels = [panel for panel in figure.axes if panel.get_visible()]
+    assert len(panels) == 5
+    for panel in panels:
+        for axis in (panel.xaxis, panel.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            labels = [tick.label1 for tick in [*ticks, *axis.get_minor_ticks()] if tick.label1.get_text()]
+            texts = [label.get_text() for label in labels]
+            assert len(texts) >= 3 and all(re.fullmatch(r"[\d. ]+k?", text) for text in texts)
+            boxes = [label.get_window_extent() for label in labels]
+            assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i]), texts
 
 
 def test_fig_1_fig_2_fig_3_files_are_pictures(tmp_path):

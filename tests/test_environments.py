@@ -3,6 +3,7 @@
 import multiprocessing
 import sys
 import types
+import warnings
 
 import gymnasium
 import numpy as np
@@ -12,8 +13,9 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from oracles import same_bits
-from toy_envs import ALGORITHMS, MODES, Counting, Drift, Image, Wrong, learner, run, vector
+from toy_envs import ALGORITHMS, MODES, Counting, Drift, Image, Narrow, Wrong, learner, run, vector
 
+import minirl
 import minirl.learner
 from minirl import streams
 from minirl.environments import autoreset_mode, check_env, make_env, make_envs, reset
@@ -53,7 +55,7 @@ def transitions(rollouts, b):
 
 def collect(envs, times=1, **changes):
     """Rollouts of a fixed policy."""
-    made = learner("trpo", envs, **changes)
+    made = learner("trpo", envs, **({"normalize_obs": False} | changes))
     rollouts = [made.collector.collect(made.state["policy"], identity) for _ in range(times)]
     envs.close()
     return rollouts
@@ -213,6 +215,45 @@ def test_env_07_the_environments_of_a_run_start_differently_and_reproducibly():
     np.testing.assert_array_equal(rows, first_observations(5))
 
 
+class Seeded(Counting):
+    """Keeps the seeds that it was given; a simulator in another language takes a signed 32-bit integer."""
+
+    given: list
+
+    def reset(self, *, seed=None, options=None):
+        if seed is not None:
+            assert type(seed) is int and -(2**31) <= seed < 2**31, f"seed {seed}"
+            Seeded.given.append(seed)
+        return super().reset(seed=seed, options=options)
+
+
+@pytest.fixture
+def seeded(monkeypatch):
+    monkeypatch.setattr(Seeded, "given", [], raising=False)
+    monkeypatch.setitem(gymnasium.registry, "Seeded-v0", EnvSpec("Seeded-v0", Seeded, disable_env_checker=True))
+    return "Seeded-v0"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7, 2**40])
+def test_bug_19_seeds_fit_a_signed_integer_of_32_bits(seeded, seed):
+    """In the check, in training and in evaluation; the check sees the first environment's."""
+    trained = minirl.train("ppo", seeded, seed=seed, num_envs=3, num_steps=4, total_timesteps=12, hidden=(4,))
+    checked, *theirs = Seeded.given
+    assert len(theirs) == len(set(theirs)) == 3 and checked == theirs[0]
+    evaluate(trained.policy, seeded, episodes=40, seed=seed)
+    played = Seeded.given[4:]
+    assert len(set(played)) == 40 and max(played) > 2**30  # and the whole range is used
+
+
+def test_bug_19_native_environments_get_the_same_seeds(seeded):
+    native = make_envs("minirl/CartPole-v1", 3)
+    for envs in (native, make_envs(seeded, 3)):
+        reset(envs, streams.stream_seeds(5)["envs"])
+    assert list(native.np_random_seed) == Seeded.given
+    before = [int(child.generate_state(1)[0]) for child in streams.stream_seeds(5)["envs"].spawn(3)]
+    assert Seeded.given == [number // 2 for number in before]  # the upper 31 of the 32 bits that they used to be
+
+
 def test_env_08_the_action_space_is_seeded():
     samples = []
     for seed in (3, 3, 4):
@@ -295,9 +336,9 @@ def test_env_13_infinite_bounds_are_not_rescaled(low):
     assert np.isfinite(made.state["policy"]).all()
 
 
-def test_env_14_an_observation_too_large_for_float32_names_environment_and_entry():
+def test_env_14_an_observation_too_large_to_be_squared_names_environment_and_entry():
     huge = {"fault": ("obs", 4, 1e300), "dim": 2, "lengths": ()}
-    with pytest.raises(NonFiniteError, match=r"obs is not finite, env=1, step=4: entry 1 is 1e\+300.*float64") as caught:
+    with pytest.raises(NonFiniteError, match=r"obs is not finite, env=1, step=4: entry 1 is 1e\+300") as caught:
         run("ppo", vector(Counting, {"dim": 2, "lengths": ()}, huge, {"dim": 2, "lengths": ()}), 1, dtype="float32")
     assert (caught.value.env, caught.value.step) == (1, 4)
 
@@ -307,7 +348,7 @@ def test_env_14_float64_takes_what_can_be_squared():
     large = {"fault": ("obs", 4, 1e60), "dim": 2, "lengths": ()}
     made, _ = run("ppo", vector(Counting, {"dim": 2}, large), 3)
     assert all(np.isfinite(made.state[name]).all() for name in ("policy", "critic"))
-    with pytest.raises(NonFiniteError, match="column 1"):
+    with pytest.raises(NonFiniteError, match="obs is not finite, env=1, step=4: entry 1"):
         run("ppo", vector(Counting, {"dim": 2}, large | {"fault": ("obs", 4, 1e300)}), 3)
 
 
@@ -373,6 +414,130 @@ def test_env_15_harmless_types_are_coerced(wrong, what, value):
     stored = {"reward": rollout.reward, "obs": rollout.next_obs, "terminated": rollout.terminated, "truncated": rollout.truncated}[what]
     keep = ~rollout.terminated if what == "truncated" else slice(None)
     assert (stored[keep] == np.float64(np.ravel(value)[0])).all()
+
+
+TEXTS = [np.array([1.5], object), ["1.5"], np.array(["2"]), [None], [b"1"], np.array([1 + 0j])]
+
+
+@pytest.mark.parametrize("value", TEXTS, ids=repr)
+def test_bug_28_objects_and_texts_are_no_numbers(wrong, value):
+    """Even where NumPy could make numbers of them: that is not what training does."""
+    with pytest.raises(EnvError, match=r"Odd-v0.*obs has to be numbers, it is .*\((list|ndarray)"):
+        check_env(wrong("obs", value))
+    for how in ("sync", "async"):
+        with pytest.raises(EnvError, match="env=0, step=1: obs has to be numbers"):
+            collect(make_envs(wrong("obs", value), 2, how))
+
+
+def test_bug_28_parts_of_an_observation_too(wrong):
+    class Parts(Wrong):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.observation_space = spaces.Dict({"a": spaces.Box(0, 9, (2,)), "b": spaces.MultiDiscrete([3, 3])})
+
+        def reset(self, **kwargs):
+            return {"a": np.zeros(2), "b": np.zeros(2, int)}, super().reset(**kwargs)[1]
+
+    check_env(wrong("obs", {"a": [1, 2.5], "b": [2, 0]}, Parts))
+    for value in ({"a": ["1", "2"], "b": [2, 0]}, {"a": [1, 2], "b": np.array([1, 0], object)}):
+        with pytest.raises(EnvError, match=r"Odd-v0.*obs has to be numbers"):
+            check_env(wrong("obs", value, Parts))
+
+
+class Strict(Narrow):
+    """A Narrow that begins with a mask of its own; what an info says may come in another form."""
+
+    def __init__(self, form=lambda mask: mask, **kwargs):
+        super().__init__(**kwargs)
+        self.form = form
+
+    def _info(self, none=False):
+        super()._info(none)
+        return {"action_mask": self.form(self.mask.copy())}
+
+
+@pytest.mark.parametrize("form", [list, np.array, lambda m: m.astype(bool), lambda m: m.astype(float)])
+@pytest.mark.parametrize("actions", [5, 9, *map(spaces.MultiDiscrete, ([2, 3, 4], [9], [1, 2]))], ids=str)
+def test_bug_22_the_check_plays_what_the_mask_allows(wrong, form, actions):
+    """Strict raises where it is given anything else; its episodes end with a mask that allows nothing."""
+    env_id = wrong("unused", 0, lambda what, value: Strict(form, actions=actions))
+    for seed in range(20):
+        check_env(env_id, seed=seed, steps=20)
+
+
+def test_bug_22_actions_that_start_elsewhere_and_masks_that_are_none(wrong):
+    given = []
+
+    class Shifted(Counting):
+        def __init__(self, mask, space):
+            super().__init__(lengths=(4,), actions=space)
+            self.mask = mask
+
+        def reset(self, **kwargs):
+            return super().reset(**kwargs)[0], {"action_mask": self.mask}
+
+        def step(self, action):
+            assert self.action_space.contains(action)
+            given.append(np.array(action).tolist())
+            return *super().step(action)[:4], {"action_mask": self.mask}
+
+    def played(mask, space):
+        given.clear()
+        check_env(wrong("unused", 0, lambda what, value: Shifted(mask, space)), steps=40)
+        return {tuple(np.ravel(action)) for action in given}
+
+    assert played(np.array([0, 1, 0, 1]), spaces.Discrete(4, start=-2)) == {(-1,), (1,)}
+    assert played(np.array([0, 1, 1, 1, 0]), spaces.MultiDiscrete([2, 3], start=[5, -1])) == {(6, -1), (6, 0)}
+    for mask in ("abc", np.ones(9), None, {"a": 1}):  # nobody reads it unless mask_actions is set: any action will do
+        assert played(mask, spaces.Discrete(4)) == {(0,), (1,), (2,), (3,)}
+    assert played(np.zeros(4), spaces.Discrete(4)) == set()  # nothing is allowed: there is nothing to try
+
+
+# ------------------------------------------------------------------------------------------------------------- warnings
+
+
+class Warns(Counting):
+    """Warns when it is made, and returns observations of another type, of which gymnasium's checker warns."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        warnings.warn("an old simulator", DeprecationWarning, stacklevel=1)
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return obs.astype(np.float32), *rest
+
+
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_use_13_an_environment_is_checked_once_and_its_copies_are_quiet(wrong, vectorization, capfd):
+    """What a run says once: of the check, five copies, and an evaluation. Workers say nothing more on stderr."""
+    spec = EnvSpec(f"Warns{vectorization}-v0", Warns)
+    gymnasium.registry[spec.id] = spec
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            small = {"num_envs": 5, "num_steps": 4, "total_timesteps": 20, "hidden": (4,)}
+            trained = minirl.train("ppo", spec.id, vectorization=vectorization, **small)
+            evaluate(trained.policy, spec.id, episodes=2)
+    finally:
+        del gymnasium.registry[spec.id]
+    texts = [str(w.message) for w in said]
+    assert sum("an old simulator" in text for text in texts) == 1
+    assert sum("float32" in text for text in texts) == 1  # of the step; it used to be once for each copy
+    assert "an old simulator" not in capfd.readouterr().err
+
+
+def test_use_13_mujocos_own_warnings_are_printed_once(capfd):
+    mujoco = pytest.importorskip("mujoco")
+    spoken = []
+    mujoco.set_mju_user_warning(spoken.append)
+    try:
+        for _ in range(2):
+            make_envs("HalfCheetah-v5", 3).close()
+        assert mujoco.get_mju_user_warning() == spoken.append
+        assert len(spoken) == len(set(spoken))
+    finally:
+        mujoco.set_mju_user_warning(None)
 
 
 def test_env_15_discrete_observations_outside_their_space_are_refused(wrong):

@@ -139,6 +139,123 @@ def test_what_is_unknown_ends_with_2_and_says_what_is_near(capsys, words, near):
         equations.find(INDEX, words)
 
 
+MEANT = {  # tag: what people type who look for it
+    "PG-1": "discount, expected return, gamma",
+    "PG-2": "trajectory",
+    "PG-3": "log-derivative trick, log derivative",
+    "PG-4": "score function",
+    "PG-5": "reinforce",
+    "PG-6": "reward to go, reward-to-go, causality",
+    "PG-7": "expected score, unbiased",
+    "PG-8": "baseline, value function, variance reduction, reinforce with baseline",
+    "PG-9": "advantage, advantages, q function, q-value",
+    "PG-10": "policy gradient, policy gradient theorem",
+    "PG-11": "monte carlo",
+    "PG-12": "gradient ascent",
+    "IS-1": "importance weight, importance weights, importance sampling",
+    "IS-2": "importance ratio, likelihood ratio, probability ratio, ratio, ratios, importance sampling ratio",
+    "IS-4": "off-policy",
+    "KL-1": "kl, divergence, kullback leibler, relative entropy, kl divergence, KL-divergence",
+    "KL-3": "cross-entropy",
+    "KL-5": "symmetry, triangle inequality, asymmetric",
+    "KL-7": "gaussian KL, GAUSSIANS, normal distribution",
+    "KL-8": "multivariate gaussian, determinant",
+    "KL-9": "bernoulli",
+    "KL-10": "total variation, pinsker, pinsker's inequality",
+    "KL-11": "mean kl, old policy first, average kl",
+    "KL-12": "max kl, maximum kl",
+    "KL-13": "surprise",
+    "SUR-1": "surrogate",
+    "SUR-2": "gradient of the surrogate",
+    "SUR-4": "performance difference lemma",
+    "SUR-5": "tangent plane",
+    "SUR-6": "state visitation, occupancy",
+    "SUR-7": "lower bound",
+    "SUR-8": "monotonic, monotonic improvement, policy improvement",
+    "TR-1": "trust region, trust regions, TRPO, constraint, delta, optimization",
+    "TR-2": "taylor, first order",
+    "TR-3": "quadratic approximation, second order",
+    "TR-4": "hessian, fisher, Fisher information matrix, fisher matrices, hessian of the KL divergence, físher, "
+    "curvature, information matrix, riemannian metric",
+    "TR-5": "kkt, KKT conditions",
+    "TR-6": "natural gradient, natural policy gradient, steepest ascent, F⁻¹g, step direction, inverse fisher",
+    "TR-7": "lagrange, lagrangian, step length, step size, step, lagrange multipliers, lagrangian multiplier",
+    "TR-8": "conjugate gradient, conjugate gradients, cg",
+    "TR-9": "jacobian, hessian vector product, fisher-vector product, matrix vector products",
+    "TR-10": "damping, regularization",
+    "TR-11": "line search, linesearch, backtracking",
+    "TR-15": "dual, duality",
+    "PPO-1": "clip, clipping, ppo, the clipped objective, epsilon, ε, clipped surrogate objective",
+    "PPO-2": "clamp",
+    "PPO-3": "pessimistic",
+    "PPO-4": "penalty, kl penalty",
+    "PPO-5": "adaptive KL penalty",
+    "PPO-6": "adaptive learning rate, learning rate",
+    "PPO-7": "entropy bonus, entropy, exploration, entropy regularization",
+    "PPO-8": "value loss, popart, pop-art, critic, value clipping, huber",
+    "PPO-9": "epochs, minibatches, adam",
+    "PPO-10": "parallel actors",
+    "PPO-11": "truncation, bootstrap, time limit",
+    "GAE-1": "td error, temporal difference, bellman",
+    "GAE-2": "gae, lambda, λ, generalized advantage estimation, generalised advantage estimation, bias variance, bias-variance tradeoff",
+    "EXT-1": "ippo, multi agent",
+    "EXT-2": "mappo",
+    "EXT-3": "self-play",
+    "EXT-4": "population based training, hyperparameters",
+    "EX-3": "coin",
+    "FIG-3": "figure 3",
+}
+TYPED = [(query.strip(), tag) for tag, queries in MEANT.items() for query in queries.split(",")]
+
+
+def test_use_18_words_find_the_right_tag_first():
+    """Capitals, accents, plurals, hyphens, Greek letters, British or American spelling: all the same."""
+    assert len(TYPED) >= 60
+    first = {query: equations.find(INDEX, [query])[0].tag for query, _ in TYPED}
+    assert {query: first[query] for query, tag in TYPED if first[query] != tag} == {}
+    assert [equations.find(INDEX, query.upper().split())[0].tag for query, _ in TYPED] == [tag for _, tag in TYPED]
+
+
+def test_use_18_a_synonym_belongs_to_one_tag_and_finds_it():
+    names = [(name, tag) for tag, entry in INDEX.items() for name in entry.synonyms]
+    assert all(len(entry.synonyms) >= 3 for entry in INDEX.values())
+    wrong = [(name, tag, found) for name, tag in names if (found := equations.find(INDEX, [name])[0].tag) != tag]
+    assert wrong == [] and len({name.lower() for name, _ in names}) == len(names)
+
+
+def test_use_18_a_title_finds_its_entry():
+    """Within the first two: PPO-2, "Clipping", is what the clipped objective is mostly called too."""
+    late = [tag for tag, entry in INDEX.items() if tag not in [e.tag for e in equations.find(INDEX, [entry.title])[:2]]]
+    assert late == []
+
+
+def test_use_18_pieces_of_formulas_are_found_as_they_stand():
+    for piece, tag in (("F⁻¹g", "TR-6"), ("r = 1.25", "EX-2"), ("√(2δ / xᵀFx)", "TR-7"), ("Σ_l (γλ)^l δ_{t+l}", "GAE-2")):
+        assert equations.find(INDEX, [piece])[0].tag == tag, piece
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        *[("hesian", "hessian"), ("lagrnage", "lagrange"), ("surogate", "surrogate"), ("conjugate gradeint", "gradient")],
+        *[("Fischer", "fisher"), ("monotonicly", "monotonic"), ("adventage", "advantage"), ("entropie", "entropy")],
+    ],
+)
+def test_use_18_a_typing_error_is_told_what_is_near(typed, meant):
+    with pytest.raises(UserError, match=f"no equation contains '{typed.split()[-1]}'; near it: {meant}"):
+        equations.find(INDEX, [typed])
+    for nothing in ("", "  ", "?!", "zzz"):
+        with pytest.raises(UserError, match="no equation contains"):
+            equations.find(INDEX, [nothing])
+
+
+def test_use_18_what_merely_mentions_the_words_comes_later_or_not_at_all(capsys):
+    code, out, _ = run(capsys, "equations", "step length")
+    assert code == 0 and out.split()[0] in ("TR-7", "[TR-7]")
+    found = equations.find(INDEX, ["kl"])
+    assert found[0].tag == "KL-1" and len(found) < 40
+
+
 def test_demo_shows_the_worked_numbers(capsys):
     code, out, _ = run(capsys, "demo")
     assert code == 0

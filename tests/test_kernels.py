@@ -87,8 +87,12 @@ def test_categorical_equals_its_twin(rng, dtype, rows, actions):
     }.items():
         got, want, *_ = both("categorical_" + name, *args)
         same(got, want, RTOL[dtype])
-    got, want, *_ = both("categorical_sample", phi, rng.random(rows))
-    np.testing.assert_array_equal(got, want)
+    u = rng.random(rows)
+    got, want, *_ = both("categorical_sample", phi, u)
+    cdf = np.exp(reference.categorical_log_softmax(phi.astype(np.float64))).cumsum(axis=1)
+    clear = (np.abs(cdf - u[:, None]) > 1e-6).all(axis=1)  # elsewhere u may fall between two roundings
+    np.testing.assert_array_equal(got[clear], want[clear])
+    assert got.shape == want.shape and got.dtype == want.dtype and clear.sum() >= 0.98 * rows
 
 
 @DTYPES

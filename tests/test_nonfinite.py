@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from oracles import made_up_batch, random_theta, same_bits
 from toy_envs import ALGORITHMS, MODES, Counting, Drift, learner, vector
 
@@ -42,9 +43,33 @@ def test_nan_01_a_reward(algorithm, value):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_nan_01_the_first_of_several_in_every_mode(mode):
-    """Episodes end in the same steps, so that a step of the vector is one of each environment."""
+    """Episodes end in the same steps, so that a step of the vector is one of each environment, or the reset of all."""
     faults = [{"fault": ("reward", step, np.nan)} for step in (7, 5, 6)]
-    stops(learner("ppo", vector(Counting, *faults, mode=mode)), 0, what="reward", env=1, step=5)
+    step = 6 if mode is AutoresetMode.NEXT_STEP else 5
+    stops(learner("ppo", vector(Counting, *faults, mode=mode)), 0, what="reward", env=1, step=step)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("lengths", [(3, 3), (2, 5), (1, 1)], ids=str)
+@pytest.mark.parametrize("what", ["reward", "obs"])
+def test_nan_01_the_step_is_that_of_the_vector_and_its_reset_steps_count(mode, lengths, what):
+    class Counted(SyncVectorEnv):
+        calls, first = 0, 0
+
+        def step(self, actions):
+            result = super().step(actions)
+            self.calls += 1
+            if not np.isfinite(result[1]).all():
+                self.first = self.first or self.calls
+            return result
+
+    kwargs = ({"lengths": lengths[:1]}, {"lengths": lengths[1:], "fault": (what, 30, np.nan)})
+    envs = Counted([lambda k=k: Counting(**k) for k in kwargs], autoreset_mode=mode)
+    made = learner("ppo", envs, num_steps=11)
+    with pytest.raises(NonFiniteError) as caught:
+        list(made)
+    step = envs.first if what == "reward" else envs.calls  # observations are looked at in each step
+    assert caught.value.step == step >= 30 and caught.value.env == 1
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -35,7 +35,7 @@ from minirl.networks import Networks
 from minirl.optim import adam_init
 from minirl.policy import Policy
 from minirl.reduce import SERIAL, share, standardize_adv
-from minirl.rollout import Batch
+from minirl.rollout import Batch, one_in
 
 CATEGORICAL = Policy(Categorical(3), 4, (8,), "tanh")
 GAUSSIAN = Policy(DiagGaussian(3), 4, (8,), "tanh")
@@ -462,30 +462,190 @@ def test_step_12_the_constraint_is_kl_of_old_from_new(two_states, monkeypatch): 
 
 
 def test_step_20_the_constraint_is_checked_on_every_sample(rng):
-    """F from each fifth sample only, whose states are so small that F hardly sees what the step does to the others."""
-    policy = Policy(Categorical(3), 2, (5,), "tanh")
+    """F⁻¹g from nine samples whose states are so small that they hardly see what the step does to the others."""
+    policy, tight = Policy(Categorical(3), 2, (5,), "tanh"), 0
     for _ in range(20):
         theta = random_theta(policy, rng)
         obs = rng.standard_normal((41, 2)) * np.where(np.arange(41) % 5 == 0, 0.01, 3.0)[:, None]
-        batch = made_up_batch(policy, theta, 41, rng, obs=obs)
+        batch = made_up_batch(policy, theta, 41, rng, obs=obs, fisher=np.arange(0, 41, 5))
         cfg = TRPOConfig(fisher_every=5, damping=1e-4, delta=0.01, backtracks=30)
         new, info = trpo_step(policy, theta, batch, cfg)
         full, _, _ = natural_step(policy, theta, batch, cfg)
-        assert plain_kl(policy, theta, theta + full, obs).mean() > cfg.delta  # the full step breaks it, on the samples F left out
-        assert info["accepted"] and info["backtracks"] > 0
-        assert info["kl"] == pytest.approx(plain_kl(policy, theta, new, obs).mean(), rel=1e-7) and info["kl"] <= cfg.delta
+        tight += plain_kl(policy, theta, theta + full, obs).mean() > cfg.delta  # the full step breaks it
+        assert info["accepted"] and info["kl"] <= cfg.delta
+        assert info["kl"] == pytest.approx(plain_kl(policy, theta, new, obs).mean(), rel=1e-7)
+    assert tight >= 5
 
 
-@pytest.mark.parametrize("every", [1, 2, 5, 41, 100])
+@pytest.mark.parametrize("every", [1, 2, 5, 17, 100])
 @both
-def test_step_20_the_fisher_matrix_of_each_kth_sample(policy, every, rng):
+def test_step_20_bug_03_the_direction_is_of_some_samples_and_the_length_of_all(policy, every, rng):
+    """x = F̃⁻¹g with F of the rows that were drawn, each with its weight, and ½ ΔθᵀFΔθ = δ with F of all.  [TR-7]"""
     theta = random_theta(policy, rng)
-    batch = made_up_batch(policy, theta, 41, rng)
+    rows = one_in(every, np.ones(17), rng)
+    weight = rng.integers(1, 4, 17).astype(float)
+    batch = made_up_batch(policy, theta, 17, rng, fisher=rows, weight=weight)
     step, phi_old, _ = natural_step(policy, theta, batch, NPGConfig(fisher_every=every, cg_iters=300))
-    fisher = dense_fisher(policy, theta, batch.obs[::every]) + 0.1 * np.eye(len(theta))
-    x = np.linalg.solve(fisher, gradient_of(policy, theta, batch))  # the gradient is of all samples
-    assert relative_error(step, np.sqrt(0.02 / (x @ fisher @ x)) * x) <= 1e-6
-    assert len(phi_old) == 41
+    every_row, damping = np.arange(17), 0.1 * np.eye(len(theta))
+    some, all_ = (dense_fisher(policy, theta, batch.obs[r], share(weight[r])) + damping for r in (rows, every_row))
+    x = np.linalg.solve(some, gradient_of(policy, theta, batch))  # the gradient is of all samples
+    assert relative_error(step, np.sqrt(0.02 / (x @ all_ @ x)) * x) <= 1e-6
+    assert len(phi_old) == 17
+
+
+@pytest.mark.parametrize("envs", [1, 2, 4, 7])
+@pytest.mark.parametrize("k", [2, 3, 4, 7, 8, 64, 1000])
+def test_bug_03_every_row_every_environment_and_every_time_is_as_likely(k, envs, rng):
+    """840 rows, the environments first, drawn 400 times: counted against the binomial's deviation."""
+    n, draws = 840, 400
+    drawn = np.array([one_in(k, np.ones(n), rng) for _ in range(draws)])
+    parts = -(-n // k)
+    assert drawn.shape == (draws, parts) and (np.diff(drawn) > -1).all() and drawn.min() >= 0 and drawn.max() < n
+    for group in (np.arange(n) % envs, np.arange(n) * 5 // n):  # environments, and fifths of the time
+        share = np.bincount(group[drawn.ravel()], minlength=group.max() + 1) / drawn.size
+        expected = np.bincount(group) / n
+        assert (np.abs(share - expected) <= 5 * np.sqrt(expected * (1 - expected) / drawn.size) + 1e-12).all()
+    weight = np.where(np.arange(n) % 3 == 1, 0.0, 1.0)  # rows that do not count are never drawn
+    some = one_in(k, weight, rng)
+    assert weight[some].all() and len(some) == -(-560 // k)
+    assert len(one_in(k, np.zeros(5), rng)) == len(one_in(k, np.zeros(0), rng)) == 0
+
+
+@pytest.mark.parametrize("tasks", [2, 3, 4])
+@steps
+def test_bug_03_two_tasks_side_by_side_are_both_in_the_fisher_matrix(step, config, tasks, rng):
+    """Environment i shows feature i: with each k-th row k = num_envs was environment 0 alone, and KL 150 δ."""
+    policy, n = Policy(Categorical(2), tasks, (), "tanh"), 240
+    theta = random_theta(policy, rng)
+    batch = made_up_batch(policy, theta, n, rng, obs=np.eye(tasks)[np.arange(n) % tasks])
+    for k in (1, 2, 3, 4, 5, 6, 8, 12, 30, 240, 1000):
+        kl = []
+        for _ in range(5):
+            some = dataclasses.replace(batch, fisher=one_in(k, batch.weight, rng) if k > 1 else None)
+            kl.append(step(policy, theta, some, config(fisher_every=k, damping=1e-3))[1]["kl"])
+        assert np.median(kl) > 0.002 and max(kl) < 0.03, k
+
+
+def test_bug_03_the_rows_are_those_of_the_seed_and_new_in_each_update(rng, monkeypatch):
+    """Drawn from the stream of updates; without one (a step by itself) always the same. With k = 1 nothing is drawn."""
+    theta = random_theta(CATEGORICAL, rng)
+    batch = made_up_batch(CATEGORICAL, theta, 41, rng)
+    nets, seen = networks(CATEGORICAL), []
+    spy = npg.product_of_some
+    monkeypatch.setattr(npg, "product_of_some", lambda *args: seen.append(args[2].fisher) or spy(*args))
+    cfg = NPGConfig(fisher_every=4, dtype="float64")
+    for seed in (1, 1, 2):
+        npg.update(nets, fresh_state(npg, nets, cfg), batch, cfg, np.random.default_rng(seed))
+    assert same_bits(seen[0], seen[1]) and not np.array_equal(seen[0], seen[2])
+    alone = [npg_step(CATEGORICAL, theta, batch, cfg)[0] for _ in range(2)]
+    assert same_bits(*alone)
+    cfg, streams = cfg.replace(fisher_every=1), [np.random.default_rng(1) for _ in range(2)]
+    npg.update(nets, fresh_state(npg, nets, cfg), batch, cfg, streams[0])
+    for _ in range(cfg.critic_epochs):
+        streams[1].permutation(41)
+    assert len(seen) == 5 and streams[0].random() == streams[1].random()
+
+
+@pytest.mark.parametrize("every", [2, 5, 1000])
+def test_bug_03_ranks_count_by_their_size(every, rng):
+    """Three ranks with 30, 8 and 0 rows: one step on all, and the F that it is made of weighs each rank by its rows."""
+    theta = random_theta(CATEGORICAL, rng)
+    batch = made_up_batch(CATEGORICAL, theta, 38, rng)
+    shards = [rows_of(batch, rows) for rows in np.split(np.arange(38), [30, 38])]
+    cfg = NPGConfig(fisher_every=every, cg_iters=300)
+    together = on_ranks(3, lambda comm: natural_step(CATEGORICAL, theta, shards[comm.rank], cfg, comm)[0])
+    rows = [one_in(every, s.weight) for s in shards]
+    w = np.concatenate([np.full(len(r), len(s) / max(len(r), 1)) for r, s in zip(rows, shards, strict=True)]) / 38
+    obs = np.concatenate([s.obs[r] for r, s in zip(rows, shards, strict=True)])
+    damped = dense_fisher(CATEGORICAL, theta, obs, w) + 0.1 * np.eye(len(theta))
+    x = np.linalg.solve(damped, gradient_of(CATEGORICAL, theta, batch))
+    cosines = [step @ x / np.linalg.norm(step) / np.linalg.norm(x) for step in together]
+    assert same_bits(together[0], together[1]) and same_bits(together[0], together[2]) and min(cosines) > 1 - 1e-9
+
+
+# ----------------------------------------------------------------------------------------------------- what is reported
+
+
+def forms(rng):
+    """Updates of every form, some with a first try that is refused."""
+    bound = {"form": "bound", "normalize_adv": False, "gamma": 0.5}
+    for fields in ({}, {"kl": "max"}, {"form": "penalty", "kl_coef": 3.0}, bound):
+        for _ in range(12):
+            yield random_update(rng, np.float64, **fields)
+
+
+def test_bug_10_the_predicted_gain_is_that_of_the_step_taken(rng):
+    """gᵀ(θ − θ_old), whatever the natural step was multiplied by, in every form; 0 where θ stayed.  [TR-2]"""
+    backtracked = 0
+    for policy, theta, batch, cfg in forms(rng):
+        g = gradient_of(policy, theta, batch)
+        for step in (npg_step, trpo_step):
+            new, info = step(policy, theta, batch, cfg)
+            assert info["predicted_gain"] == pytest.approx(g @ (new - theta), rel=1e-9, abs=1e-12)
+        backtracked += info["accepted"] and info["backtracks"] > 0
+    assert backtracked >= 5
+
+
+def test_the_policy_loss_is_the_negative_surrogate_where_the_update_ends(rng):
+    """−mean r A at the new θ, −mean A where it stayed; the gain is their difference.                [SUR-1, IS-2]"""
+    for policy, theta, batch, cfg in forms(rng):
+        for step in (npg_step, trpo_step):
+            new, info = step(policy, theta, batch, cfg)
+            gain = plain_gain(policy, theta, new, batch)
+            assert info["policy_loss"] == pytest.approx(-batch.adv.mean() - gain, rel=1e-9, abs=1e-12)
+            assert info["gain"] == pytest.approx(gain, rel=1e-9, abs=1e-12)
+    nets, cfg = networks(CATEGORICAL), NPGConfig(dtype="float64")
+    batch = made_up_batch(CATEGORICAL, random_theta(CATEGORICAL, rng), 9, rng)
+    for module in (npg, trpo):
+        _, metrics = module.update(nets, fresh_state(module, nets, cfg), batch, TRPOConfig(dtype="float64"), rng)
+        gained = metrics["losses/surrogate_gain"]
+        assert metrics["losses/policy_loss"] == pytest.approx(-batch.adv.mean() - gained, rel=1e-9) and gained > 0
+
+
+@pytest.mark.parametrize("solver", ["cg", "dense"])
+@both
+def test_use_17_the_residual_is_what_the_solver_left(policy, solver, rng):
+    theta = random_theta(policy, rng)
+    batch = made_up_batch(policy, theta, 30, rng)
+    fisher, g = dense_fisher(policy, theta, batch.obs) + 0.1 * np.eye(len(theta)), gradient_of(policy, theta, batch)
+    left = []
+    for iters in (1, 4, 200):
+        step, _, info = natural_step(policy, theta, batch, NPGConfig(cg_iters=iters, solver=solver, dtype="float64"))
+        x = step * np.sqrt(step @ fisher @ step) ** -2 * (g @ step)  # x = F⁻¹g has xᵀFx = gᵀx, and gᵀr = 0 at CG's end
+        left.append(info["cg_residual"])
+        expected = np.linalg.norm(g - fisher @ x) / np.linalg.norm(g)
+        assert info["cg_residual"] == pytest.approx(expected, rel=1e-3, abs=1e-9)
+    assert left[0] > left[1] > left[2] if solver == "cg" else max(left) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("why", "uphill"),
+    [
+        ("kl", 3.0),
+        ("gain", -1e-3),
+        ("not finite", np.inf),
+        ("resolution", 1e-300),
+        ("", 1e-3),
+    ],
+)
+def test_use_17_a_refused_try_says_which_test_refused_it(why, uphill, rng, monkeypatch):
+    """A step along the gradient that is too long, goes down, ends nowhere, or is less than the last digit of θ."""
+    theta = random_theta(CATEGORICAL, rng)
+    batch = made_up_batch(CATEGORICAL, theta, 9, rng)
+    propose(monkeypatch, uphill * gradient_of(CATEGORICAL, theta, batch))
+    new, info = trpo_step(CATEGORICAL, theta, batch, TRPOConfig(backtracks=1))
+    assert info["refused"] == why and info["accepted"] == (why == "")
+    if why:
+        assert same_bits(new, theta)
+
+
+def test_use_17_an_accepted_step_says_what_the_try_before_it_failed(rng):
+    told = set()
+    for policy, theta, batch, cfg in forms(rng):
+        _, info = trpo_step(policy, theta, batch, cfg)
+        assert (info["refused"] == "") == (info["backtracks"] == 0)
+        told.add(info["refused"])
+    assert {"", "kl", "gain"} <= told
 
 
 # ----------------------------------------------------------------------------------------------- steps that must not be taken
@@ -588,6 +748,55 @@ def test_step_07_a_singular_fisher_matrix_gives_a_finite_step(policy, rng):
         assert info["status"] in ("converged", "singular")
         new, _ = trpo_step(policy, theta, batch, TRPOConfig(damping=damping, cg_iters=50))
         assert plain_kl(policy, theta, new, batch.obs)[0] <= 0.01 * (1 + 1e-9)
+
+
+@dtypes
+@pytest.mark.parametrize("dist", [Categorical(2), Categorical(3), MultiCategorical((2, 3))], ids=lambda d: d.name)
+def test_bug_09_p_06_the_dense_step_does_not_drift_along_what_moves_nothing(dist, dtype, rng):
+    """Damping 0: a shift of all logits of a choice has no Fisher information, and the step, F⁺g, none of it. [TR-6]"""
+    policy = Policy(dist, 4, (), "tanh")
+    for n in (5, 40):
+        theta = random_theta(policy, rng, dtype)
+        batch = made_up_batch(policy, theta, n, rng)
+        step, _, info = natural_step(policy, theta, batch, NPGConfig(solver="dense", damping=0.0, dtype=dtype))
+        per_logit = step.reshape(5, dist.num_params)  # W (4, P), b (P,)
+        for choice in np.split(per_logit, np.cumsum(getattr(dist, "counts", (dist.num_params,)))[:-1], axis=1):
+            assert np.abs(choice.sum(axis=1)).max() <= {"float32": 1e-4, "float64": 1e-10}[dtype] * np.linalg.norm(step)
+        wide, obs = theta.astype(np.float64), batch.obs.astype(np.float64)
+        fisher = dense_fisher(policy, wide, obs)
+        g = gradient_of(policy, wide, dataclasses.replace(batch, obs=obs))
+        x = np.linalg.pinv(fisher, rcond=1e-9, hermitian=True) @ g
+        expected = np.sqrt(0.02 / (x @ fisher @ x)) * x
+        assert info["status"] == "converged"
+        assert relative_error(step, expected) <= {"float32": 1e-2, "float64": 1e-7}[dtype]
+
+
+def test_bug_09_an_action_that_is_never_allowed_keeps_its_parameters(rng):
+    policy = Policy(Categorical(4), 3, (), "tanh")
+    theta = random_theta(policy, rng)
+    mask = rng.random((40, 4)) < 0.7
+    mask[:, 1], mask[:, 2] = False, True
+    obs = rng.standard_normal((40, 3))
+    action = policy.dist.sample(policy.infer(theta, obs, mask), rng)
+    batch = dataclasses.replace(made_up_batch(policy, theta, 40, rng, obs=obs), action=action, mask=mask)
+    step, _, info = natural_step(policy, theta, batch, NPGConfig(solver="dense", damping=0.0, dtype="float64"))
+    columns = np.abs(step.reshape(4, 4)).max(axis=0)
+    assert info["status"] == "converged" and columns[1] <= 1e-12 * columns.max() and columns.max() > 0.01
+    assert np.abs(step.reshape(4, 4).sum(axis=1)).max() <= 1e-10
+
+
+@pytest.mark.parametrize("hidden", [(6,), (5, 4)])
+def test_bug_09_more_parameters_than_samples_is_a_singular_matrix_too(hidden, rng):
+    """A Gaussian policy with n > N·d: the dense step at damping 0 has no part in the null space. [TR-7]"""
+    policy = Policy(DiagGaussian(1), 3, hidden, "tanh")
+    theta = random_theta(policy, rng)
+    batch = made_up_batch(policy, theta, 12, rng)
+    step, _, info = natural_step(policy, theta, batch, NPGConfig(solver="dense", damping=0.0, dtype="float64"))
+    fisher = dense_fisher(policy, theta, batch.obs)
+    assert np.linalg.matrix_rank(fisher, tol=1e-10) < len(theta)
+    assert info["status"] == "converged" and 0.5 * step @ fisher @ step == pytest.approx(0.01, rel=1e-6)
+    kept = np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ fisher
+    assert relative_error(kept @ step, step) <= 1e-6
 
 
 @both

@@ -3,13 +3,17 @@
 import dataclasses
 
 import autograd
+import gymnasium
 import numpy as np
 import pytest
 from oracles import directional, gradient, made_up_batch, plain_mlp, plain_phi, random_theta, relative_error, same_bits
+from toy_envs import learner, vector
 
-from minirl.critic import Critic, track_returns
+from minirl.algorithms.npg import NPGConfig
+from minirl.critic import Critic, fit_critic, track_returns
 from minirl.distributions import Bernoulli, Beta, Categorical, DiagGaussian, FullGaussian, MultiCategorical, SquashedGaussian, StateGaussian
 from minirl.losses import value_loss
+from minirl.optim import adam_init
 from minirl.policy import Policy
 from minirl.reduce import share
 
@@ -190,6 +194,79 @@ def test_rescaling_changes_the_units_and_not_the_values(rng):
         theta = critic.rescale(theta, mean, std)
         assert (theta[-2], critic.unit(theta)) == (mean, std)
         np.testing.assert_allclose(critic.value(theta, obs), before, rtol=1e-8, atol=1e-8)
+
+
+class Arms(gymnasium.Env):
+    """One-step episodes in one state: the reward is the offset and the number of the action."""
+
+    observation_space, action_space = gymnasium.spaces.Box(-1, 1, (1,)), gymnasium.spaces.Discrete(2)
+
+    def __init__(self, offset):
+        self.offset = offset
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(1, np.float32), self.offset + float(action), True, False, {}
+
+
+@dtypes
+@pytest.mark.parametrize(
+    ("algorithm", "fields"),
+    [("ppo", {}), ("ppo", {"share_trunk": True}), ("npg", {}), ("trpo", {}), ("reinforce", {})],
+)
+def test_bug_04_an_offset_of_all_rewards_changes_nothing(algorithm, fields, dtype):
+    """Rewards c + a: after each update V is c + the V of c = 0, whatever c is, and the policy is the same."""
+    ends = {}
+    for offset in (0.0, 1000.0, -1000.0, 2.0**17, -(2.0**17)):
+        small = {"hidden": (8,), "dtype": np.dtype(dtype).name, "num_steps": 16, "minibatch_size": 16} | fields
+        made = learner(algorithm, vector(Arms, *[{"offset": offset}] * 4), normalize_value=True, **small)
+        for _ in range(8):
+            metrics = made.step().metrics
+        obs = np.zeros((1, 1), made.state["critic"].dtype)
+        ends[offset] = np.append(made.policy.phi(obs)[0], made._value(obs) - offset), metrics["losses/value_loss"]
+    for end, loss in ends.values():
+        np.testing.assert_allclose(end, ends[0.0][0], atol=2e-3 if dtype is np.float32 else 1e-6)
+        assert loss == pytest.approx(ends[0.0][1], abs=0.01) and abs(end[-1] - 0.5) < 0.6
+
+
+@dtypes
+@pytest.mark.parametrize("offset", [0.0, -3e4, 1e8, -1e12])
+def test_bug_04_a_critic_with_a_huge_offset_still_learns_what_differs(offset, dtype, rng):
+    """Returns c + f(s) with a deviation near 1: float32 does not hold c + f, y holds f, and learns it for any c."""
+    critic, cfg = Critic(3, (16,), "tanh", scaled=True), NPGConfig(critic_lr=1e-2)
+    policy, stream = Policy(Categorical(2), 3, (), "tanh"), np.random.default_rng(5)
+    theta, adam = critic.init(stream, dtype), adam_init(critic.num_params, dtype)
+    batch = made_up_batch(policy, random_theta(policy, rng, dtype), 200, rng)
+    f = 1.5 * np.tanh(batch.obs[:, 0].astype(float))
+    batch = dataclasses.replace(batch, returns=offset + f)
+    start = critic.mlp.infer(critic.split(theta)[0], batch.obs)[:, 0]
+    theta = track_returns(critic, theta, batch)
+    unit = max(1e-9 * abs(offset), f.std())  # σ is never less than 1e-9 of μ, the rounding of equal returns
+    np.testing.assert_allclose((critic.value(theta, batch.obs) - offset - f.mean()) / unit, start, atol=1e-2)
+    for _ in range(20):
+        theta = track_returns(critic, theta, batch)
+        theta, adam, _ = fit_critic(critic, theta, adam, batch, cfg, stream)
+    error = critic.value(theta, batch.obs) - batch.returns
+    assert np.sqrt(np.mean(error**2)) < 0.2 * unit
+
+
+def test_bug_04_nothing_is_set_by_a_batch_that_says_nothing(rng):
+    """All returns 0, or no sample at all: the next batch is the first one. Equal returns, but not 0, set the offset."""
+    critic = Critic(3, (5,), "tanh", scaled=True)
+    theta, policy = critic.init(rng), Policy(Categorical(2), 3, (), "tanh")
+    batch = made_up_batch(policy, random_theta(policy, rng, np.float32), 9, rng, returns=np.zeros(9))
+    assert same_bits(track_returns(critic, theta, batch), theta)
+    nothing = dataclasses.replace(batch, weight=np.zeros(9), returns=np.ones(9))
+    assert same_bits(track_returns(critic, theta, nothing), theta)
+    batch = dataclasses.replace(batch, returns=np.full(9, 7.3))
+    equal = track_returns(critic, theta, batch)
+    np.testing.assert_allclose(critic.value(equal, batch.obs), 7.3, rtol=1e-6)
+    for _ in range(200):
+        equal = track_returns(critic, equal, batch)
+    assert critic.unit(equal) > 0 and np.isfinite(equal).all()
 
 
 def test_the_first_batch_sets_the_units_and_later_ones_move_them(rng):

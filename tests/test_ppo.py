@@ -32,7 +32,9 @@ from minirl.algorithms.ppo import PPOConfig, minibatch_gradient, ppo_step
 from minirl.critic import Critic
 from minirl.diagnostics import kl_estimates
 from minirl.distributions import Bernoulli, Beta, Categorical, DiagGaussian, FullGaussian, MultiCategorical, SquashedGaussian
+from minirl.environments import make_envs
 from minirl.errors import MinirlError, NonFiniteError
+from minirl.learner import Learner
 from minirl.losses import clipped_value_loss, policy_loss, value_loss
 from minirl.networks import Networks
 from minirl.optim import adam_init
@@ -388,7 +390,6 @@ def test_clip_03_clip_06_ppo_9_epochs_of_minibatches_on_one_batch(calls, rng):
         frozen(state)
         drawn = [part for part, *_ in calls]
         assert info["losses/gradient_steps"] == len(drawn) == 3 * 6
-        assert {k: info[f"losses/{k}"] for k in ("policy_loss", "value_loss")} == calls[-1][1]
         epochs = [np.concatenate([part.returns for part in drawn[i : i + 6]]) for i in (0, 6, 12)]
         for epoch in epochs:
             np.testing.assert_array_equal(np.sort(epoch), np.sort(batch.returns))
@@ -522,17 +523,25 @@ def test_clip_12_a_step_beyond_the_target_is_undone(dist, lr, rng):
 
     adam_old = frozen({"m": rng.standard_normal(len(theta_old)) * 1e-3, "v": rng.random(len(theta_old)) * 1e-3, "t": 4})
     theta, adam, info = ppo_step(nets, theta_old, adam_old, batch, phi_of(nets, theta_old, batch), cfg, lr, np.random.default_rng(0))
-    steps = info["gradient_steps"]
+    steps, share = info["gradient_steps"], info["first_step"]
     assert kl(theta) <= 1.5 * target and adam["t"] == 4 + steps
-    assert {3e-3: steps == 6, 0.05: steps > 0, 0.3: steps < 6}.get(lr, steps == 0)
+    assert {3e-3: steps == 6, 0.05: steps > 0, 0.3: steps < 6}.get(lr, steps == 1)
 
     def untargeted(epochs):
         free = dataclasses.replace(cfg, epochs=epochs, target_kl=None)
         return ppo_step(nets, theta_old, adam_old, batch, phi_of(nets, theta_old, batch), free, lr, np.random.default_rng(0))[:2]
 
-    assert same_bits((theta, adam), untargeted(steps) if steps else (theta_old, adam_old))
-    if steps < 6:
-        assert not kl(untargeted(steps + 1)[0]) <= 1.5 * target  # the step that was undone
+    free, adam_free = untargeted(steps)
+    assert same_bits(adam, adam_free) and same_bits(theta[n:], free[n:])
+    if share == 1:
+        assert same_bits(theta, free)
+        assert steps == 6 or not kl(untargeted(steps + 1)[0]) <= 1.5 * target  # the step that was undone
+    else:  # BUG-05: undone with Adam's state and the critic's part, it would come again, for ever
+        np.testing.assert_allclose(theta[:n], theta_old[:n] + share * (free[:n] - theta_old[:n]), rtol=1e-12)
+        twice = theta_old + 2 * share * (free - theta_old)
+        assert steps == 1 and not kl(twice) <= 1.5 * target  # and not half of what fits
+        assert (theta[:n] != theta_old[:n]).any() and (theta[n:] != theta_old[n:]).any()
+    assert (share < 1) == (lr >= 30 or (lr == 0.3 and steps == 1))
 
 
 def test_clip_12_with_minibatches_the_stop_is_measured_on_the_next_one(calls, rng):
@@ -550,9 +559,101 @@ def test_clip_12_with_minibatches_the_stop_is_measured_on_the_next_one(calls, rn
 def test_clip_12_the_kl_that_is_logged_is_that_of_the_accepted_policy(rng):
     nets, theta, batch = problem(DiagGaussian(2), rng)
     state, info = ppo.update(nets, start(nets, theta, None), batch, config(lr=10.0, target_kl=0.01), rng)
-    assert info["losses/approx_kl"] == info["losses/gradient_steps"] == 0
-    assert info["losses/value_loss"] < 10 and np.isfinite(list(info.values())).all()  # nor are the losses those of the undone step
-    np.testing.assert_array_equal(state["policy"], theta[: nets.policy.num_params])
+    n = nets.policy.num_params
+    assert info["losses/gradient_steps"] == 1 and 0 < info["losses/first_step"] < 1
+    assert info["losses/value_loss"] < 10 and np.isfinite(list(info.values())).all()  # not those of a step too many
+    kl = plain_kl(nets.policy, theta[:n], state["policy"], batch.obs).mean()
+    assert info["losses/approx_kl"] == pytest.approx(kl, rel=1e-6) and 0 < kl <= 0.015
+
+
+@pytest.mark.parametrize("target", [1e-12, 1e-4, 0.01])
+@pytest.mark.parametrize("fields", [{}, {"share_trunk": True}, {"objective": "kl"}, {"optimizer": "ascent"}], ids=str)
+def test_bug_05_a_target_that_every_step_passes_does_not_freeze(fields, target):
+    """CartPole at a step size that is far too large for it: both networks move in every update, and KL is limited."""
+    small = {"num_envs": 2, "num_steps": 32, "hidden": (16,), "minibatch_size": 16, "total_timesteps": 640}
+    cfg = config(target_kl=target, lr=10.0 if "optimizer" in fields else 0.3, **small, **fields)  # ascent is as slow as its gradient
+    learner = Learner("ppo", make_envs("minirl/CartPole-v1", 2), cfg)
+    moved, shares = 0, []
+    for _ in range(6):
+        before = learner.snapshot()["algorithm"]
+        metrics = learner.step().metrics
+        assert not np.array_equal(before["critic"], learner.state["critic"]) and metrics["losses/gradient_steps"] >= 1
+        assert metrics["losses/approx_kl"] <= 1.5 * target * 2  # the last look is at a minibatch
+        steps = 0 if "optimizer" in fields else metrics["losses/gradient_steps"]
+        assert learner.state["adam"]["t"] == before["adam"]["t"] + steps
+        moved += not np.array_equal(before["policy"], learner.state["policy"])
+        shares.append(metrics["losses/first_step"])
+    assert moved == 6 and min(shares) < 1
+
+
+def test_bug_05_the_critic_learns_while_the_policy_is_held_back(rng):
+    """Forty updates of one step each, at a target that hardly lets the policy move: V goes as it does without."""
+    nets, theta, batch = problem(Categorical(3), rng)
+    n, ends = nets.policy.num_params, []
+    for target in (None, 1e-9):
+        cfg = config(target_kl=target, lr=0.01, epochs=1, minibatch_size=23, max_grad_norm=1e9)
+        state, losses, stream = start(nets, theta, None), [], np.random.default_rng(0)
+        for _ in range(40):
+            state, info = ppo.update(nets, state, batch, cfg, stream)
+            losses.append(info["losses/value_loss"])
+            assert info["losses/gradient_steps"] == 1 and info.get("losses/first_step", 0.0) < 1e-3
+        ends.append(state)
+        assert losses[-1] < 0.7 * losses[0] and state["adam"]["t"] == 40
+    np.testing.assert_allclose(ends[1]["critic"], ends[0]["critic"], rtol=1e-12)
+    assert 0 < np.abs(ends[1]["policy"] - theta[:n]).max() < 1e-2 < np.abs(ends[0]["policy"] - theta[:n]).max()
+
+
+def test_bug_05_where_nothing_is_short_enough_the_policy_stays_and_the_critic_goes_on(rng, monkeypatch):
+    nets, theta, batch = problem(Categorical(3), rng)
+    monkeypatch.setattr(nets.policy.dist, "kl", lambda old, new: np.full(len(old), np.nan), raising=False)
+    state, info = ppo.update(nets, start(nets, theta, None), batch, config(target_kl=0.01), rng)
+    n = nets.policy.num_params
+    assert (info["losses/first_step"], info["losses/gradient_steps"]) == (0, 1)
+    assert same_bits(state["policy"], theta[:n]) and not same_bits(state["critic"], theta[n:])
+
+
+# ----------------------------------------------------------------------------------------------------- what is reported
+
+
+@both_families
+@pytest.mark.parametrize("target", [None, 0.002])
+def test_the_losses_are_means_over_the_samples_of_all_accepted_minibatches(dist, target, calls, rng):
+    """41 samples in parts of 11, 10, 10 and 10, two of weight 0; of the step that target_kl undoes nothing counts."""
+    weight = np.where(np.arange(41) % 20 == 3, 0.0, 1.0)
+    nets, theta, batch = problem(dist, rng, n=41, weight=weight)
+    cfg = config(minibatch_size=12, epochs=4, target_kl=target, lr=0.005, ent_coef=0.1)
+    _, info = ppo.update(nets, start(nets, theta, None), batch, cfg, rng)
+    steps = info["losses/gradient_steps"]
+    assert steps == 16 if target is None else 1 < steps < 15
+    n, samples, sums = nets.policy.num_params, 0, np.zeros(3)
+    for part, losses, at in calls[:steps]:
+        counted = part.w > 0
+        logp = PLAIN[dist.name].log_prob(plain_phi(nets.policy, at[:n], part.obs), part.action)
+        far = np.abs(np.exp(logp - part.logp_old) - 1) > cfg.clip
+        samples += counted.sum()
+        sums += counted.sum() * np.array([losses["policy_loss"], losses["value_loss"], far[counted].mean()])
+    measured = [info[f"losses/{name}"] for name in ("policy_loss", "value_loss", "clipfrac")]
+    np.testing.assert_allclose(measured, sums / samples, rtol=1e-10)
+    assert np.ptp([losses["value_loss"] for _, losses, _ in calls[:steps]]) > 1e-3
+
+
+def test_the_losses_of_ranks_are_those_of_all_their_samples(rng):
+    """Twelve and one samples, one minibatch of all: the reported means are those of one process."""
+    nets, theta, batch = problem(Categorical(3), rng, n=13)
+    columns = {name: getattr(batch, name) for name in ("obs", "action", "adv", "returns", "value", "weight")}
+    split = (slice(12), slice(12, 13))
+    shards = [dataclasses.replace(batch, **{name: x[rows] for name, x in columns.items()}) for rows in split]
+    cfg = config(minibatch_size=13, epochs=5, lr=0.05, target_kl=0.05)
+    _, alone = ppo.update(nets, start(nets, theta, None), batch, cfg, rng)
+
+    def work(comm):
+        stream = np.random.default_rng(comm.rank)
+        return ppo.update(nets, start(nets, theta, None), shards[comm.rank], cfg, stream, comm=comm)
+
+    for _, info in on_ranks(2, work):
+        for name in ("policy_loss", "value_loss", "clipfrac", "gradient_steps", "first_step"):
+            assert info[f"losses/{name}"] == pytest.approx(alone[f"losses/{name}"], rel=1e-8)
+    assert alone["losses/clipfrac"] > 0
 
 
 @pytest.mark.parametrize("cut", [8, 12])

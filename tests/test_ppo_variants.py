@@ -17,7 +17,7 @@ from minirl.environments import make_envs
 from minirl.errors import ConfigError
 from minirl.learner import Learner
 from minirl.losses import KL_COEF_RANGE, LR_RANGE, adapt_kl_coef, adapt_lr, value_loss
-from minirl.networks import Networks
+from minirl.networks import Networks, SharedNetworks
 from minirl.policy import Policy
 from minirl.reduce import share
 from minirl.rollout import Minibatch
@@ -156,6 +156,34 @@ def test_dual_clip_holds_bad_samples_at_c_times_the_advantage():
         np.testing.assert_array_equal(got, plain)
 
 
+@both_families
+@pytest.mark.parametrize("huber", [None, 0.7])
+@pytest.mark.parametrize("shared", [False, True])
+def test_bug_07_the_limit_of_huber_is_in_the_units_that_the_critic_learns_in(dist, huber, shared, rng):
+    """Returns 1000 times as large, and σ too, are the same task for y: equal losses and gradients, also on the line."""
+    made = SharedNetworks if shared else Networks
+    nets = made(Policy(dist, 3, (5,), "tanh"), Critic(3, (5,), "tanh", scaled=True))
+    state = ppo.init(nets, PPOConfig(dtype="float64", normalize_value=True), rng)
+    batch = made_up_batch(nets.policy, state["policy"], 37, rng, returns=2 * rng.standard_normal(37))
+    cfg = PPOConfig(dtype="float64", normalize_value=True, huber=huber)
+    seen = []
+    for sigma in (1.0, 1000.0, 1e-6):
+        critic = state["critic"].copy()
+        critic[-2:] = 3 * sigma, sigma
+        scaled = dataclasses.replace(batch, returns=sigma * (3 + batch.returns))
+        logp_old = nets.policy.dist.log_prob(nets.policy.infer(state["policy"], batch.obs), batch.action)
+        part = part_of(scaled, logp_old=logp_old)
+        g, losses, _, _ = minibatch_gradient(nets, nets.join(state["policy"], critic), part, cfg)
+        seen.append((g, losses["value_loss"]))
+    theta_v = nets.split(nets.join(state["policy"], state["critic"]))[1]  # a shared trunk is the policy's
+    y = nets.critic.value(theta_v, batch.obs)  # μ = 0, σ = 1
+    far = np.abs(y - batch.returns)
+    line = far**2 if huber is None else np.where(far <= huber, far**2, huber * (2 * far - huber))
+    for g, loss in seen:
+        assert loss == pytest.approx(line.mean(), rel=1e-9) and relative_error(g, seen[0][0]) < 1e-9
+    assert 5 < (far > 0.7).sum() < 37 and seen[0][0][:-2].any()
+
+
 def test_huber_is_the_square_near_and_a_line_far(rng):
     value, target = 3 * rng.standard_normal(29), rng.standard_normal(29)
     w = share(0.5 + rng.random(29))
@@ -166,7 +194,7 @@ def test_huber_is_the_square_near_and_a_line_far(rng):
     near = np.where(far, target, value)
     line = 0.7**2 + 2 * 0.7 * (np.abs(value - target) - 0.7)  # from the square's end with the square's slope
     assert loss == pytest.approx(w @ np.where(far, line, (near - target) ** 2), rel=1e-12)
-    assert value_loss(w, value, target, huber=1e9)[0] == value_loss(w, value, target)[0]
+    assert value_loss(w, value, target, huber=1e9)[0] == pytest.approx(value_loss(w, value, target)[0], rel=1e-14)
 
 
 def test_ppo_12_plain_ascent_is_a_step_along_the_clipped_gradient(rng):
@@ -202,6 +230,28 @@ def test_every_algorithm_is_in_the_table_with_a_config_of_its_own():
     assert list(algorithms.ALGORITHMS) == ["reinforce", "npg", "trpo", "ppo"]
     for algorithm in algorithms.ALGORITHMS.values():
         assert dataclasses.is_dataclass(algorithm.config) and algorithm.summary
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_bug_11_clip_value_keeps_to_the_value_of_the_rollout(recompute, monkeypatch):
+    """Whether the targets are renewed or not: what V is clipped about is V of the rollout, in each epoch."""
+    fields = {"clip_value": 0.05, "recompute_adv": recompute, "lr": 1e-2, "normalize_reward": False}
+    cfg = PPOConfig(num_envs=2, num_steps=32, total_timesteps=64, epochs=4, hidden=(8,), dtype="float64", **fields)
+    learner, seen = Learner("ppo", make_envs("minirl/CartPole-v1", 2), cfg), []
+    take = minibatch_gradient
+
+    def spy(nets, theta, part, *rest):
+        order = np.lexsort(part.obs.T)
+        rollout = learner.nets.critic.value(learner.state["critic"], part.obs[order])
+        seen.append((part.value[order], part.returns[order], rollout))
+        return take(nets, theta, part, *rest)
+
+    monkeypatch.setattr(ppo, "minibatch_gradient", spy)
+    learner.step()
+    assert len(seen) == 4
+    for value, returns, rollout in seen:  # the state is the old one until the update is done
+        np.testing.assert_allclose(value, rollout, rtol=1e-12)
+        assert np.array_equal(returns, seen[0][1]) != (recompute and returns is not seen[0][1])
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])

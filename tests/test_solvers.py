@@ -171,6 +171,31 @@ def test_tr_8_a_matrix_written_out_gives_what_conjugate_gradient_approaches(rng)
     assert exact.status == "converged" and exact.iters == 17
 
 
+@pytest.mark.parametrize(("products", "tolerance"), [(np.float64, 1e-11), (np.float32, 1e-3)])
+@pytest.mark.parametrize(("n", "rank"), [(2, 1), (15, 10), (15, 15), (60, 3)])
+def test_bug_09_of_a_singular_matrix_the_solution_of_least_norm(n, rank, products, tolerance, rng):
+    """x = Σ_i u_i (u_iᵀb) / λ_i over the eigenvectors that the matrix was made of, and nothing along the others."""
+    spectrum = np.append(np.geomspace(3, 0.03, rank), np.zeros(n - rank))
+    for scale in (1.0, 2.0**-40):
+        matrix, frame = spd(scale * spectrum, rng)
+        b = frame[:, :rank] @ rng.standard_normal(rank)
+        made = matrix.astype(products)
+        eps = float(np.finfo(products).eps)
+        solution = dense_solve(lambda v, a=made: (a @ v.astype(a.dtype)).astype(np.float64), b, eps)
+        expected = frame[:, :rank] @ ((frame[:, :rank].T @ b) / (scale * spectrum[:rank]))
+        assert solution.status == "converged" and relative_error(solution.x, expected) <= tolerance
+        assert np.linalg.norm(frame[:, rank:].T @ solution.x) <= tolerance * np.linalg.norm(expected)
+
+
+def test_bug_09_what_a_singular_matrix_does_not_reach_is_left(rng):
+    matrix, frame = spd(np.array([2.0, 1.0, 0.0]), rng)
+    near = dense_solve(lambda v: matrix @ v, frame @ np.array([2.0, 1.0, 0.1]))
+    assert near.status == "converged" and relative_error(near.x, frame @ np.array([1.0, 1.0, 0.0])) <= 1e-10
+    np.testing.assert_allclose(near.residual, 0.1 * frame[:, 2], atol=1e-12)
+    far = dense_solve(lambda v: matrix @ v, frame @ np.array([1.0, 0.0, 2.0]))
+    assert far.status == "singular"  # most of b lies where A is flat
+
+
 @pytest.mark.parametrize(
     ("a", "b", "status"),
     [(np.zeros((3, 3)), np.ones(3), "singular"), (np.eye(3), np.zeros(3), "zero_rhs"), (np.full((3, 3), np.nan), np.ones(3), "non_finite")],

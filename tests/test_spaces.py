@@ -343,7 +343,8 @@ def rewritten(path, change, arrays_change=lambda arrays: arrays):
         lambda d: d["obs"]["parts"][1].update(size=True),
         lambda d: d["obs"]["parts"][2].update(shape=[4096, 4096]),
         lambda d: d["obs"]["parts"][0]["parts"][0].update(shape=[3]),
-        lambda d: d["obs"]["parts"][0]["parts"][0]["parts"].append(d["obs"]["parts"][2]),
+        lambda d: d["obs"]["parts"][0]["parts"][0].update(parts=[d["obs"]["parts"][1], d["obs"]["parts"][2]]),
+        lambda d: d["obs"]["parts"][0]["parts"][0].update(parts=[d["obs"]["parts"][1]]),
         lambda d: d["obs"].update(parts=[d["obs"]["parts"][1]] * 3),
         lambda d: d.update(family="beta"),
         lambda d: d.update(family=["multi_categorical"]),
@@ -466,3 +467,81 @@ def test_acting_on_one_observation_is_acting_on_a_batch_of_it(actions, dtype):
     with pytest.raises(NonFiniteError) as batch:
         agent.act_batch(np.array([[0, np.nan, 0]], dtype))
     assert str(raised.value) == str(batch.value)
+
+
+# ------------------------------------------------------------------------------------------ Gaussians over finite bounds
+
+
+F32_MAX = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize(
+    "low, high, centre, half",
+    [
+        (300, 500, 400, 100),
+        (-2, 2, 0, 2),
+        (0, 1e-3, 5e-4, 5e-4),
+        (-1e6, 3e6, 1e6, 2e6),
+        (7, 7, 7, 0),
+        (-np.inf, np.inf, 0, 1),
+        (0, np.inf, 0, 1),
+        (-F32_MAX, F32_MAX, 0, 1),
+        ([-1, 0, -np.inf], [1, 10, 5], [0, 5, 0], [1, 5, 1]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bug_12_a_gaussian_acts_in_half_ranges_around_the_centre(low, high, centre, half, dtype, rng):
+    low, high, centre, half = (np.resize(np.asarray(x, float), 3) for x in (low, high, centre, half))
+    space = spaces.Box(low.astype(dtype), high.astype(dtype), dtype=dtype)
+    u = rng.standard_normal((200, 3)).astype(np.float32)
+    sent = action_codec(space, scaled=True).decode(u)
+    assert all(space.contains(a) for a in sent)
+    np.testing.assert_allclose(sent, np.clip(centre + half * u.astype(float), space.low, space.high), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bug_12_a_box_from_minus_1_to_1_is_acted_on_as_before(scaled, dtype, rng):
+    codec = action_codec(spaces.Box(-1, 1, (2,), dtype), scaled=scaled)
+    u = rng.standard_normal((200, 2)).astype(np.float32)
+    np.testing.assert_array_equal(codec.decode(u), np.clip(u.astype(dtype), -1, 1))
+    assert codec.spread is None
+
+
+class Dial(gymnasium.Env):
+    """Reward 0 in the middle of the range, -1 at its ends."""
+
+    observation_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, low, high):
+        self.action_space, self.sent = spaces.Box(low, high, (1,), np.float32), []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        low, high = self.action_space.low[0], self.action_space.high[0]
+        self.sent.append(float(action[0]))
+        self.t += 1
+        return np.zeros(1, np.float32), -abs(float(action[0]) - (low + high) / 2) / float(high - low), self.t == 20, False, {}
+
+
+@pytest.mark.parametrize("family", ["auto", "state_gaussian", "full_gaussian"])
+@pytest.mark.parametrize("low, high", [(300, 500), (-1e4, 1e4), (0, 1e-3)])
+def test_bug_12_what_is_learned_does_not_depend_on_the_unit_of_the_actions(family, low, high, tmp_path):
+    """The same raw actions, parameters to rounding, and actions over the whole range; the file acts as the training did."""
+    here, there = (run("ppo", vector(Dial, {"low": a, "high": b}), 2, num_steps=40, family=family) for a, b in ((-1, 1), (low, high)))
+    np.testing.assert_allclose(here[0].state["policy"], there[0].state["policy"], rtol=1e-3, atol=1e-4)
+    sent = np.array(there[0].collector.envs.envs[0].sent)
+    assert len(np.unique(sent)) > 40 and (np.abs(sent - (low + high) / 2) < (high - low) / 4).sum() > 15
+    policyfile.save(tmp_path / "p", there[0].policy, "ppo", "")
+    obs = np.zeros(1, np.float32)
+    np.testing.assert_array_equal(policyfile.load(tmp_path / "p")[0].act(obs), there[0].policy.act(obs))
+
+
+def test_bug_12_a_field_turns_it_off():
+    made, _ = run("ppo", vector(Dial, {"low": 300, "high": 500}), 1, scale_actions=False)
+    assert set(made.collector.envs.envs[0].sent) == {300.0}
+    assert not made.policy.action_codec.scaled

@@ -177,7 +177,7 @@ def test_m37_what_is_no_file_is_refused(tmp_path):
         ("x", np.ones(1, np.complex128), {}),
         ("x", np.array([object()]), {}),
         ("x", np.ones(1), {"a": 1}),
-        *([("x", np.ones((1,) * 33), {})] if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else []),  # 1.26 makes none of these
+        *([("x", np.ones((1,) * 33), {})] if np.__version__ >= "2" else []),  # NumPy 1 stops at 32 dimensions itself
         ("x", np.ones(1), {"a": "b" * (1 << 20)}),
     ],
 )

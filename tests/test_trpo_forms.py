@@ -1,5 +1,6 @@
 """TRPO's other forms: the constraint on every visited state, the penalty, and the bound as objective."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -103,6 +104,61 @@ def test_sur_7_the_bound_as_objective_improves_the_bound(dist, rng):
         theta, info = trpo_step(policy, theta_old, batch, cfg)
         kl = plain_kl(policy, theta_old, theta, batch.obs)
         assert info["accepted"] and plain_gain(policy, theta_old, theta, batch) - coef * kl.max() > 0
+
+
+@both_families
+def test_bug_34_without_a_discount_the_bound_is_the_surrogate(dist, rng):
+    """γ = 0 makes C = 0: whatever gains is taken. The first try, as for a tiny C, has a worst model KL of δ."""
+    for policy, theta_old, batch in problems(dist, rng, 3, n=7):
+        for gamma in (0.0, 1e-300, 1e-9):
+            cfg = config(form="bound", gamma=gamma, normalize_adv=False)
+            step, _, natural = natural_step(policy, theta_old, batch, cfg)
+            first = first_length(policy, theta_old, batch, step, natural["predicted_gain"], cfg) * step
+            model = [0.5 * first @ dense_fisher(policy, theta_old, s[None]) @ first for s in batch.obs]
+            assert max(model) == pytest.approx(0.01, rel=1e-9)
+            theta, info = trpo_step(policy, theta_old, batch, cfg)
+            assert info["accepted"] and plain_gain(policy, theta_old, theta, batch) > 0
+    nothing = dataclasses.replace(batch, adv=np.zeros(7))
+    for gamma in (0.0, 0.99):
+        theta, info = trpo_step(policy, theta_old, nothing, config(form="bound", gamma=gamma, normalize_adv=False))
+        assert np.array_equal(theta, theta_old) and (info["accepted"], info["status"]) == (0, "zero_gradient")
+
+
+def test_bug_34_the_command_that_divided_by_zero_trains():
+    cfg = TRPOConfig(form="bound", normalize_adv=False, gamma=0.0, num_envs=2, num_steps=32, total_timesteps=192)
+    assert sum(u.metrics["step/accepted"] for u in Learner("trpo", make_envs("minirl/CartPole-v1", 2), cfg)) == 3
+
+
+@both_families
+@pytest.mark.parametrize("gamma", [0.9, 0.99, 0.999])
+def test_bug_40_the_bound_in_float32_takes_the_steps_of_float64(dist, gamma, rng):
+    """Gains of 1e-6 and KLs of 1e-9 drown in float32's rounding of them: measured in float64 they are right."""
+    for policy, wide, batch in problems(dist, rng, 6):
+        theta_old = wide.astype(np.float32)
+        wide, obs = theta_old.astype(np.float64), batch.obs.astype(np.float32)
+        action = batch.action if batch.action.dtype.kind == "i" else batch.action.astype(np.float32)
+        narrow = dataclasses.replace(batch, obs=obs, action=action)
+        cfg = config(form="bound", gamma=gamma, normalize_adv=False, dtype="float32", damping=0.1)
+        theta, info = trpo_step(policy, theta_old, narrow, cfg)
+        assert info["accepted"] and theta.dtype == np.float32
+        plain = dataclasses.replace(batch, obs=obs.astype(np.float64), action=action.astype(batch.action.dtype))
+        gain, kl = plain_gain(policy, wide, theta, plain), plain_kl(policy, wide, theta, plain.obs).max()
+        assert gain - 4 * gamma * np.abs(batch.adv).max() / (1 - gamma) * kl > 0
+        expected, told = trpo_step(policy, wide, plain, cfg)
+        assert relative_error(theta - theta_old, expected - wide) < 1e-2 and told["backtracks"] == info["backtracks"]
+
+
+def test_bug_40_a_step_that_float32_cannot_hold_is_refused_by_name(rng):
+    policy, wide, batch = next(problems(Categorical(3), rng, 1))
+    theta, cfg = wide.astype(np.float32), config(form="bound", gamma=1 - 1e-9, normalize_adv=False)
+    new, info = trpo_step(policy, theta, batch, cfg)
+    assert np.array_equal(new, theta) and (info["accepted"], info["refused"]) == (0, "resolution")
+
+
+def test_bug_40_the_default_type_trains():
+    cfg = TRPOConfig(form="bound", normalize_adv=False, num_envs=2, num_steps=64, total_timesteps=384)
+    assert cfg.dtype == "float32" and cfg.gamma == 0.99
+    assert sum(u.metrics["step/accepted"] for u in Learner("trpo", make_envs("minirl/CartPole-v1", 2), cfg)) == 3
 
 
 @pytest.mark.parametrize("fields", [{"form": "bound"}, {"form": "bound", "normalize_adv": False, "gamma": 1.0}, {"kl_coef": 0.0}])

@@ -7,6 +7,7 @@ cdef struct Call:  # checked arguments; NULL is None
     Network net
     Py_ssize_t rows
     bint categorical
+    bint wide  # x is float64, whatever θ is
     const void *x
     const double *noise
     const double *mean

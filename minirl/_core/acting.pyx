@@ -11,6 +11,7 @@ from minirl._core.mlp cimport LARGE, describe, infer, like
 cdef extern from "optim_kernels.h" nogil:
     void standardize_float(const float *, const double *, const double *, float *, Py_ssize_t, Py_ssize_t, double)
     void standardize_double(const double *, const double *, const double *, double *, Py_ssize_t, Py_ssize_t, double)
+    void standardize_narrow(const double *, const double *, const double *, float *, Py_ssize_t, Py_ssize_t, double)
 
 cdef extern from "sample_kernels.h" nogil:
     void categorical_rows_float(const float *, const double *, int64_t *, double *, Py_ssize_t, Py_ssize_t)
@@ -29,7 +30,9 @@ cdef int act(const Call *c, const real *theta) noexcept nogil:
     if e == NULL:
         return -1
     if c.mean != NULL:
-        if real is float:
+        if real is float and c.wide:
+            standardize_narrow(<const double *> c.x, c.mean, c.inv_std, seen, N, D, c.limit)
+        elif real is float:
             standardize_float(x, c.mean, c.inv_std, seen, N, D, c.limit)
         else:
             standardize_double(x, c.mean, c.inv_std, seen, N, D, c.limit)
@@ -77,15 +80,16 @@ cdef class Actor:
         self.kept = theta, mean, inv_std
 
     cpdef object act(self, object x, object noise):
-        """Actions for N observations x (N, D)."""
+        """Actions for N observations x (N, D), in θ's type; float64 for a float32 θ where they are standardised."""
         cdef Call c = self.call
         cdef Span s
         cdef int failed
         x = floats(x, "x", 2)
         span(&s, x, "x", 2)
-        like(&c.net, &s, "x")
+        if not s.wide or c.mean == NULL:
+            like(&c.net, &s, "x")
         expect("x", s.rows, s.cols, s.rows, c.net.size[0])
-        c.rows, c.x = s.rows, s.start
+        c.rows, c.x, c.wide = s.rows, s.start, s.wide
         if noise is not None:
             noise = doubles(noise, "noise", 1 if c.categorical else 2)
             span(&s, noise, "noise", 1 if c.categorical else 2)

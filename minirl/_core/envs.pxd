@@ -15,4 +15,11 @@ cdef extern from "envs.h" nogil:
     Py_ssize_t env_step_all(
         const Env *, double *, int64_t *, const void *, const uint8_t *, int64_t, float *, double *, uint8_t *, uint8_t *, Py_ssize_t)
 
+cdef struct Block:  # a checked array, as C sees it
+    char *start
+    Py_ssize_t bytes
+    Py_ssize_t rows
+
 cdef const Env *find(name) except NULL
+cdef int block(Block *out, object array, str name, char kind, Py_ssize_t rows, Py_ssize_t cols, bint writable) except -1
+cdef int apart(Block *blocks, int count) except -1

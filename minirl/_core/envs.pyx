@@ -11,11 +11,6 @@ from minirl._core.checks cimport Look, integers, look_at
 cdef dict KINDS = {"cartpole": 0, "pendulum": 1, "acrobot": 2, "mountain_car": 3, "mountain_car_continuous": 4}  # rows of ENVS
 cdef object NDARRAY = np.ndarray
 
-cdef struct Block:  # a checked array, as C sees it
-    char *start
-    Py_ssize_t bytes
-    Py_ssize_t rows
-
 
 cdef const Env *find(name) except NULL:
     if name not in KINDS:
@@ -32,7 +27,7 @@ cdef int block(Block *out, object array, str name, char kind, Py_ssize_t rows, P
     if seen.code != kind:
         raise TypeError(f"{name} must hold elements of type {chr(kind)!r}, not {array.dtype}")
     if writable and not seen.writable:
-        raise ValueError(f"{name} cannot be used: it is read-only")
+        raise ValueError(f"{name} must be writable")
     if not seen.plain or seen.ndim != (1 if cols < 0 else 2) or rows not in (-1, seen.rows) or cols not in (-1, seen.cols):
         shape = f"({rows if rows >= 0 else 'any'}, {cols if cols >= 0 else ''})"
         raise ValueError(f"{name} must be C-contiguous and aligned of shape {shape}, has {array.shape} and strides {array.strides}")

@@ -11,6 +11,7 @@ cdef extern from "optim_kernels.h" nogil:
         double *, const double *, double *, double *, Py_ssize_t, double, double, double, double, double, double, double, double)
     void standardize_float(const float *, const double *, const double *, float *, Py_ssize_t, Py_ssize_t, double)
     void standardize_double(const double *, const double *, const double *, double *, Py_ssize_t, Py_ssize_t, double)
+    void standardize_narrow(const double *, const double *, const double *, float *, Py_ssize_t, Py_ssize_t, double)
     bint all_finite_float(const void *, Py_ssize_t)
     bint all_finite_double(const void *, Py_ssize_t)
     double squares_float(const float *, Py_ssize_t)
@@ -87,8 +88,8 @@ def cg_step(x, residual, direction, image, double rr, double curvature):
     return rr_new
 
 
-def standardize(x, mean, inv_std, double limit):
-    """(x − mean) · inv_std, cut at ±limit: x (N, D), mean and inv_std (D,) float64 -> (N, D) in x's type."""
+def standardize(x, mean, inv_std, double limit, bint narrow=False):
+    """(x − mean) · inv_std in float64, cut at ±limit: x (N, D), mean and inv_std (D,) -> (N, D) in x's type, or float32 if `narrow`."""
     cdef Span s[4]
     x, mean, inv_std = floats(x, "x", 2), doubles(mean, "mean", 1), doubles(inv_std, "inv_std", 1)
     span(&s[0], x, "x", 2)
@@ -96,9 +97,12 @@ def standardize(x, mean, inv_std, double limit):
     span(&s[2], inv_std, "inv_std", 1)
     expect("mean", s[1].rows, -1, s[0].cols, -1)
     expect("inv_std", s[2].rows, -1, s[0].cols, -1)
-    out = empty((s[0].rows, s[0].cols), F64 if s[0].wide else F32)
+    out = empty((s[0].rows, s[0].cols), F64 if s[0].wide and not narrow else F32)
     span(&s[3], out, "out", 2)
-    if s[0].wide:
+    if s[0].wide and narrow:
+        standardize_narrow(<const double *> s[0].start, <const double *> s[1].start, <const double *> s[2].start, <float *> s[3].start,
+                           s[0].rows, s[0].cols, limit)
+    elif s[0].wide:
         standardize_double(<const double *> s[0].start, <const double *> s[1].start, <const double *> s[2].start, <double *> s[3].start,
                            s[0].rows, s[0].cols, limit)
     else:

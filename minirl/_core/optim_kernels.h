@@ -24,19 +24,20 @@ ADAM(float, sqrtf, adam_float)
 ADAM(double, sqrt, adam_double)
 
 /* (x − mean) · inv_std in double, cut at ±limit; NaN is kept */
-#define STANDARDIZE(real, function)                                                                                                      \
+#define STANDARDIZE(real, seen, function)                                                                                                   \
     EACH_WIDTH static void function(const real *restrict x, const double *restrict mean, const double *restrict inv_std,                  \
-        real *restrict out, ptrdiff_t rows, ptrdiff_t cols, double limit)                                                                \
+        seen *restrict out, ptrdiff_t rows, ptrdiff_t cols, double limit)                                                                \
     {                                                                                                                                     \
         for (ptrdiff_t n = 0; n < rows; n++, x += cols, out += cols)                                                                      \
             for (ptrdiff_t j = 0; j < cols; j++) {                                                                                        \
                 double z = ((double)x[j] - mean[j]) * inv_std[j];                                                                         \
                 z = z < -limit ? -limit : z;                                                                                              \
-                out[j] = (real)(z > limit ? limit : z);                                                                                   \
+                out[j] = (seen)(z > limit ? limit : z);                                                                                   \
             }                                                                                                                             \
     }
-STANDARDIZE(float, standardize_float)
-STANDARDIZE(double, standardize_double)
+STANDARDIZE(float, float, standardize_float)
+STANDARDIZE(double, double, standardize_double)
+STANDARDIZE(double, float, standardize_narrow) /* observations of a float64 space for a float32 network */
 
 /* An exponent of all ones is NaN or infinity: integers, so that no compiler option can assume it away. */
 EACH_WIDTH static int all_finite_float(const void *x, ptrdiff_t n)

@@ -323,9 +323,9 @@ def cg_step(x, residual, direction, image, rr, curvature):
 # ------------------------------------------------------------------------------------------------------------------- acting
 
 
-def standardize(x, mean, inv_std, limit):
-    """(x − mean) · inv_std, cut at ±limit: x (N, D), mean and inv_std (D,) float64 -> (N, D) in x's type."""
-    return np.minimum(np.maximum((x - mean) * inv_std, -limit), limit).astype(x.dtype)
+def standardize(x, mean, inv_std, limit, narrow=False):
+    """(x − mean) · inv_std in float64, cut at ±limit: x (N, D), mean and inv_std (D,) -> (N, D) in x's type, or float32 if `narrow`."""
+    return np.minimum(np.maximum((x - mean) * inv_std, -limit), limit).astype(np.float32 if narrow else x.dtype)
 
 
 def narrow(x):

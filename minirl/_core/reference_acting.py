@@ -1,15 +1,19 @@
 """Twins of acting.pyx: what a policy does in every step, in NumPy."""
 
+import numpy as np
+
 from minirl._core.reference import categorical_sample, gaussian_sample, mlp_infer, standardize
 
 
 def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, family):
     """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones for None.
 
-    theta (n + free,) = [θ of the MLP, free parameters of the distribution]; mean, inv_std (D,), or None for x as it is; family and noise:
-    "categorical" and u (N,) in [0, 1) -> (N,) int64, "gaussian" and z (N, d) -> (N, d).
+    theta (n + free,) = [θ of the MLP, free parameters of the distribution]; x in θ's type, or in float64 where it is standardised;
+    mean, inv_std (D,), or None for x as it is; family and noise: "categorical" and u (N,) in [0, 1) -> (N,) int64, "gaussian" and
+    z (N, d) -> (N, d).
     """
-    phi = mlp_infer(theta, x if mean is None else standardize(x, mean, inv_std, limit), sizes, activation, free)
+    seen = x if mean is None else standardize(x, mean, inv_std, limit, theta.dtype == np.float32)
+    phi = mlp_infer(theta, seen, sizes, activation, free)
     if family == "categorical":
         return phi.argmax(axis=1) if noise is None else categorical_sample(phi, noise)
     return phi[:, : phi.shape[1] // 2].copy() if noise is None else gaussian_sample(phi, noise)

@@ -3,6 +3,7 @@
 B environments; a state is S numbers, float64. A `Problem` is what a step does to a batch of states, and what is seen of them.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,16 +23,36 @@ class Problem:
     narrow: bool = False  # the first state is rounded to float32
 
 
+# The C library's functions on one number after another, as gymnasium's environments and envs.h take them.
+# How NumPy's loops for whole arrays round depends on the processor.
+
+
 def square(x):
-    """x² as NumPy's scalars square, by the C library's pow: not always x·x to the last bit."""
-    return np.power(x, np.full_like(x, 2))
+    """x² (n,) as NumPy's scalars square, by the C library's pow: not always x·x to the last bit."""
+    two = x.dtype.type(2)
+    return np.array([number**two for number in x], x.dtype)
+
+
+def cos(x):
+    """cos x in the shape of x; NaN where x is not finite."""
+    return _each(math.cos, x)
+
+
+def sin(x):
+    """sin x in the shape of x; NaN where x is not finite."""
+    return _each(math.sin, x)
+
+
+def _each(function, x):
+    finite = np.where(np.isfinite(x), x, np.nan)
+    return np.array(list(map(function, finite.ravel().tolist())), np.float64).reshape(x.shape)
 
 
 def cartpole(state, action, first):
     """x, ẋ, θ, θ̇ of a pole on a cart that is pushed with ±10 N, Euler steps of 0.02 s; over at |x| > 2.4 or |θ| > 12°."""
     total, half, moment, tau = 0.1 + 1.0, 0.5, 0.1 * 0.5, 0.02  # masses, half the pole's length, mass · half, seconds
     x, x_dot, theta, theta_dot = state.T
-    cosine, sine, force = np.cos(theta), np.sin(theta), np.where(action == 1, 10.0, -10.0)
+    cosine, sine, force = cos(theta), sin(theta), np.where(action == 1, 10.0, -10.0)
     push = (force + moment * np.square(theta_dot) * sine) / total
     theta_acc = (9.8 * sine - cosine * push) / (half * (4.0 / 3.0 - 0.1 * np.square(cosine) / total))
     x_acc = push - moment * theta_acc * cosine / total
@@ -46,23 +67,23 @@ def pendulum(state, action, first):
     u = np.clip(action, -2.0, 2.0).astype(np.float32)  # its terms are float32
     angle = (theta + np.pi) % (2 * np.pi) - np.pi
     reward = -(square(angle) + 0.1 * square(theta_dot) + np.float32(0.001) * square(u))
-    theta_dot = np.clip(theta_dot + (15.0 * np.sin(theta) + np.float32(3.0) * u) * 0.05, -8.0, 8.0)
+    theta_dot = np.clip(theta_dot + (15.0 * sin(theta) + np.float32(3.0) * u) * 0.05, -8.0, 8.0)
     return np.stack([theta + theta_dot * 0.05, theta_dot], axis=1), reward, False
 
 
 def pendulum_observe(state):
     """cos θ, sin θ, θ̇."""
-    return np.stack([np.cos(state[:, 0]), np.sin(state[:, 0]), state[:, 1]], axis=1)
+    return np.stack([cos(state[:, 0]), sin(state[:, 0]), state[:, 1]], axis=1)
 
 
 def acrobot_slope(state, torque):
     """d/dt of θ₁, θ₂, θ̇₁, θ̇₂ (Sutton & Barto's book): links of mass, length and inertia 1, their centres in the middle, g = 9.8."""
     theta1, theta2, dtheta1, dtheta2 = state.T
-    cosine, sine, g = np.cos(theta2), np.sin(theta2), 9.8
+    cosine, sine, g = cos(theta2), sin(theta2), 9.8
     d1 = 0.25 + (1.25 + 1.0 * cosine) + 1.0 + 1.0
     d2 = 0.25 + 0.5 * cosine + 1.0
-    phi2 = 0.5 * g * np.cos(theta1 + theta2 - np.pi / 2.0)
-    phi1 = -0.5 * square(dtheta2) * sine - 1.0 * dtheta2 * dtheta1 * sine + 1.5 * g * np.cos(theta1 - np.pi / 2.0) + phi2
+    phi2 = 0.5 * g * cos(theta1 + theta2 - np.pi / 2.0)
+    phi1 = -0.5 * square(dtheta2) * sine - 1.0 * dtheta2 * dtheta1 * sine + 1.5 * g * cos(theta1 - np.pi / 2.0) + phi2
     ddtheta2 = (torque + d2 / d1 * phi1 - 0.5 * square(dtheta1) * sine - phi2) / (1.25 - square(d2) / d1)
     return np.stack([dtheta1, dtheta2, -(d2 * ddtheta2 + phi1) / d1, ddtheta2], axis=1)
 
@@ -87,20 +108,20 @@ def acrobot(state, action, first):
     state = state + dt / 6.0 * (k1 + 2 * k2 + 2 * k3 + k4)
     fastest = np.array([4 * np.pi, 9 * np.pi])
     state = np.concatenate([wrap(state[:, :2]), np.clip(state[:, 2:], -fastest, fastest)], axis=1)
-    swung = -np.cos(state[:, 0]) - np.cos(state[:, 1] + state[:, 0]) > 1.0
+    swung = -cos(state[:, 0]) - cos(state[:, 1] + state[:, 0]) > 1.0
     return state, np.where(swung, 0.0, -1.0), swung
 
 
 def acrobot_observe(state):
     """cos θ₁, sin θ₁, cos θ₂, sin θ₂, θ̇₁, θ̇₂."""
     theta = state[:, :2]
-    return np.concatenate([np.stack([np.cos(theta), np.sin(theta)], axis=2).reshape(-1, 4), state[:, 2:]], axis=1)
+    return np.concatenate([np.stack([cos(theta), sin(theta)], axis=2).reshape(-1, 4), state[:, 2:]], axis=1)
 
 
 def mountain_car(state, action, first):
     """Position and velocity of a car in a valley, pushed with −1, 0, 1; a wall at −1.2 stops it, at 0.5 it is out."""
     x, v = state.T
-    v = np.clip(v + ((action - 1) * 0.001 + np.cos(3 * x) * -0.0025), -0.07, 0.07)
+    v = np.clip(v + ((action - 1) * 0.001 + cos(3 * x) * -0.0025), -0.07, 0.07)
     x = np.clip(x + v, -1.2, 0.6)
     v = np.where((x == -1.2) & (v < 0), 0.0, v)
     return np.stack([x, v], axis=1), -1.0, (x >= 0.5) & (v >= 0)
@@ -114,7 +135,7 @@ def mountain_car_continuous(state, action, first):
         return np.where(first, np.float64(y), np.float32(y))
 
     x, v = state.T
-    slope = 0.0025 * np.cos(held(3 * x))
+    slope = 0.0025 * cos(held(3 * x))
     whole = np.where(action < 0, -0.0015, 0.0015) - slope
     part = np.float32(action) * np.float32(0.0015) - np.float32(slope)  # a float32 that was not cut stays one
     v = held(v + held(np.where(np.abs(action) <= 1, part, whole)))

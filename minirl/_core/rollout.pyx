@@ -5,95 +5,144 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint8_t
 
-from minirl._core.checks cimport F32, empty, real
-from minirl._core.envs cimport Bits, Env, env_start, env_step_all, find
+import numpy as np
+
 from minirl._core.acting cimport Actor
+from minirl._core.checks cimport F32, F64, Look, at, empty, look_at, real
+from minirl._core.envs cimport Bits, Block, Env, apart, block, env_start, env_step_all, find
+
+cdef object NDARRAY = np.ndarray
 
 
-cdef bint bounded(const real[:, ::1] action, const float[::1] low, const float[::1] high, float[:, ::1] taken) noexcept:
-    """What the environment takes of a Gaussian's actions: float32 and then cut at the bounds; False where one is not finite."""
-    cdef Py_ssize_t i, j
-    cdef float a
+cdef bint spread(const real[:, ::1] action, const double *bounds, float[:, ::1] taken) noexcept:
+    """What the environment takes of a Gaussian's actions u: centre + half · u, cut at the bounds, as float32; False where one is not finite."""
+    cdef double low = bounds[0], high = bounds[1], centre = bounds[2], half = bounds[3], a
+    cdef Py_ssize_t i
     for i in range(action.shape[0]):
-        for j in range(action.shape[1]):
-            if not isfinite(action[i, j]):
-                return False
-            a = <float> action[i, j]
-            a = low[j] if a < low[j] else a
-            taken[i, j] = high[j] if a > high[j] else a
+        if not isfinite(action[i, 0]):
+            return False
+        a = centre + half * action[i, 0]
+        a = low if a < low else a
+        taken[i, 0] = <float> (high if a > high else a)
     return True
 
 
-cdef int begin(const Env *env, object generator, const double[::1] low, const double[::1] high, double *s, float *seen) except -1:
-    """A new episode's first state and observation."""
-    env_start(env, <Bits *> PyCapsule_GetPointer(generator.capsule, "BitGenerator"), &low[0], &high[0], s)
-    env.observe(s, seen)
-    return 0
-
-
-def env_rollout(problem, double[:, ::1] state, int64_t[::1] steps, float[:, ::1] seen, policy, noise, bounds, out):
+def env_rollout(problem, state, steps, seen, policy, noise, bounds, out):
     """T steps of B environments from `seen` on, episodes started again in the same step; returns how many steps were taken.
 
     problem: name, bit generators, low, high, limit as env_step and env_reset take them;  policy: policy_actor's arguments
-    noise (T, B) or (T, B, d);  bounds: of the actions, or None;  out: obs, action, reward, next_obs, terminated, truncated, each (T, B, …)
+    noise (T, B) or (T, B, d);  bounds: low, high, centre and half-range of the actions (4,), or None where they are numbers of choices
+    out: obs, action, reward, next_obs, terminated, truncated, each (T, B, …)
     In place on state, steps, seen and out. It ends early at an action that is not finite, which is kept in `out`.
     """
-    cdef const double[::1] low = problem[2], high = problem[3]
-    cdef int64_t limit = problem[4]
-    cdef const Env *env = find(problem[0])
-    cdef Py_ssize_t T = len(noise), B = state.shape[0], t, i
-    cdef double[:, ::1] reward = out[2]
-    cdef uint8_t[:, ::1] terminated = out[4].view("u1"), truncated = out[5].view("u1")
-    cdef int64_t[::1] chosen
+    name, generators, low, high, limit = problem
+    cdef const Env *env = find(name)
+    cdef Block own[6]
+    cdef Py_ssize_t B = check(own, env, generators, low, high, state, steps, seen, bounds)
+    cdef Actor actor = Actor(*policy)
+    cdef Py_ssize_t T = check_rollout(own, env, actor, policy, noise, out, B), t
+    cdef int64_t last = limit
     cdef float[:, ::1] taken = empty((B, 1), F32)
     cdef uint8_t[::1] nobody = bytearray(B)
     cdef const void *action
+    cdef uint8_t *terminated
+    cdef uint8_t *truncated
     cdef bint finite
-    cdef Actor actor = Actor(*policy)
-    sizes, free, family = policy[4], policy[6], policy[7]
-    check(env, problem[1], state, steps, seen, noise, bounds, out, T, B)
-    if low.shape[0] != env.draws or high.shape[0] != env.draws:
-        raise ValueError(f"low and high must have {env.draws} entries, not {low.shape[0]} and {high.shape[0]}")
-    if sizes[len(sizes) - 1] + free != (env.actions or 2) or family != ("categorical" if env.actions else "gaussian"):
-        raise ValueError(f"the policy must be over {env.actions or 'one float'} as the actions of {problem[0]} are")
-    view = seen.base
+    obs, chosen, reward, next_obs, ends, cuts = out
     for t in range(T):
         PyErr_CheckSignals()
-        obs = out[0][t]
-        obs[...] = view
-        act = actor.act(obs, noise[t])
-        out[1][t] = act
-        if env.actions:
-            chosen = act
-            action = &chosen[0]
-        else:
+        row = obs[t]
+        row[...] = seen
+        act = actor.act(row, noise[t])
+        chosen[t] = act
+        action = at(act)
+        if not env.actions:
             if act.dtype == F32:
-                finite = bounded[float](act, bounds[0], bounds[1], taken)
+                finite = spread[float](act, <const double *> own[5].start, taken)
             else:
-                finite = bounded[double](act, bounds[0], bounds[1], taken)
+                finite = spread[double](act, <const double *> own[5].start, taken)
             if not finite:
                 return t
             action = &taken[0, 0]
-        ended = env_step_all(env, &state[0, 0], &steps[0], action, &nobody[0], limit, &seen[0, 0], &reward[t, 0], &terminated[t, 0],
-                             &truncated[t, 0], B)
-        out[3][t] = view
+        terminated, truncated = <uint8_t *> at(ends) + t * B, <uint8_t *> at(cuts) + t * B
+        ended = env_step_all(env, <double *> own[0].start, <int64_t *> own[1].start, action, &nobody[0], last, <float *> own[2].start,
+                             <double *> at(reward) + t * B, terminated, truncated, B)
+        next_obs[t] = seen
         if ended:
-            for i in range(B):
-                if terminated[t, i] or truncated[t, i]:
-                    steps[i] = 0
-                    begin(env, problem[1][i], low, high, &state[i, 0], &seen[i, 0])
+            start_again(env, generators, own, terminated, truncated, B)
     return T
 
 
-cdef int check(const Env *env, list generators, double[:, ::1] state, int64_t[::1] steps, float[:, ::1] seen, noise, bounds, out,
-               Py_ssize_t T, Py_ssize_t B) except -1:
-    """Shapes that agree: behind this nothing is looked at twice."""
-    each = (T, B)
-    shapes = [(*each, env.obs), each if env.actions else (*each, 1), each, (*each, env.obs), each, each]
-    if B == 0 or state.shape[1] != env.states or steps.shape[0] != B or (seen.shape[0], seen.shape[1]) != (B, env.obs):
-        raise ValueError("state, steps and seen must have a row for each environment, at least one")
-    if len(generators) != B or [array.shape for array in out] != shapes or noise.shape != shapes[1]:
-        raise ValueError(f"out must be arrays of shapes {shapes}, noise of {shapes[1]}, and there must be {B} bit generators")
-    if not env.actions and [array.shape for array in bounds] != [(1,), (1,)]:
-        raise ValueError("bounds must be two arrays of shape (1,)")
+cdef int start_again(const Env *env, list generators, Block *own, const uint8_t *terminated, const uint8_t *truncated,
+                     Py_ssize_t B) except -1:
+    """New episodes for those that have just ended."""
+    cdef Py_ssize_t i
+    cdef double *s
+    for i in range(B):
+        if terminated[i] or truncated[i]:
+            s = <double *> own[0].start + i * env.states
+            (<int64_t *> own[1].start)[i] = 0
+            env_start(env, <Bits *> PyCapsule_GetPointer(generators[i].capsule, "BitGenerator"), <const double *> own[3].start,
+                      <const double *> own[4].start, s)
+            env.observe(s, <float *> own[2].start + i * env.obs)
+    return 0
+
+
+cdef Py_ssize_t check(Block *own, const Env *env, generators, low, high, state, steps, seen, bounds) except -1:
+    """Where the environments' arrays are, behind this looked at no more: state, steps, seen, low, high, bounds. -> B"""
+    cdef Py_ssize_t B
+    block(&own[0], state, "state", c'd', -1, env.states, True)
+    B = own[0].rows
+    block(&own[1], steps, "steps", c'q', B, -1, True)
+    block(&own[2], seen, "seen", c'f', B, env.obs, True)
+    block(&own[3], low, "low", c'd', env.draws, -1, False)
+    block(&own[4], high, "high", c'd', env.draws, -1, False)
+    if not env.actions:
+        block(&own[5], bounds, "bounds", c'd', 4, -1, False)
+    if B == 0 or type(generators) is not list or len(generators) != B:
+        raise ValueError(f"there must be an environment at least, and a list with a bit generator for each of {B}")
+    return B
+
+
+cdef Py_ssize_t check_rollout(Block *own, const Env *env, Actor actor, policy, noise, out, Py_ssize_t B) except -1:
+    """A policy over the environment's actions, and `out` and `noise` of the shapes and types that go with it. -> T"""
+    cdef Block blocks[9]
+    cdef Py_ssize_t T, d = env.obs, i
+    cdef char real_code = c'd' if actor.call.net.wide else c'f'
+    cdef char action_code = c'q' if env.actions else real_code
+    sizes, free, family = policy[4], policy[6], policy[7]
+    if sizes[len(sizes) - 1] + free != (env.actions or 2) or family != ("categorical" if env.actions else "gaussian"):
+        raise ValueError(f"the policy must be over {env.actions or 'one float'}, as the environment's actions are")
+    if type(out) is not tuple or len(out) != 6:
+        raise TypeError("out must be a tuple of six arrays")
+    if type(noise) is not NDARRAY or noise.ndim == 0:
+        raise TypeError("noise must be a NumPy array")
+    T = len(noise)
+    cdef tuple drawn = (T, B)
+    if not env.actions:
+        drawn += (1,)
+    wanted = (
+        ("obs", (T, B, d), real_code), ("action", drawn, action_code), ("reward", (T, B), c'd'),
+        ("next_obs", (T, B, d), real_code), ("terminated", (T, B), c'?'), ("truncated", (T, B), c'?'))
+    for i in range(6):
+        field_name, shape, code = wanted[i]
+        field(&blocks[i], out[i], field_name, shape, code)
+    for i in range(3):
+        blocks[6 + i] = own[i]
+    apart(blocks, 9)
+    if type(noise) is not NDARRAY or noise.shape != drawn or noise.dtype != F64:
+        raise ValueError(f"noise must be a NumPy array of float64 of shape {drawn}")
+    return T
+
+
+cdef int field(Block *out, object array, str name, tuple shape, char kind) except -1:
+    """Where one of the rollout's arrays is: plain, writable, of this shape and element type."""
+    if type(array) is not NDARRAY:
+        raise TypeError(f"{name} must be a NumPy array, not {type(array).__name__}")
+    cdef Look seen = look_at(array)
+    if seen.code != kind:
+        raise TypeError(f"{name} must hold elements of type {chr(kind)!r}, not {array.dtype}")
+    if array.shape != shape or not seen.plain or not seen.writable:
+        raise ValueError(f"{name} must be C-contiguous, aligned and writable of shape {shape}, has {array.shape}, strides {array.strides}")
+    out.start, out.bytes, out.rows = seen.start, array.nbytes, seen.rows
     return 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minirl.algorithms import npg, ppo, reinforce, trpo
-from minirl.config import Config
+from minirl.config import Config, explain_fields
 from minirl.errors import ConfigError
 
 
@@ -35,6 +35,8 @@ ALGORITHMS = {
         Algorithm("ppo", ppo.PPOConfig, ppo.init, ppo.update, "clipped ratios, minibatches, Adam: a trust region at first order"),
     )
 }
+for each in ALGORITHMS.values():
+    explain_fields(each.config)
 
 
 def find(name: str) -> Algorithm:

@@ -3,23 +3,26 @@
     maximise  gᵀΔθ   subject to   ½ ΔθᵀFΔθ ≤ δ       ⟹       Δθ = √(2δ / gᵀF⁻¹g) F⁻¹g                       [TR-5, TR-7]
 
 g is the policy gradient, F the Fisher matrix = the Hessian of mean KL(π_old‖π_θ) at θ_old. One step per batch; nothing checks
-what the step really does: trpo.py adds that.
+what the step really does, but for a runaway: trpo.py adds that.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from minirl.config import AtLeastOne, Config, NonNegative, Positive
 from minirl.critic import fit_critic, track_returns
+from minirl.diagnostics import surrogate_gain
 from minirl.errors import ConfigError
 from minirl.networks import Networks
 from minirl.optim import adam_init
 from minirl.reduce import SERIAL, mean, share
+from minirl.rollout import one_in
 from minirl.solvers import conjugate_gradient, dense_solve
 
 DENSE_LIMIT = 5000  # parameters; F then takes 200 MB
+RUNAWAY = 100.0  # a KL of so many δ has nothing to do with the model that made the step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class NPGConfig(Config):
     damping: Annotated[float, NonNegative] = 0.1  # β of (F + βI)v, >= 0
     cg_iters: Annotated[int, AtLeastOne] = 10  # Fisher-vector products spent on F⁻¹g, >= 1
     solver: Literal["cg", "dense"] = "cg"  # F⁻¹g by conjugate gradient, or with F written out (exact, for up to 5000 parameters)
-    fisher_every: Annotated[int, AtLeastOne] = 1  # F from each k-th sample only, >= 1; KL is always checked on all
+    fisher_every: Annotated[int, AtLeastOne] = 1  # F⁻¹g from one sample in k, drawn anew each update, >= 1; KL from all
     critic_lr: Annotated[float, Positive] = 1e-3  # Adam step size of the value function, > 0
     critic_epochs: Annotated[int, AtLeastOne] = 10  # passes over the batch to fit the value function, >= 1
     minibatch_size: Annotated[int, AtLeastOne] = 64  # largest minibatch of these passes, >= 1
@@ -61,51 +64,72 @@ def check_dense(n, cfg):
         raise ConfigError(f"solver = 'dense': F would have {n}² entries, the limit is {DENSE_LIMIT} parameters; use cg or fewer")
 
 
-def solve(fvp, g, cfg):
-    """x ≈ (F+βI)⁻¹ g by the configured solver.                                                                     [TR-8]"""
+def solve(fvp, g, cfg, dtype=None):
+    """x ≈ (F+βI)⁻¹ g by the configured solver; dtype: of the products, the configured one when None.       [TR-8]"""
     if cfg.solver == "cg":
         return conjugate_gradient(fvp, g, cfg.cg_iters)  # [TR-8]
     check_dense(len(g), cfg)
-    return dense_solve(fvp, g)
+    return dense_solve(fvp, g, float(np.finfo(cfg.dtype if dtype is None else dtype).eps))
+
+
+def product_of_some(policy, theta, batch, cfg, comm=SERIAL):
+    """v -> (F + βI)v with F of the rows `batch.fisher`, each of which stands for as many as it was drawn from."""
+    rows = one_in(cfg.fisher_every, batch.weight) if batch.fisher is None else batch.fisher
+    phi, cache = policy.forward(theta, batch.obs[rows], batch.mask_of(rows))
+    w = share(batch.weight[rows] * (np.count_nonzero(batch.weight) / max(len(rows), 1)), comm)
+    return fisher_vector_product(policy, theta, cache, phi, w, cfg.damping, comm)
 
 
 def natural_step(policy, theta_old, batch, cfg, comm=SERIAL):
     """Δθ = √(2δ / xᵀ(F+βI)x) x with x ≈ (F+βI)⁻¹ g: (n,) float64, φ_old (N, P), info.                          [TR-6, TR-7]
 
-    The damped matrix sets the length, so that ½ ΔθᵀFΔθ ≤ δ, with equality at β = 0. Where there is no direction (zero or
-    non-finite gradient, no positive curvature) Δθ is exactly 0 and info["status"] says why.
+    The damped matrix of all samples sets the length, so that ½ ΔθᵀFΔθ ≤ δ, with equality at β = 0. Where there is no
+    direction (zero or non-finite gradient, no positive curvature) Δθ is exactly 0 and info["status"] says why.
     """
     w = share(batch.weight, comm)
     phi_old, cache = policy.forward(theta_old, batch.obs, batch.mask)  # (N, P)
     g = policy_gradient(policy, theta_old, cache, phi_old, batch, w, comm)
 
-    k, phi_f, cache_f, w_f = cfg.fisher_every, phi_old, cache, w
-    if k > 1:  # every k-th sample stands for k
-        phi_f, cache_f = policy.forward(theta_old, np.ascontiguousarray(batch.obs[::k]), batch.mask_of(np.s_[::k]))
-        w_f = share(batch.weight[::k], comm)
-    fvp = fisher_vector_product(policy, theta_old, cache_f, phi_f, w_f, cfg.damping, comm)
-    x, residual, iters, status = solve(fvp, g, cfg)  # F x = g                                [TR-6, TR-8]
+    some, fvp = cfg.fisher_every > 1, fisher_vector_product(policy, theta_old, cache, phi_old, w, cfg.damping, comm)
+    product = product_of_some(policy, theta_old, batch, cfg, comm) if some else fvp
+    x, residual, iters, status = solve(product, g, cfg, theta_old.dtype)  # F x = g           [TR-6, TR-8]
 
-    xfx = float(x @ (g - residual))  # xᵀ(F+βI)x, for (F+βI)x = g − r
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is no direction
+        xfx = float(x @ (fvp(x) if some else g - residual))  # xᵀ(F+βI)x, for (F+βI)x = g − r
+        left = float(np.linalg.norm(residual) / (np.linalg.norm(g) or 1.0))  # 0 where there is no gradient
     if not (np.isfinite(xfx) and xfx > 0):
         status = {"zero_rhs": "zero_gradient", "max_iters": "no_direction", "converged": "no_direction"}.get(status, status)
-        return np.zeros_like(g), phi_old, {"status": status, "cg_iters": iters}
-    step = np.sqrt(2 * cfg.delta / xfx) * x  # [TR-5, TR-7]
-    return step, phi_old, {"status": status, "cg_iters": iters, "predicted_gain": float(g @ step)}  # gᵀΔθ  [TR-2]
+        step = np.zeros_like(g)
+    else:
+        step = np.sqrt(2 * cfg.delta / xfx) * x  # [TR-5, TR-7]
+    predicted = float(g @ step) if step.any() else 0.0  # gᵀΔθ                                 [TR-2]
+    return step, phi_old, {"status": status, "cg_iters": iters, "cg_residual": left, "predicted_gain": predicted}
 
 
 def npg_step(policy, theta_old, batch, cfg, comm=SERIAL):
-    """θ_old + Δθ, taken blindly; θ_old itself, flagged, when there is no finite step. θ (n,) -> θ (n,), info."""
+    """θ_old + Δθ, taken blindly: θ (n,) -> θ (n,), info. θ_old itself, and why, where there is no step to trust.
+
+    That is: no direction, F flat along the way to it, a number that is not finite, or a KL of more than RUNAWAY δ.
+    """
     step, phi_old, info = natural_step(policy, theta_old, batch, cfg, comm)
+    w, dist = share(batch.weight, comm), policy.dist
+    loss_old = -mean(w, batch.adv, comm)
+    stay = info | {"policy_loss": loss_old, "kl": 0.0, "gain": 0.0, "predicted_gain": 0.0, "refused": "", "accepted": 0}
     if not step.any():
-        return theta_old, info | {"kl": 0.0, "accepted": 0}
+        return theta_old, stay
+    if info["status"] == "singular":
+        return theta_old, stay | {"refused": "singular"}
     with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: then it is refused
         theta = theta_old + step.astype(theta_old.dtype)
         phi = policy.infer(theta, batch.obs, batch.mask)
-        kl = mean(share(batch.weight, comm), policy.dist.kl(phi_old, phi), comm)  # [KL-11]
-    if not (np.isfinite(theta).all() and np.isfinite(kl)):
-        return theta_old, info | {"status": "non_finite", "kl": 0.0, "accepted": 0}
-    return theta, info | {"kl": kl, "accepted": 1}
+        kl = mean(w, dist.kl(phi_old, phi), comm)  # [KL-11]
+        logratio = dist.log_prob(phi, batch.action) - dist.log_prob(phi_old, batch.action)
+        gain = surrogate_gain(logratio, batch.adv, w, comm)
+    if not (np.isfinite(theta).all() and np.isfinite([kl, gain]).all()):
+        return theta_old, stay | {"status": "non_finite", "refused": "not finite"}
+    if kl > RUNAWAY * cfg.delta:
+        return theta_old, stay | {"refused": "kl"}
+    return theta, info | {"policy_loss": loss_old - gain, "kl": kl, "gain": gain, "refused": "", "accepted": 1}
 
 
 def init(nets: Networks, cfg: NPGConfig, rng: np.random.Generator) -> dict[str, Any]:
@@ -118,6 +142,8 @@ def init(nets: Networks, cfg: NPGConfig, rng: np.random.Generator) -> dict[str, 
 
 def update_with(step, nets: Networks, state, batch, cfg, rng, comm):
     """One update: `step` moves the policy, then the critic is fitted to the returns."""
+    if cfg.fisher_every > 1:
+        batch = replace(batch, fisher=one_in(cfg.fisher_every, batch.weight, rng))
     theta, info = step(nets.policy, state["policy"], batch, cfg, comm)
     critic = track_returns(nets.critic, state["critic"], batch, comm)
     critic, adam, critic_info = fit_critic(nets.critic, critic, state["adam"], batch, cfg, rng, comm)
@@ -128,8 +154,8 @@ def update_with(step, nets: Networks, state, batch, cfg, rng, comm):
 
 def metrics(info: dict[str, Any]) -> dict[str, Any]:
     """A step's info under the tags of the metrics files."""
-    names = {"kl": "losses/approx_kl", "gain": "losses/surrogate_gain", "predicted_gain": "losses/predicted_gain"}
-    return {names.get(key, f"step/{key}"): value for key, value in info.items()}
+    losses = {"kl": "approx_kl", "gain": "surrogate_gain"} | {key: key for key in ("predicted_gain", "policy_loss")}
+    return {f"losses/{losses[key]}" if key in losses else f"step/{key}": value for key, value in info.items()}
 
 
 def update(nets: Networks, state, batch, cfg: NPGConfig, rng, progress: float = 0.0, comm=SERIAL):

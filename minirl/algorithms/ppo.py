@@ -7,16 +7,16 @@ clip [PPO-4], and KL kept near a target by adapting its coefficient [PPO-5] or t
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from minirl.config import AtLeastOne, Config, NonNegative, Positive, Range
 from minirl.critic import track_returns
-from minirl.diagnostics import kl_estimates
+from minirl.diagnostics import kl_estimates, minibatch_means, surrogate_gain
 from minirl.errors import ConfigError, MinirlError, NonFiniteError
-from minirl.losses import adapt_kl_coef, adapt_lr, clipped_value_loss, policy_loss, value_loss
+from minirl.losses import KLStop, adapt_kl_coef, adapt_lr, clipped_value_loss, policy_loss, value_loss
 from minirl.networks import Networks
 from minirl.optim import adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
 from minirl.reduce import SERIAL, explained_variance, mean, share
@@ -45,7 +45,7 @@ class PPOConfig(Config):
     target_kl: Annotated[float, Positive] | None = None  # stop before a step that takes KL(old‖new) beyond 1.5 times this, > 0
     clip_value: Annotated[float, Positive] | None = None  # clip V to this distance of its old value (in reward units), > 0
     dual_clip: Annotated[float, Range(1, open=True)] | None = None  # c of dual clipping: for A < 0 no sample counts below c A, > 1
-    huber: Annotated[float, Positive] | None = None  # value errors beyond this count linearly, not as squares, > 0
+    huber: Annotated[float, Positive] | None = None  # beyond it (in σ with normalize_value) errors count linearly, > 0
     recompute_adv: bool = False  # advantages and returns anew before each epoch, with the critic as it is then
     share_trunk: bool = False  # the same hidden layers for π and V: here one gradient moves both, a critic fitted alone would move π
     optimizer: Literal["adam", "ascent"] = "adam"  # ascent is θ ← θ + α∇L and nothing else
@@ -69,7 +69,8 @@ def minibatch_gradient(nets: Networks, theta, part: Minibatch, cfg, comm=SERIAL,
     phi, value, cache = nets.forward(theta, part.obs, part.mask)
     loss_pi, dphi, ratio = policy_loss(nets.policy.dist, phi, part, cfg, comm, kl_coef)
     if cfg.clip_value is None:
-        loss_v, dvalue = value_loss(nets.critic.in_units(theta, part.w), value, part.returns, comm, cfg.huber)  # [PPO-8]
+        w, limit = nets.critic.in_units(theta, part.w), cfg.huber and cfg.huber * nets.critic.unit(theta)
+        loss_v, dvalue = value_loss(w, value, part.returns, comm, limit)  # [PPO-8]
     else:
         loss_v, dvalue = clipped_value_loss(part.w, value, part.value, part.returns, cfg.clip_value, comm)
 
@@ -89,10 +90,12 @@ def check_gradient(gradient_pi, norm, scale):
 
 def passes(batch, logp_old, phi_old, value_of, cfg, rng, comm):
     """Every minibatch of the K epochs; with `recompute_adv` each epoch's advantages are those of the critic so far."""
-    anew = batch.again
+    anew, value = batch.again, batch.value
     for epoch in range(cfg.epochs):
         if epoch > 0 and cfg.recompute_adv:
             batch = anew(value_of)
+            if cfg.clip_value is not None:
+                batch = replace(batch, value=value)  # V is clipped about that of the rollout, not of this epoch
         yield from minibatches(batch, cfg.minibatch_size, rng, comm, logp_old, phi_old)
 
 
@@ -100,44 +103,39 @@ def ppo_step(nets: Networks, theta_old, adam, batch, phi_old, cfg, lr, rng, comm
     """K epochs of minibatch ascent from θ_old of both networks (n,): -> θ, Adam's state, info; the inputs stay.    [PPO-9]
 
     phi_old (N, P): the distributions of θ_old, from which the samples came.
-    With `target_kl`, the step that takes the exact KL(old‖new) beyond 1.5 times it is undone and the update ends. It is measured
-    on the minibatch that follows the step, after the last one on the whole batch.
+    With `target_kl`, the step that takes the exact KL(old‖new) beyond 1.5 times it is undone, or shortened where it is
+    the first, and the update ends. KL is measured on the minibatch that follows, after the first and last step on all.
     """
-    policy = nets.policy
     theta, adam = theta_old.copy(), copy_adam(adam)
-    logp_old = policy.dist.log_prob(phi_old, batch.action)
-
-    def too_far(w, phi_old, phi):
-        return not mean(w, policy.dist.kl(phi_old, phi), comm) <= 1.5 * cfg.target_kl  # NaN is too far
+    logp_old = nets.policy.dist.log_prob(phi_old, batch.action)
+    stop, first_step = KLStop(nets, batch, phi_old, cfg.target_kl, comm), 1.0
+    taken: list[Any] = []  # losses, ratios and weights of each step that stands
 
     def value_now(obs):
         return nets.critic.value(nets.split(theta)[1], obs)
 
-    ratios, losses, steps, before = [], {"policy_loss": 0.0, "value_loss": 0.0}, 0, None
-
     for part in passes(batch, logp_old, phi_old, value_now, cfg, rng, comm):
         gradient, measured, phi, ratio = minibatch_gradient(nets, theta, part, cfg, comm, kl_coef)
-        if before is not None and too_far(part.w, part.phi_old, phi):
-            theta, adam, steps = *before, steps - 1
+        if len(taken) > 1 and stop.passed(part.w, part.phi_old, phi):
+            theta, adam = stop.undo(taken)
             break
-        losses = measured
-        if cfg.target_kl is not None:
-            before = theta.copy(), copy_adam(adam)
+        stop.remember(theta, adam)
         norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)
         check_gradient(nets.policy_alone(gradient), norm, scale)
         if cfg.optimizer == "adam":
             adam_step(theta, gradient, adam, lr, scale)  # [PPO-9]
         else:
             ascent_step(theta, gradient, lr, scale)  # θ ← θ + α ∇L                                                [PPO-12]
-        ratios.append(ratio)
-        steps += 1
+        taken.append((measured, ratio, part.w))
+        if len(taken) == 1:
+            theta, first_step = stop.shorten(theta)
+            if first_step < 1:
+                break
     else:
-        if before is not None:
-            phi = policy.infer(nets.split(theta)[0], batch.obs, batch.mask)
-            if too_far(share(batch.weight, comm), phi_old, phi):
-                theta, adam, steps = *before, steps - 1
-    clipped = np.abs(np.concatenate(ratios or [np.ones(1)]) - 1) > cfg.clip
-    return theta, adam, losses | {"clipfrac": float(clipped.mean()) if len(clipped) else 0.0, "gradient_steps": steps}
+        if len(taken) > 1 and stop.passed_by(nets.split(theta)[0]):
+            theta, adam = stop.undo(taken)
+    info = minibatch_means(taken, cfg.clip, comm) | {"gradient_steps": len(taken)}
+    return theta, adam, info if cfg.target_kl is None else info | {"first_step": first_step}
 
 
 def init(nets: Networks, cfg: PPOConfig, rng: np.random.Generator) -> dict[str, Any]:
@@ -176,7 +174,7 @@ def measure(dist, phi_old, phi, batch, comm=SERIAL) -> dict[str, float]:
     logratio = dist.log_prob(phi, batch.action) - dist.log_prob(phi_old, batch.action)
     return {
         "losses/approx_kl": mean(w, dist.kl(phi_old, phi), comm),  # old first                                      [KL-11]
-        "losses/surrogate_gain": mean(w, np.expm1(np.minimum(logratio, 20)) * batch.adv, comm),
+        "losses/surrogate_gain": surrogate_gain(logratio, batch.adv, w, comm),
         "losses/entropy": mean(w, dist.entropy(phi), comm),
         "losses/explained_variance": explained_variance(batch.value, batch.returns, batch.weight, comm),
     } | {f"losses/kl_{name}": value for name, value in kl_estimates(logratio, w, comm).items()}

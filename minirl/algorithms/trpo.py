@@ -6,7 +6,7 @@ npg.py proposes the natural step; here a line search makes the constraint true, 
 constraint for every visited state [TR-13], the penalised form [TR-12], and the lower bound itself as objective [SUR-7].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -38,24 +38,39 @@ class TRPOConfig(NPGConfig):
 
 def trpo_step(policy, theta_old, batch, cfg, comm=SERIAL):
     """One step inside the trust region on a batch of N samples: θ_old (n,) -> θ (n,), info; θ_old itself if no try is accepted."""
-    step, phi_old, info = natural_step(policy, theta_old, batch, cfg, comm)  # √(2δ / xᵀFx) x                       [TR-7]
+    stored, start = theta_old.dtype, theta_old
+    if cfg.form == "bound":  # C is so large that what its steps gain and cost would drown in float32's rounding
+        start, batch = theta_old.astype(np.float64), in_float64(batch)
+    step, phi_old, info = natural_step(policy, start, batch, cfg, comm)  # √(2δ / xᵀFx) x                       [TR-7]
+    w, predicted, refused = share(batch.weight, comm), info["predicted_gain"], ""
+    loss_old = -mean(w, batch.adv, comm)
+    info |= {"kl": 0.0, "kl_max": 0.0, "gain": 0.0, "predicted_gain": 0.0, "policy_loss": loss_old, "accepted": 0}
     if not step.any():
-        return theta_old, info | {"kl": 0.0, "kl_max": 0.0, "gain": 0.0, "backtracks": 0, "accepted": 0}
-    w = share(batch.weight, comm)
+        return theta_old, info | {"backtracks": 0, "refused": ""}
     logp_old = policy.dist.log_prob(phi_old, batch.action)  # (N,)
-    step = first_length(policy, theta_old, batch, step, info["predicted_gain"], cfg, comm) * step
+    length = first_length(policy, start, batch, step, predicted, cfg, comm)
 
     for i in range(cfg.backtracks):
         with np.errstate(over="ignore", invalid="ignore"):  # a try may go too far: then it is refused
-            theta = theta_old + (cfg.shrink**i * step).astype(theta_old.dtype)  # [TR-11]
-            phi = policy.infer(theta, batch.obs, batch.mask)  # (N, P)
+            tried = cfg.shrink**i * length * step
+            theta = (start + tried.astype(start.dtype)).astype(stored)  # [TR-11]
+            phi = policy.infer(theta.astype(start.dtype), batch.obs, batch.mask)  # (N, P)
             ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n                               [IS-2]
             gain = mean(w, (ratio - 1) * batch.adv, comm)  # L(θ) − L(θ_old)                                        [SUR-1, SUR-3]
             kl = policy.dist.kl(phi_old, phi)  # (N,), old first
             kl_mean, kl_max = mean(w, kl, comm), largest(kl, w, comm)  # [KL-11, KL-12]
         if accepts(gain, kl_mean, kl_max, batch, cfg, comm) and np.isfinite(theta).all():  # tanh hides an infinity
-            return theta, info | {"kl": kl_mean, "kl_max": kl_max, "gain": gain, "backtracks": i, "accepted": 1}
-    return theta_old, info | {"kl": 0.0, "kl_max": 0.0, "gain": 0.0, "backtracks": cfg.backtracks, "accepted": 0}
+            info |= {"kl": kl_mean, "kl_max": kl_max, "gain": gain, "policy_loss": loss_old - gain, "accepted": 1}
+            promised = cfg.shrink**i * length * predicted
+            return theta, info | {"predicted_gain": promised, "backtracks": i, "refused": refused}
+        refused = why_refused(gain, kl_mean, kl_max, theta - start, tried, cfg)
+    return theta_old, info | {"backtracks": cfg.backtracks, "refused": refused}
+
+
+def in_float64(batch):
+    """The batch with observations, and actions that are not numbers of things, in float64."""
+    action = batch.action if batch.action.dtype.kind == "i" else batch.action.astype(np.float64)
+    return replace(batch, obs=batch.obs.astype(np.float64), action=action)
 
 
 def accepts(gain, kl_mean, kl_max, batch, cfg, comm=SERIAL) -> bool:
@@ -68,6 +83,15 @@ def accepts(gain, kl_mean, kl_max, batch, cfg, comm=SERIAL) -> bool:
     return kl <= cfg.delta and gain > 0  # Form 1 [TR-1, TR-11], or for every visited state                             [TR-13]
 
 
+def why_refused(gain, kl_mean, kl_max, moved, step, cfg) -> str:
+    """Which test a try did not pass; "resolution" where θ's type could not hold half of the step."""
+    if not (np.isfinite([gain, kl_mean, kl_max]).all() and np.isfinite(moved).all()):
+        return "not finite"
+    if cfg.form == "constraint" and (kl_mean if cfg.kl == "mean" else kl_max) > cfg.delta:
+        return "kl"
+    return "resolution" if np.abs(moved - step).sum() > 0.5 * np.abs(step).sum() else "gain"
+
+
 def bound_coef(batch, cfg, comm=SERIAL) -> float:
     """(1−γ) C = 4 γ max|A| / (1−γ): C of Schulman et al., Theorem 1, for an L that is a mean over normalised visits.     [SUR-7]"""
     return 4 * cfg.gamma * largest(np.abs(batch.adv), batch.weight, comm) / (1 - cfg.gamma)  # [SUR-7]
@@ -77,7 +101,8 @@ def first_length(policy, theta_old, batch, step, predicted_gain, cfg, comm=SERIA
     """What the natural step of mean KL δ is multiplied by before the first try.
 
     The step is (1/λ) F⁻¹g with λ = gᵀΔθ / 2δ [TR-7], and the maximiser of gᵀΔθ − (β/2) ΔθᵀFΔθ is λ/β times it. Where the worst
-    state counts, its second-order KL q = ½ φ̇ᵀF_dist φ̇ is brought to δ, or t in the bound's t gᵀΔθ − C t² q to its maximum.
+    state counts, its second-order KL q = ½ φ̇ᵀF_dist φ̇ is brought to δ, or t in the bound's t gᵀΔθ − C t² q to its
+    maximum; but not beyond δ, since that has no end as C goes to 0 (γ = 0: nothing that comes after counts).
     """
     if cfg.form == "penalty":
         return predicted_gain / (2 * cfg.delta * cfg.kl_coef)  # λ/β                                            [TR-12, TR-15]
@@ -89,9 +114,10 @@ def first_length(policy, theta_old, batch, step, predicted_gain, cfg, comm=SERIA
     worst = largest(model, batch.weight, comm)
     if not worst > 0:
         return 1.0
+    at_delta, bend = float(np.sqrt(cfg.delta / worst)), 0.0
     if cfg.form == "bound":
-        return predicted_gain / (2 * bound_coef(batch, cfg, comm) * worst)
-    return float(np.sqrt(cfg.delta / worst))
+        bend = 2 * bound_coef(batch, cfg, comm) * worst
+    return min(predicted_gain / bend, at_delta) if bend > 0 else at_delta
 
 
 def largest(x, weight, comm=SERIAL) -> float:

@@ -1,16 +1,12 @@
-"""The command line: `minirl COMMAND …`. tyro makes the flags from dataclasses, `commands.py` has what is done with them.
+"""The command line: `minirl COMMAND …`. The flags come from dataclasses, `commands.py` has what is done with them.
 
 Exit codes: 0 done, 2 the user's mistake (one sentence on stderr), 3 the run directory is in use, 130/143 stopped by a signal with
-everything saved, 1 anything else.
+everything saved, 1 anything else, also output that could not be written.
 """
 
-import contextlib
 import importlib.util
-import io
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from minirl.cli import console
 from minirl.errors import MinirlError, UserError
@@ -22,7 +18,7 @@ USAGE = """usage: minirl COMMAND [flags]
   train ALGORITHM   learn a policy                minirl train trpo --env CartPole-v1
   eval RUN          play a trained policy         minirl eval runs/CartPole-v1-trpo-0-1
   plot RUN ...      draw learning curves          minirl plot runs/* --out curves.png
-  list              algorithms, environments      minirl list --envs cart
+  list              algorithms, environments, runs minirl list --envs cart
   equations TAG     what computes an equation     minirl equations TR-9
   demo              one step, TRPO and PPO        minirl demo
   figures           the documents' figures        minirl figures --out figures
@@ -38,18 +34,27 @@ def main(argv: list[str] | None = None) -> int:
     if "" not in sys.path:  # as with `python -m minirl`, --env module:Name-v0 finds a module that lies here; last, so it shadows nothing
         sys.path.append("")
     try:
-        return _dispatch(sys.argv[1:] if argv is None else argv)
+        code = _dispatch(sys.argv[1:] if argv is None else argv)
     except MinirlError as mistake:
-        console.complain(str(mistake))
-        return mistake.exit_code
+        console.complain(_in_flags(str(mistake)))
+        code = mistake.exit_code
     except KeyboardInterrupt:
-        return 130
+        code = 130
+    if console.Lost.reason:
+        console.complain(f"the output cannot be written: {console.Lost.reason}")
+    return code or int(bool(console.Lost.reason))
+
+
+def _in_flags(message: str) -> str:
+    from minirl.cli.wording import in_flags  # when there is something to say: it reads the flags of all commands
+
+    return in_flags(message)
 
 
 def _dispatch(argv: list[str]) -> int:
     """The command is the first word; the rest are its flags."""
     if not argv or argv[0] in ("-h", "--help", "help"):
-        console.say(USAGE)
+        console.say_all(USAGE.splitlines())
         return 0 if argv else 2
     if argv[0] == "--version":
         import minirl
@@ -57,17 +62,31 @@ def _dispatch(argv: list[str]) -> int:
         console.say(f"minirl {minirl.__version__}")
         return 0
     _check_installed()
+    from minirl.cli import flags, help
     from minirl.cli.commands import COMMANDS
     from minirl.cli.train import train
 
-    name, rest = argv[0], argv[1:]
+    name, rest = argv[0].lower(), argv[1:]
     if name == "train":
-        return train(rest, parse)
+        return train(rest)
     if name not in COMMANDS:
-        raise UserError(f"command {name!r}: takes one of train, {', '.join(COMMANDS)}; `minirl --help` explains them")
+        raise UserError(_unknown(argv[0]))
     kind, command = COMMANDS[name]
-    flags = parse(kind, rest, f"minirl {name}")
-    return 0 if flags is None else command(flags)
+    if help.is_asked(rest):
+        console.say_all(help.command(f"minirl {name}", kind, console.width()))
+        return 0
+    given = flags.parse(kind, rest, f"minirl {name}", flags.flags_of(kind))
+    return 0 if given is None else command(given)
+
+
+def _unknown(word: str) -> str:
+    from minirl.algorithms import ALGORITHMS
+    from minirl.cli.commands import COMMANDS
+    from minirl.cli.flags import did_you_mean
+
+    near = did_you_mean(word, ("train", *COMMANDS, *(f"train {name}" for name in ALGORITHMS)))
+    near = f"; did you mean train {word.lower()}?" if word.lower() in ALGORITHMS else near
+    return f"command {word!r}: takes one of train, {', '.join(COMMANDS)}{near}; `minirl --help` explains them"
 
 
 def _check_installed() -> None:
@@ -78,37 +97,3 @@ def _check_installed() -> None:
             missing = True
         if missing:
             raise UserError(f'the command line needs {name}: pip install ".[cli]" in the clone')
-
-
-def parse(kind: Callable[..., Any], argv: list[str], prog: str) -> Any:
-    """Make `kind` from the flags in `argv`; None after --help. A mistake is a UserError of one sentence instead of tyro's box."""
-    import tyro
-
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(kind, args=argv, prog=prog, config=(tyro.conf.OmitArgPrefixes, tyro.conf.PositionalRequiredArgs))
-    except SystemExit as end:
-        if not end.code:
-            return None
-        raise _own_error(end) or UserError(_sentence(complaint.getvalue(), prog)) from None
-
-
-def _own_error(end: BaseException) -> MinirlError | None:
-    """The error of a configuration that tyro met when it made one."""
-    error: BaseException | None = end
-    while error is not None and not isinstance(error, MinirlError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _sentence(box: str, prog: str) -> str:
-    """tyro's complaint on one line: what stands between the title of its box and the next rule, in whichever letters it is drawn."""
-    text: list[str] = []
-    for line in box.splitlines()[1:]:
-        line = line.strip("│| ")
-        if line.strip("─-+╰╯"):
-            text.append(line)
-        elif text:
-            break
-    return f"{' '.join(text).rstrip('.')}; `{prog} --help` explains the flags"

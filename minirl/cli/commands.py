@@ -4,21 +4,27 @@
 """
 
 import json
+import os
+import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import gymnasium
-
-from minirl import api, equations, equations_page
+from minirl import equations, equations_page, policyfile
 from minirl.algorithms import ALGORITHMS
-from minirl.cli.console import say, width
-from minirl.cli.train import summary
+from minirl.cli.console import complain, say, say_all, width, write_utf8
+from minirl.cli.flags import flags_of
+from minirl.cli.tables import env_ids, run_lines
+from minirl.cli.train import play, summary
+from minirl.cli.values import literal
 from minirl.config import AtLeastOne, NonNegative, check_ranges
 from minirl.errors import FileError, UserError
 from minirl.evaluation import Evaluation
+from minirl.files import read_json
 from minirl.runs import plot as plotting
+from minirl.runs.directory import CONFIG, NOT_STORED, current
+from minirl.runs.listing import find_runs
 from minirl.theory import demo, figures
 
 
@@ -32,6 +38,7 @@ class Eval:
     seed: Annotated[int, NonNegative] = 0  # of the episodes, >= 0
     json: bool = False  # print one JSON object, with the return of each episode
     env: str | None = None  # gymnasium id; None is the one that the policy was trained on
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the environment, over those of its training
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -39,16 +46,19 @@ class Eval:
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw learning curves: a line per algorithm, mean ± standard deviation where it has several runs."""
+    """Draw learning curves: a line per setting, with a band where it has several runs; a panel per environment."""
 
-    runs: tuple[Path, ...]  # run directories
+    runs: tuple[Path, ...]  # run directories, or folders of them
     out: Path | None = None  # .png, .svg or .pdf; None is RUN/curve.png, or curves.png for several runs
+    y: str = plotting.RETURN  # column of metrics.csv, with or without what stands before its slash: approx_kl
+    band: Literal["minmax", "ci", "std"] = "minmax"  # range of the runs, 95 % interval of their mean, mean ± deviation
 
 
 @dataclass(frozen=True)
 class List:
-    """List the algorithms, or gymnasium's environments."""
+    """List the algorithms, gymnasium's environments, or runs: what differs between them, and their last return."""
 
+    runs: tuple[Path, ...] | None = None  # list the runs in these directories; without one, those in runs
     envs: tuple[str, ...] | None = None  # list environments, those whose id contains each of these words
 
 
@@ -73,48 +83,93 @@ class Figures:
 
 
 def evaluate(flags: Eval) -> int:
-    played = api.evaluate(flags.run, flags.env, flags.episodes, flags.stochastic, flags.seed)
+    run = current() / flags.run  # an environment may change the current directory
+    agent, about = policyfile.load(flags.run)
+    env, env_kwargs = flags.env or about["env"], flags.env_kwargs
+    if not env:
+        raise UserError(f"{flags.run} was trained on an environment that no file can name: name it with --env")
+    if flags.env is None and ":" in env:  # a file does not get to say what is imported
+        command = shlex.join(["minirl", "eval", *_typed(flags), "--env", env])
+        raise UserError(f"{flags.run} was trained on {env}, which would import a module; if you trust it: {command}")
+    if env == about["env"]:
+        env_kwargs = _trained_with(run, env) | env_kwargs
+        missing = [name for name, value in env_kwargs.items() if isinstance(value, dict) and NOT_STORED in value]
+        if missing:
+            raise UserError(f"env_kwargs = {', '.join(missing)}: config.json could not hold them, name them here")
+    traces = run if (run / CONFIG).is_file() else None
+    played = play(agent, env, env_kwargs, flags.episodes, flags.stochastic, flags.seed, traces)
     say(_json(played, flags) if flags.json else f"{summary(played)}, {'stochastic' if flags.stochastic else 'greedy'}, seed {flags.seed}")
     return 0
+
+
+def _trained_with(run: Path, env: str) -> dict[str, Any]:
+    """The arguments of the environment in a run's config.json; none for a policy file without one beside it."""
+    config = (run if run.is_dir() else run.parent) / CONFIG
+    if not os.path.lexists(config):
+        return {}
+    try:
+        about = read_json(config).get("config")
+        kwargs = about.get("env_kwargs", {}) if isinstance(about, dict) and about.get("env") == env else {}
+        if not isinstance(kwargs, dict):
+            raise FileError(f"{config} is no configuration of a run: its 'env_kwargs' are no object")
+    except FileError:
+        if run.is_dir():
+            raise
+        return {}  # what lies beside a policy file may be anybody's
+    return kwargs
+
+
+def _typed(flags: Any) -> list[str]:
+    """The words that these flags are made of, those at their defaults left out."""
+    words: list[str] = []
+    for flag in flags_of(type(flags)).values():
+        value = getattr(flags, flag.field)
+        if flag.positional:
+            words.append(str(value))
+        elif flag.kind is dict and value:
+            words += [flag.name, *(f"{name}={_as_text(each)}" for name, each in value.items())]
+        elif value != flag.default:
+            words += [flag.name] if value is True else [flag.name, str(value)]
+    return words
+
+
+def _as_text(value: Any) -> str:
+    return str(value) if literal(str(value)) == value else repr(value)
 
 
 def _json(played: Evaluation, flags: Eval) -> str:
     returns, lengths = played.returns, played.lengths
     numbers = {"mean": played.mean, "std": played.std, "min": float(returns.min()), "max": float(returns.max())}
-    how = {"length": float(lengths.mean()), "episodes": len(returns), "stochastic": flags.stochastic, "seed": flags.seed}
+    how = {"length": float(lengths.mean()), "episodes": len(returns), "stochastic": flags.stochastic, "seed": flags.seed, "cut": played.cut}
     return json.dumps(numbers | how | {"returns": returns.tolist(), "lengths": lengths.tolist()})
 
 
 def plot(flags: Plot) -> int:
     if not flags.runs:
         raise UserError("plot needs a run directory, or several")
-    say(f"drawn: {plotting.plot(flags.runs, flags.out)}")
+    say(f"drawn: {plotting.plot(flags.runs, flags.out, flags.y, flags.band, complain)}")
     return 0
 
 
 def list_all(flags: List) -> int:
-    if flags.envs is None:
-        for algorithm in ALGORITHMS.values():
-            say(f"{algorithm.name:10s} {algorithm.summary}")
-        return 0
-    import minirl.envs  # noqa: F401  # registers its own
-
-    found = [name for name in sorted(gymnasium.registry) if all(word.lower() in name.lower() for word in flags.envs)]
-    if not found:
-        raise UserError(f"no environment id contains {' '.join(flags.envs)!r}")
-    say("\n".join(found))
+    if flags.runs is not None:
+        say_all(run_lines(find_runs(*(flags.runs or (Path("runs"),))), width()))
+    elif flags.envs is None:
+        say_all(f"{algorithm.name:10s} {algorithm.summary}" for algorithm in ALGORITHMS.values())
+    if flags.envs is not None:
+        say_all(env_ids(flags.envs))
     return 0
 
 
 def show_equations(flags: Equations) -> int:
-    for line in equations_page.page(equations.load()) if flags.markdown else equations.main_lines(flags.words, width()):
-        say(line)
+    if flags.markdown:
+        write_utf8()
+    say_all(equations_page.page(equations.load()) if flags.markdown else equations.main_lines(flags.words, width()))
     return 0
 
 
 def demonstrate(_flags: Demo) -> int:
-    for line in demo.lines():
-        say(line)
+    say_all("\n".join(demo.lines()).split("\n"))
     return 0
 
 

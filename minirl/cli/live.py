@@ -4,7 +4,7 @@ import math
 import time
 from typing import Any, Protocol
 
-from minirl.cli.console import discard, is_terminal, say, width
+from minirl.cli.console import discard, is_terminal, say, width, writable
 from minirl.learner import Update
 
 SHOWN = {  # label: (tag, format)
@@ -59,6 +59,11 @@ class Progress:
         """Time left at this rate, h:mm:ss."""
         return duration(max(self.total - self.step, 0) / self.rate) if self.step else "–"
 
+    @property
+    def taken(self) -> str:
+        """Time since the start, h:mm:ss."""
+        return duration(time.monotonic() - self.start)
+
     def text(self, label: str) -> str:
         return SHOWN[label][1].format(self.latest[label]) if label in self.latest else "–"
 
@@ -102,7 +107,8 @@ class PlainView:
             return
         self.next_share, self.next_time = p.share + self.SHARE, now + self.PAUSE
         numbers = "  ".join(f"{label} {p.text(label)}" for label in SHOWN)
-        say(f"{p.share:4.0%}  step {p.step}/{p.total}  {numbers}  {p.rate:.0f} steps/s  left {p.left}")
+        timing = f"left {p.left}" if p.share < 1 else f"took {p.taken}"
+        say(f"{p.share:4.0%}  step {p.step}/{p.total}  {numbers}  {p.rate:.0f} steps/s  {timing}")
 
 
 class LiveView:
@@ -114,7 +120,7 @@ class LiveView:
         from rich.console import Console
         from rich.live import Live
 
-        self.title, self.progress, self.next_time = title, Progress(total), 0.0
+        self.title, self.progress, self.next_time, self.over = writable(title), Progress(total), 0.0, False
         self.live: Any = Live(self._picture(), console=Console(highlight=False), auto_refresh=False)
 
     def __enter__(self) -> "LiveView":
@@ -122,6 +128,7 @@ class LiveView:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.over = True
         self._call(self.live.update, self._picture(), refresh=True)
         self._call(self.live.__exit__, *error)
 
@@ -134,8 +141,8 @@ class LiveView:
     def _call(self, action: Any, *args: Any, **kwargs: Any) -> None:
         try:
             action(*args, **kwargs)
-        except OSError:  # the terminal was closed
-            discard()
+        except OSError as why:  # the terminal was closed
+            discard(why)
 
     def _picture(self) -> Any:
         from rich.console import Group
@@ -150,14 +157,16 @@ class LiveView:
         head, trend = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
         head.add_row(ProgressBar(total=1.0, completed=p.share, width=max(room - 5, 1)), f"{p.share:4.0%}")
         trend.add_row(Text("returns", style="dim"), Text(sparkline(p.returns, room - 8), style="cyan", no_wrap=True))
-        picture = Group(head, "", _grid(self._facts(framed), room), "", trend)
-        return Panel(picture, title=self.title, title_align="left", width=columns) if framed else picture
+        picture = Group(head, "", _grid(self._facts(room), room), "", trend)
+        return Panel(picture, title=Text(self.title), title_align="left", width=columns) if framed else picture
 
-    def _facts(self, whole: bool) -> dict[str, str]:
+    def _facts(self, columns: int) -> dict[str, str]:
         p = self.progress
-        steps = f"{p.step:,} / {p.total:,}" if whole else str(p.step)
-        timing = {"steps": steps, "time left": p.left, "steps/s": f"{p.rate:,.0f}" if p.step else "–"}
-        return timing | {label: p.text(label) for label in SHOWN}
+        steps = f"{p.step:,} / {p.total:,}"
+        if len(steps) > columns - 11:  # beside the longest name
+            steps = f"{p.step:,}" if p.step < 1e6 else f"{p.step / 1e6:.4g} M"
+        timing = {"steps": steps} | ({"time taken": p.taken} if self.over else {"time left": p.left})
+        return timing | {"steps/s": f"{p.rate:,.0f}" if p.step else "–"} | {label: p.text(label) for label in SHOWN}
 
 
 def _grid(facts: dict[str, str], columns: int) -> Any:

@@ -1,5 +1,6 @@
 """`minirl train ALGORITHM`: the flags are the fields of the algorithm's configuration, their help the comments beside them."""
 
+import contextlib
 import shlex
 import signal
 import sys
@@ -11,15 +12,19 @@ from typing import Annotated, Any, Literal
 
 from minirl import environments, evaluation
 from minirl._core import COMPILED, REFERENCE
-from minirl.algorithms import ALGORITHMS, find, having
-from minirl.cli.console import complain, say
+from minirl.agent import Agent
+from minirl.algorithms import ALGORITHMS, having
+from minirl.cli import help
+from minirl.cli.console import complain, say, say_all, width
+from minirl.cli.flags import did_you_mean, flags_of, parse
 from minirl.cli.live import open_view
 from minirl.config import AtLeastOne, NonNegative, check_ranges
-from minirl.errors import MinirlError, NonFiniteError, UserError
+from minirl.errors import EnvRaisedError, MinirlError, NonFiniteError, UserError
 from minirl.evaluation import Evaluation
 from minirl.runs.interrupt import Stop, stop_on_signals
 from minirl.runs.training import SAVE_EVERY, Training, training
 
+TRACEBACK = "traceback.txt"
 TWINS = "the compiled core is not built; running on the NumPy twins (same results, slower)"
 
 
@@ -37,42 +42,38 @@ class Output:
         check_ranges(self)
 
 
-def train(argv: list[str], parse: Callable[..., Any]) -> int:
-    """`minirl train ALGORITHM [flags]`; --help without an algorithm shows the flags of all."""
-    if not argv or argv[0] in ("-h", "--help"):
-        if not argv:
-            raise UserError(f"train needs an algorithm: {', '.join(ALGORITHMS)}; `minirl train --help` explains them")
-        say("usage: minirl train ALGORITHM [flags]\n")
-        for a in ALGORITHMS.values():
-            say(f"  {a.name:10s} {a.summary}")
-        for name in ALGORITHMS:
-            say()
-            parse(_flags(name), ["--help"], f"minirl train {name}")
+def train(argv: list[str]) -> int:
+    """`minirl train ALGORITHM [flags]`; --help without an algorithm says which there are."""
+    if not argv:
+        raise UserError(f"train needs an algorithm: {', '.join(ALGORITHMS)}; `minirl train --help` explains them")
+    name, rest = argv[0].lower(), argv[1:]
+    if name in ("-h", "--help", "--help-all"):
+        say_all(help.algorithms(width()))
         return 0
-    if argv[0].startswith("-"):
+    if name.startswith("-"):
         raise UserError(f"train needs an algorithm before {argv[0]}: {', '.join(ALGORITHMS)}")
-    _refuse_flags_of_others(argv[0], argv[1:])
-    flags = parse(_flags(argv[0]), argv[1:], f"minirl train {argv[0]}")
-    return 0 if flags is None else _train(argv[0], *flags)
+    if name not in ALGORITHMS:
+        raise UserError(f"algorithm {argv[0]!r}: takes one of {', '.join(ALGORITHMS)}{did_you_mean(name, ALGORITHMS)}")
+    config = ALGORITHMS[name].config
+    flags = flags_of(config, Output)
+    if help.is_asked(rest):
+        say_all(help.algorithm(name, flags.values(), "--help-all" in rest, width()))
+        return 0
+    _refuse_flags_of_others(name, rest)
+
+    def make(config: config, output: Output) -> Any:  # type: ignore[valid-type]
+        return config, output
+
+    made = parse(make, rest, f"minirl train {name}", flags)
+    return 0 if made is None else _train(name, *made)
 
 
 def _refuse_flags_of_others(name: str, argv: list[str]) -> None:
     """UserError for a flag that only other algorithms have, with their names."""
-    for flag in (word for word in argv if word.startswith("--")):
-        others = having(flag.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_"))
+    for flag in (word.split("=")[0] for word in argv if word.startswith("--")):
+        others = having(flag.removeprefix("--").removeprefix("no-").replace("-", "_"))
         if others and name not in others:
             raise UserError(f"{name} has no {flag}: {' and '.join(others)} can do that")
-
-
-def _flags(name: str) -> Callable[..., Any]:
-    """The function whose arguments are the flags of `minirl train NAME`: it only hands them back."""
-    algorithm = find(name)
-
-    def flags(config: algorithm.config, output: Output) -> Any:  # type: ignore[name-defined]
-        return config, output
-
-    flags.__doc__ = f"{name}: {algorithm.summary}."
-    return flags
 
 
 def _train(name: str, config: Any, output: Output) -> int:
@@ -88,7 +89,9 @@ def _train(name: str, config: Any, output: Output) -> int:
             _introduce(name, session, tell)
             _loop(name, session, stop, output.quiet)
     except NonFiniteError as why:
-        raise MinirlError(f"{why}" + (f"; the last finite policy is in {session.path}" if session else "")) from why
+        raise MinirlError(f"{why}" + (f"; the last finite policy is in {session.name}" if session else "")) from why
+    except EnvRaisedError as why:
+        raise _unexpected(why, session) from why
     except MinirlError:
         raise
     except Exception as why:
@@ -97,17 +100,34 @@ def _train(name: str, config: Any, output: Output) -> int:
     learner = session.learner
     end = f"stopped by {signal.Signals(stop.signum).name}" if stop.signum else "done"
     updates = "1 update" if learner.updates == 1 else f"{learner.updates} updates"
-    tell(f"{end} after {learner.global_step} steps and {updates}, saved in {session.path}")
+    tell(f"{end} after {learner.global_step} steps and {updates}, saved in {session.name}")
     if session.note:
         tell(session.note)
     if stop.signum:
         return 128 + stop.signum
     if output.eval_episodes and config.vectorization == "vector_entry_point":  # it may not exist as a single environment
-        tell(f"not evaluated: vector_entry_point; `minirl eval {session.path}` tries the single environment")
+        tell(f"not evaluated: vector_entry_point; `minirl eval {session.name}` tries the single environment")
     elif output.eval_episodes:
-        played = evaluation.evaluate(learner.policy, config.env, output.eval_episodes)
+        played = play(learner.policy, config.env, config.env_kwargs, output.eval_episodes, traces=session.path)
         tell(f"greedy policy: {summary(played)}")
     return 0
+
+
+def play(
+    agent: Agent,
+    env: str,
+    env_kwargs: dict[str, Any],
+    episodes: int,
+    stochastic: bool = False,
+    seed: int = 0,
+    traces: Path | None = None,
+) -> Evaluation:
+    """An evaluation; what the environment raises becomes one sentence, its traceback goes into `traces`."""
+    try:
+        return evaluation.evaluate(agent, env, episodes, stochastic, seed, env_kwargs)
+    except EnvRaisedError as why:
+        kept = f"; the traceback is in {traces / TRACEBACK}" if traces and _keep_traceback(why, traces) else ""
+        raise EnvRaisedError(f"the evaluation ended early: {why}{kept}") from why
 
 
 def _silent(_text: str) -> None:
@@ -122,7 +142,7 @@ def _introduce(name: str, session: Training, tell: Callable[[str], None]) -> Non
     tell(f"{name} on {cfg.env}, seed {cfg.seed}: {cfg.total_timesteps} steps in {learner.collector.num_envs} environments")
     core = "compiled core" if COMPILED else "NumPy twins"
     tell(f"{obs.dim} inputs, {kind}, {learner.nets.policy.num_params} policy parameters; {core}")
-    tell(f"run directory {session.path}")
+    tell(f"run directory {session.name}")
     if not COMPILED and not REFERENCE:
         complain(TWINS)
 
@@ -137,16 +157,29 @@ def _loop(name: str, session: Training, stop: Stop, quiet: bool) -> None:
 
 
 def _unexpected(why: Exception, session: Training | None) -> MinirlError:
-    """One sentence for what an environment, or minirl, raised; the traceback goes into the run directory."""
-    frame = traceback.extract_tb(why.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
-    text = f"{type(why).__name__}: {environments.one_line(why)} ({place})"
+    """One sentence for what an environment, or minirl, raised in training; the run directory gets the traceback."""
     if session is None or session.path is None:
-        traceback.print_exception(why)
-        return MinirlError(text)
-    (session.path / "traceback.txt").write_text("".join(traceback.format_exception(why)), "utf-8", "backslashreplace")
-    step = session.learner.global_step
-    return MinirlError(f"{text}; the policy after {step} steps and the traceback are in {session.path}")
+        for line in "".join(traceback.format_exception(why)).splitlines():
+            complain(line)
+        return MinirlError(_said(why))
+    kept = "and the traceback are" if _keep_traceback(why, session.path) else "is"
+    return MinirlError(f"{_said(why)}; the policy after {session.learner.global_step} steps {kept} in {session.name}")
+
+
+def _said(why: BaseException) -> str:
+    """The exception, its message on one line, and where it was raised."""
+    if isinstance(why, EnvRaisedError):
+        return str(why)
+    frame = traceback.extract_tb(why.__traceback__)[-1]
+    text = f"{type(why).__name__}: {environments.one_line(why)}"
+    return f"{text} ({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
+
+
+def _keep_traceback(why: BaseException, directory: Path) -> bool:
+    with contextlib.suppress(OSError):
+        (directory / TRACEBACK).write_text("".join(traceback.format_exception(why)), "utf-8", "backslashreplace")
+        return True
+    return False
 
 
 def summary(played: Evaluation) -> str:

@@ -10,7 +10,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from minirl import _core
+from minirl import _core, memory
 from minirl.errors import EnvError
 
 
@@ -26,7 +26,7 @@ class NativeVectorEnv(VectorEnv):
     states: int  # S
     low: np.ndarray  # bounds of what a reset draws
     high: np.ndarray
-    _one: Any = None  # gymnasium's environment, once there is one: close() is called on what was refused, too
+    _one: Any = None  # gymnasium's environment
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class NativeVectorEnv(VectorEnv):
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 1 << 31:
                 raise EnvError(f"{name} = {value!r}: takes a whole number from 1 to {(1 << 31) - 1}")
+        memory.refuse(("environments", memory.NATIVE * int(num_envs), {"num_envs": num_envs}))
         if render_mode not in (None, "rgb_array"):
             raise EnvError(f"render_mode = {render_mode!r}: takes None or 'rgb_array'")
         try:
@@ -128,15 +129,19 @@ class NativeVectorEnv(VectorEnv):
         info = self._end(terminated | truncated) if ended else {}
         return self._obs.copy() if self.copy else self._obs, reward, terminated, truncated, info
 
-    def rollout(self, policy: tuple[Any, ...], noise: np.ndarray, out: tuple[np.ndarray, ...]) -> int:
+    def rollout(self, policy: tuple[Any, ...], noise: np.ndarray, out: tuple[np.ndarray, ...], spread: Any = None) -> int:
         """As many steps as there are rows of `noise` (T, B, …), with `policy` choosing the actions -> how many were taken; SAME_STEP alone.
+
+        spread: centre and half-range that a Gaussian's actions are in, None for 0 and 1.
 
         What `reset` and `step` would have given one by one: _core's `env_rollout` says what the arguments are.
         """
         if not self.whole_rollouts:
             raise EnvError("rollout(): takes environments that were reset, with autoreset_mode = SAME_STEP and minirl's own step and reset")
         space: Any = self.single_action_space
-        bounds = None if self._action_dtype is None else (space.low, space.high)
+        bounds = None
+        if self._action_dtype is not None:
+            bounds = np.concatenate([np.ravel(x).astype(np.float64) for x in (space.low, space.high, *(spread or (0.0, 1.0)))])
         problem = self.kernel, self._bits, self.low, self.high, self._limit
         done = _core.env_rollout(problem, self._state, self._steps, self._obs, policy, noise, bounds, out)
         if self.render_mode and done:
@@ -245,7 +250,7 @@ class NativeVectorEnv(VectorEnv):
         return one.render()
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Close gymnasium's environment, which holds the pictures."""
+        """Close gymnasium's environment, which holds the pictures; there is none when making this one has failed."""
         if self._one is not None:
             self._one.close()
 

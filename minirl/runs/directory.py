@@ -8,6 +8,7 @@ The lock is the kernel's: it goes when the process goes, however that ends.
 import contextlib
 import dataclasses
 import datetime
+import json
 import os
 import platform
 import re
@@ -15,16 +16,20 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minirl.errors import FileError, RunInUseError
-from minirl.files import sweep, write_atomically, write_json
+from minirl.files import still_at, sweep, write_atomically, write_json
 
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows: no lock
     fcntl = None  # type: ignore[assignment]
 
+NOT_STORED = "not stored"  # the key of what stands in config.json for a value that JSON has no form for
 CONFIG, LOCK = "config.json", ".lock"
-WRITTEN = (CONFIG, "metrics.csv", "policy.safetensors", "curve.png", ".probe")  # atomically, by way of a temporary file each
+# what is written atomically, by way of a temporary file each
+WRITTEN = (CONFIG, "metrics.csv", "metrics.jsonl", "policy.safetensors", "curve.png", ".probe")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 FORMAT = 1
 
@@ -32,16 +37,18 @@ FORMAT = 1
 class RunDir:
     """A directory that this process alone writes to; a context manager that lets go of it.
 
-    It is locked and proved writable when it is opened, and holds nothing until `start`: one that never starts is removed again.
+    It is locked and proved writable when it is opened, and holds nothing until `start`: one that never starts is
+    removed again. `path` is absolute, for an environment may change the current directory; messages use `name`.
     FileError when it cannot be used or holds a run already, RunInUseError when another process has it.
     """
 
-    def __init__(self, path: Path, made: bool):
-        self.path, self.made, self.started = path, made, False
-        self.lock = _lock(path)
+    def __init__(self, path: Path, name: str, made: bool):
+        self.path, self.name, self.made, self.started = path, name, made, False
+        self.record: dict[str, Any] = {}
+        self.lock = _lock(path, name)
         try:
             if (path / CONFIG).exists():
-                raise FileError(f"{path} already holds a run: choose another directory with --run, or remove this one")
+                raise FileError(f"{name} already holds a run: choose another directory with `run`, or remove this one")
             sweep(path, WRITTEN)
             write_atomically(path / ".probe", b"")
             (path / ".probe").unlink()
@@ -52,7 +59,20 @@ class RunDir:
     def start(self, record: dict[str, Any]) -> None:
         """Write config.json: from now on the directory holds a run."""
         write_json(self.path / CONFIG, record)
-        self.started = True
+        self.record, self.started = record, True
+
+    def hold(self) -> None:
+        """Make the directory and its config.json again if they were removed; FileError where another is there."""
+        there = still_at(self.lock, self.path / LOCK)
+        if there is False:
+            raise FileError(f"run directory {self.name} was replaced by another in mid-run")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as why:
+            reason = f"was removed in mid-run and cannot be made again: {why.strerror}"
+            raise FileError(f"run directory {self.name} {reason}") from why
+        if self.started and not os.path.lexists(self.path / CONFIG):
+            write_json(self.path / CONFIG, self.record)
 
     def close(self) -> None:
         """Unlock; what was made for a run that never started is removed."""
@@ -69,32 +89,47 @@ class RunDir:
         self.close()
 
 
-def open_run(path: Path | str, env: str, algorithm: str, seed: int) -> RunDir:
-    """The directory at `path`, made where it does not exist; "auto" is runs/ENV-ALGORITHM-SEED-N with the first free N."""
+def current() -> Path:
+    """The current directory, before anything else may change it; FileError where it was removed."""
+    try:
+        return Path.cwd()
+    except OSError as why:
+        raise FileError(f"the current directory cannot be used: {why.strerror}; change to one that is there") from why
+
+
+def open_run(path: str | os.PathLike[str], env: str, algorithm: str, seed: int, here: Path | None = None) -> RunDir:
+    """The directory at `path`, made where it does not exist; "auto" is runs/ENV-ALGORITHM-SEED-N with the first free N.
+
+    here: where a relative path starts, by default the current directory.
+    """
+    here, text = here or current(), str(path) if isinstance(path, str | os.PathLike) else ""
+    if not text.strip() or "\0" in text:
+        raise FileError(f"run = {path!r}: takes the name of a directory, or auto for a new one in runs")
     try:
         if path == "auto":
-            return RunDir(_first_free(Path("runs"), f"{re.sub(r'[^A-Za-z0-9._-]', '_', env)}-{algorithm}-{seed}"), made=True)
-        made = not Path(path).exists()
-        Path(path).mkdir(parents=True, exist_ok=True)
-        return RunDir(Path(path), made)
+            name = _first_free(here / "runs", f"{re.sub(r'[^A-Za-z0-9._-]', '_', env)}-{algorithm}-{seed}")
+            return RunDir(here / "runs" / name, f"runs/{name}", made=True)
+        made = not (here / path).exists()
+        (here / path).mkdir(parents=True, exist_ok=True)
+        return RunDir(here / path, text, made)
     except OSError as why:
         reason = "it is a file" if isinstance(why, FileExistsError) else why.strerror or why
-        raise FileError(f"run directory {path} cannot be used: {reason}; choose another one with --run") from why
+        raise FileError(f"run directory {path} cannot be used: {reason}; choose another one with `run`") from why
 
 
-def _first_free(parent: Path, name: str) -> Path:
-    """PARENT/NAME-N, made; two processes never get the same one."""
+def _first_free(parent: Path, name: str) -> str:
+    """NAME-N, made in PARENT; two processes never get the same one."""
     parent.mkdir(parents=True, exist_ok=True)
     n = 1
     while True:
         try:
             (parent / f"{name}-{n}").mkdir()
-            return parent / f"{name}-{n}"
+            return f"{name}-{n}"
         except FileExistsError:
             n += 1
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, name: str) -> int:
     """Take the lock without waiting, and write into it who has it. -> file descriptor"""
     fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -105,7 +140,8 @@ def _lock(path: Path) -> int:
     except BlockingIOError:
         holder = os.read(fd, 200).decode("utf-8", "replace")
         os.close(fd)
-        raise RunInUseError(f"{path} is in use by {holder or 'another process'}: choose another directory with --run") from None
+        holder = holder or "another process"
+        raise RunInUseError(f"{name} is in use by {holder}: choose another directory with `run`") from None
     except BaseException:
         os.close(fd)
         raise
@@ -115,19 +151,21 @@ def _lock(path: Path) -> int:
 def describe(algorithm: str, config: Any, command: str | None = None) -> dict[str, Any]:
     """How a run was started: what config.json holds."""
     import gymnasium
-    import numpy
 
     import minirl
     from minirl._core import COMPILED
+    from minirl.envs import given
 
+    named = {"env": given.stored(config.env)}  # null where a file can name no such thing
     return {
         "format": FORMAT,
         "algorithm": algorithm,
-        "config": dataclasses.asdict(config),
+        "config": {each.name: _storable(getattr(config, each.name)) for each in dataclasses.fields(config)} | named,
+        "environment": given.name(config.env),
         "versions": {
             "minirl": minirl.__version__,
             "python": platform.python_version(),
-            "numpy": numpy.__version__,
+            "numpy": np.__version__,
             "gymnasium": gymnasium.__version__,
         },
         "core": "compiled" if COMPILED else "twins",
@@ -136,6 +174,19 @@ def describe(algorithm: str, config: Any, command: str | None = None) -> dict[st
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": command,
     }
+
+
+def _storable(value: Any) -> Any:
+    """A value as JSON holds it; where it cannot, an object says what it was: nobody takes that for the value itself."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _storable(item) for key, item in value.items()}
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return {NOT_STORED: f"{type(value).__module__}.{type(value).__qualname__}"}
+    return value
 
 
 def _cpu() -> str:

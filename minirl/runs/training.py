@@ -1,18 +1,22 @@
 """A learner with all that surrounds it: environments made and closed, each update recorded, the policy saved."""
 
+import math
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from minirl import environments, policyfile
+from minirl import environments, memory, policyfile
 from minirl.config import Config
+from minirl.envs import given
 from minirl.errors import FileError
 from minirl.learner import Learner, Update
 from minirl.runs import metrics, plot
-from minirl.runs.directory import RunDir, describe, open_run
+from minirl.runs.directory import RunDir, current, describe, open_run
 from minirl.runs.interrupt import workers_ignore_ctrl_c
+from minirl.spaces import ObsCodec
 
 SAVE_EVERY = 20  # updates
 
@@ -20,11 +24,11 @@ SAVE_EVERY = 20  # updates
 class Recorder:
     """Writes what a learner does into its run directory; a full disk interrupts the record, not the learning.
 
-    `finish` writes what is left and raises FileError where that cannot be done.
+    A context manager: at its end it writes what is left, or raises FileError, which is a warning beside another error.
     """
 
     def __init__(self, directory: RunDir, learner: Learner, track: str | None, save_every: int):
-        self.path, self.learner, self.save_every = directory.path, learner, save_every
+        self.directory, self.path, self.learner, self.save_every = directory, directory.path, learner, save_every
         self.writers = metrics.open_writers(directory.path, track)
         self.warned = False
         self.note = ""
@@ -41,25 +45,69 @@ class Recorder:
             action(*args)
         except (OSError, FileError) as why:
             if not self.warned:
-                warnings.warn(f"{why}; the training goes on and the next update tries again", stacklevel=4)
+                warnings.warn(f"{why}; the training goes on", stacklevel=4)
             self.warned = True
 
+    def _failed(self, end: Any) -> str:
+        """Why a last write failed; "" where it did not."""
+        try:
+            end()
+        except FileError as why:
+            return str(why)
+        except OSError as why:
+            return f"{self.path}: the metrics cannot be written: {why.strerror or why}"
+        return ""
+
     def save_policy(self) -> None:
+        self.directory.hold()
         config = self.learner.config
-        policyfile.save(self.path / policyfile.FILE, self.learner.policy, self.learner.algorithm.name, config.env)
+        env, said = given.named(config.env, config.env_kwargs)
+        policyfile.save(self.path / policyfile.FILE, self.learner.policy, self.learner.algorithm.name, env, said)
 
     def finish(self) -> None:
         """The policy as it was after the last whole update, the ends of the metrics files, and a picture where matplotlib is."""
-        self.save_policy()
-        for writer in self.writers:
-            try:
-                writer.close()
-            except OSError as why:
-                raise FileError(f"{self.path}: the metrics cannot be written: {why.strerror or why}") from why
+        lost = self._failed(self.save_policy)
+        saved = "" if lost else f"the policy is in {self.directory.name}"
+        failures = [lost, *(self._failed(writer.close) for writer in self.writers)]
+        if any(failures):
+            raise FileError("; ".join(filter(None, [*failures, saved])))
         try:
             plot.plot([self.path])
         except Exception as why:  # a picture that cannot be drawn is no reason to lose a run
             self.note = f"no curve.png: {why}"
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        try:
+            self.finish()
+        except FileError as why:
+            if error is None:
+                raise
+            warnings.warn(str(why), stacklevel=2)  # the error that ended the training is what is to be told
+
+
+IMAGE = 1024  # numbers, as in 32 × 32 pixels
+
+
+def warn_of_images(learner: Learner, stacklevel: int = 3) -> None:
+    """Say that pictures are taken as rows of numbers."""
+    codec, policy = learner.collector.obs_codec, learner.nets.policy
+    large = [shape for shape in _boxes(codec) if len(shape) > 1 and math.prod(shape) >= IMAGE]
+    if large:
+        what = f"observations of shape {large[0]} look like images: there is no convolution here"
+        size = f"they are flattened to {codec.dim} inputs, {policy.num_params:,} parameters of the policy"
+        remedy = "give it features, or smaller images (gymnasium.wrappers.GrayscaleObservation, ResizeObservation)"
+        warnings.warn(f"{what}, {size}; {remedy}", stacklevel=stacklevel)
+
+
+def _boxes(codec: ObsCodec) -> Iterator[tuple[int, ...]]:
+    """The shapes of the Box spaces in an observation space."""
+    if codec.kind == "box":
+        yield codec.shape
+    for part in codec.parts:
+        yield from _boxes(part)
 
 
 class Training:
@@ -67,7 +115,8 @@ class Training:
 
     def __init__(self, learner: Learner, recorder: Recorder | None):
         self.learner, self.recorder = learner, recorder
-        self.path: Path | None = recorder.path if recorder else None
+        self.path: Path | None = recorder.path if recorder else None  # absolute
+        self.name = recorder.directory.name if recorder else ""  # as the caller called it
 
     @property
     def note(self) -> str:
@@ -85,7 +134,7 @@ class Training:
 def training(
     algorithm: str,
     config: Config,
-    run: Path | str | None = None,
+    run: str | os.PathLike[str] | None = None,
     track: str | None = None,
     save_every: int = SAVE_EVERY,
     command: str | None = None,
@@ -94,19 +143,25 @@ def training(
 
     run: a directory, "auto" for runs/ENV-ALGORITHM-SEED-N, or None to write nothing. The errors are those of its parts.
     """
-    environments.find(config.env)
-    metrics.check_tracker(track)
+    here = current() if run is not None else None  # a module or an environment may change it
+    env, kwargs = given.plain(config.env, config.env_kwargs)
+    config = config.replace(env=env, env_kwargs=kwargs)
+    metrics.check_tracker(track, run)
+    spec = environments.find(env)
+    memory.check(config, config.num_envs, each=environments.chosen(spec, config.vectorization)[1])
     with ExitStack() as stack:
-        directory = stack.enter_context(open_run(run, config.env, algorithm, config.seed)) if run is not None else None
+        directory = None
+        if run is not None:
+            directory = stack.enter_context(open_run(run, given.name(env), algorithm, config.seed, here))
         if config.check_env and config.vectorization != "vector_entry_point":
-            environments.check_env(config.env)
+            environments.check_env(env, config.seed, env_kwargs=kwargs)
         with workers_ignore_ctrl_c():
-            envs = environments.make_envs(config.env, config.num_envs, config.vectorization)
-        stack.callback(envs.close)
+            envs = environments.make_envs(env, config.num_envs, config.vectorization, **kwargs)
+        stack.callback(environments.close, envs, f"env = {given.name(env)!r}")
         learner = Learner(algorithm, envs, config)
+        warn_of_images(learner, stacklevel=5)  # whoever called minirl.train
         recorder = None
         if directory is not None:
             directory.start(describe(algorithm, config, command))
-            recorder = Recorder(directory, learner, track, save_every)
-            stack.callback(recorder.finish)
+            recorder = stack.enter_context(Recorder(directory, learner, track, save_every))
         yield Training(learner, recorder)

@@ -4,14 +4,16 @@ A small problem solved exactly stands in for the sketches: the curves are J, its
 direction that TRPO steps in, and the step is the one that `trpo_step` accepts.
 """
 
+import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minirl._core.reference_losses import clipped_surrogate
 from minirl.algorithms.npg import natural_step
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
+from minirl.files import write_atomically
 from minirl.theory.bounds import surrogate, tightness
 from minirl.theory.divergences import tabular_kl
 from minirl.theory.exact import exact_batch, linear_policy, pack, probabilities
@@ -92,7 +94,10 @@ def draw_clip(ax, adv: float, clip: float = 0.2) -> None:
 
 
 def draw_bound(ax, pairs: int = 3000, seed: int = 0) -> None:
-    """How much of its penalty C max KL, C = 4 γ max|A|/(1−γ)², a random pair of policies uses up: 1 would be a violation.  [SUR-7]"""
+    """The share of its penalty C max KL, C = 4 γ max|A|/(1−γ)², that a pair of policies uses: at most 1.      [SUR-7]
+
+    On a logarithmic axis, for it is orders of magnitude smaller. Pairs with η above L use none of it and have no dot.
+    """
     rng = np.random.default_rng(seed)
     for gamma, color in ((0.1, BLUE), (0.5, ORANGE), (0.9, GREEN)):
         p = rng.dirichlet(np.full(4, 0.2), size=(pairs, 4, 2))
@@ -100,46 +105,52 @@ def draw_bound(ax, pairs: int = 3000, seed: int = 0) -> None:
         theta, step = rng.standard_normal((2, pairs, 4, 2))
         pi, new = softmax_policy(theta), softmax_policy(theta + step * 10 ** rng.uniform(-1, 1, (pairs, 1, 1)))
         used = tightness(mdp, pi, new) / 4  # [SUR-7]
-        ax.scatter(tabular_kl(pi, new).max(axis=-1), used, s=5, color=color, alpha=0.4, label=rf"$\gamma$ = {gamma:g}")
-    ax.axhline(1, color="black", lw=1, label="the theorem")
-    ax.set(xscale="log", ylim=(-0.3, 1.1), xlabel=r"$\max_s$ KL", ylabel=r"$(L - \eta)\,/\,(C\,\max_s$ KL$)$")
+        some = used > 0
+        label = rf"$\gamma$ = {gamma:g}: the {some.mean():.0%} of {pairs} pairs that use any"
+        kl = tabular_kl(pi, new).max(axis=-1)
+        ax.scatter(kl[some], used[some], s=6, color=color, alpha=0.45, linewidth=0, label=label)
+    ax.axhline(1, color="black", lw=1.2, label="the theorem: no pair is above")
+    ax.axhline(0.5, color="black", lw=1.2, ls="--", label="half of $C$, by Pinsker's inequality")
+    ax.set(xscale="log", yscale="log", ylim=(1e-6, 2), xlabel=r"$\max_s$ KL (nats)")
+    ax.set_ylabel(r"share of the penalty used, $(L - \eta)\,/\,(C\,\max_s$ KL$)$")
     ax.set_title("Room between the bound and the truth [SUR-7]")
 
 
 def draw_all(out: Path) -> list[Path]:
-    """Write fig-1.png, fig-2.png, fig-3.png and bound.png into `out`."""
-    import matplotlib
+    """Write fig-1.png, fig-2.png, fig-3.png and bound.png into `out`; matplotlib's global state stays as it is."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    def new(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
+        fig = Figure(figsize=(width, height), layout="constrained")
+        return fig, fig.subplots(1, columns, squeeze=False)[0]
 
     out.mkdir(parents=True, exist_ok=True)
     s = along_the_step()
     paths: list[Path] = []
     for number, draw in ((1, draw_tangent), (2, draw_trust_region)):
-        fig, ax = plt.subplots(figsize=(7, 4.2), constrained_layout=True)
+        fig, (ax,) = new(7, 4.2)
         draw(ax, s)
         ax.set_xlabel(r"step along the natural gradient ($1$ = the full step of length $\sqrt{2\delta/g^TF^{-1}g}$)")
         ax.set_ylabel("expected return")
         _finish(fig, [ax], out / f"fig-{number}.png", paths)
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), constrained_layout=True)
+    fig, axes = new(9, 3.8, 2)
     for ax, adv in zip(axes, (1.0, -1.0), strict=True):
         draw_clip(ax, adv)
     axes[0].set_ylabel("objective of one sample")
     _finish(fig, axes, out / "fig-3.png", paths)
-    fig, ax = plt.subplots(figsize=(7, 4.2), constrained_layout=True)
+    fig, (ax,) = new(7, 5)
     draw_bound(ax)
-    _finish(fig, [ax], out / "bound.png", paths)
+    below = {"loc": "upper left", "bbox_to_anchor": (-0.08, -0.15), "ncols": 2, "markerscale": 2.5}
+    _finish(fig, [ax], out / "bound.png", paths, **below)
     return paths
 
 
-def _finish(fig, axes, path: Path, paths: list[Path]) -> None:
-    import matplotlib.pyplot as plt
-
+def _finish(fig, axes, path: Path, paths: list[Path], **legend: Any) -> None:
     for ax in axes:
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=9)
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+        ax.legend(frameon=False, fontsize=9, **legend)
+    picture = io.BytesIO()
+    fig.savefig(picture, format="png", dpi=150)
+    write_atomically(path, picture.getvalue())
     paths.append(path)

@@ -1,0 +1,152 @@
+"""Making an environment, or a vector of copies: quiet after the first, and closed when one of them cannot be made."""
+
+import copy
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NoReturn
+
+import gymnasium
+
+from minirl.envs.contract import KEY, as_mask, fitted, mask_size, truth
+from minirl.envs.faults import close, named, raise_placed
+from minirl.errors import EnvError
+
+CHECKER = "disable_env_checker"  # gymnasium's keyword
+SHOWN: set[str] = set()  # environments made before in this process: their warnings have been shown
+
+
+def copies(spec: Any, num_envs: int, how: str, kwargs: dict[str, Any]) -> Any:
+    """The vector that make_vec makes of `sync` or `async`, our own; its spec holds the environment's kwargs alone."""
+    from minirl.envs.parallel import ParallelVectorEnv
+    from minirl.envs.serial import SerialVectorEnv
+
+    kind: Any = SerialVectorEnv if how == "sync" else ParallelVectorEnv
+    envs = kind([partial(make_copy, spec, kwargs, i, os.getpid(), how == "async") for i in range(num_envs)])
+    envs.spec = copy.deepcopy(spec)
+    envs.spec.kwargs |= kwargs
+    return envs
+
+
+def make_copy(spec: Any, kwargs: dict[str, Any], index: int, home: int, guarded: bool) -> Any:
+    """Environment `index` of a vector, in the process `home` or in one of its workers, where it is `guarded`."""
+    try:
+        env = make_one(spec, kwargs, os.getpid() != home)
+    except BaseException as why:
+        raise_placed(why, f"env={index}")
+    return Guarded(OwnFinalObs(env), index) if guarded else env
+
+
+def make_one(spec: Any, kwargs: dict[str, Any], quiet: bool = False) -> Any:
+    """An environment without gymnasium's checker, which `check_env` uses; no warnings if `quiet` or made before."""
+    name = repr((spec.id, spec.entry_point, {key: value for key, value in kwargs.items() if key != CHECKER}))
+    registered = gymnasium.registry.get(spec.id) is spec  # of an id gymnasium says where there is a newer version
+    with without_warnings() if quiet or name in SHOWN else nullcontext():
+        env = gymnasium.make(spec.id if registered else spec, **({CHECKER: True} | kwargs))
+    SHOWN.add(name)
+    return env
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """No warnings inside, neither Python's nor those that MuJoCo prints itself."""
+    mujoco: Any = sys.modules.get("mujoco")
+    hooked = hasattr(mujoco, "set_mju_user_warning") and hasattr(mujoco, "get_mju_user_warning")
+    before = mujoco.get_mju_user_warning() if hooked else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            if hooked:
+                mujoco.set_mju_user_warning(lambda _text: None)
+            yield
+        finally:
+            if hooked:
+                mujoco.set_mju_user_warning(before)
+
+
+class Opener:
+    """Makes an environment and remembers it, so that it can be closed when something fails before others have it."""
+
+    def __init__(self, make: Callable[[], Any]):
+        self.make: Callable[[], Any] = make
+        self.opened: list[Any] = []
+
+    def __call__(self) -> Any:
+        env = self.make()
+        self.opened.append(env)
+        return env
+
+    def __reduce__(self) -> Any:  # another process has its own
+        return Opener, (self.make,)
+
+
+class OwnFinalObs(gymnasium.Wrapper):
+    """Copies an episode's last observation: SAME_STEP hands it over after the reset, which may write into its array.
+
+    For async; SerialVectorEnv does it itself.
+    """
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        if terminated or truncated:
+            obs = copy.deepcopy(obs)
+        return obs, reward, terminated, truncated, info
+
+
+class Guarded(gymnasium.Wrapper):
+    """An environment in a worker process: what it returns is checked there, and its errors are made fit to travel.
+
+    gymnasium takes an observation of a single number for one of every shape, and waits for ever for an error that
+    cannot be sent. kept: the infos that are handed on; None: all of them.
+    """
+
+    kept: tuple[str, ...] | None = None
+
+    def __init__(self, env: Any, index: int):
+        super().__init__(env)
+        self.index, self.taken = index, 0
+
+    def reset(self, **kwargs: Any) -> Any:
+        try:
+            obs, info = self.env.reset(**kwargs)
+            return fitted(self.observation_space, obs), self._kept(info)
+        except BaseException as why:
+            self._raise_sendable(why)
+
+    def step(self, action: Any) -> Any:
+        self.taken += 1
+        try:
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            over, cut = truth("terminated", terminated), truth("truncated", truncated)
+            if self.kept is not None and (over or cut):
+                info = {}  # no action is chosen by what it says of an end
+            return fitted(self.observation_space, obs), reward, over, cut, self._kept(info)
+        except BaseException as why:
+            self._raise_sendable(why)
+
+    def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
+        if self.kept is None:
+            return info
+        handed = {key: info[key] for key in self.kept if key in info}
+        if KEY in handed:
+            handed[KEY] = as_mask(mask_size(self.action_space), handed[KEY])
+        return handed
+
+    def _raise_sendable(self, why: BaseException) -> NoReturn:
+        """Raise `why` with its place, in a form that gymnasium's worker catches and another process can read."""
+        where = f"env={self.index}, step={self.taken}"
+        try:
+            ForkingPickler.loads(ForkingPickler.dumps(why))
+            sendable = isinstance(why, Exception | KeyboardInterrupt)
+        except Exception:
+            sendable = False
+        if not sendable:  # nor would gymnasium's worker catch what is no Exception
+            raise EnvError(f"{where}: the environment raised {named(why)}") from why
+        raise_placed(why, where)
+
+    def close(self) -> None:
+        close(self.env, f"env={self.index}")

@@ -1,0 +1,36 @@
+"""A policy, from whatever holds one, and what is known of the environment that it was trained on."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from minirl import policyfile
+from minirl.agent import Agent
+from minirl.errors import ConfigError
+from minirl.learner import Learner
+from minirl.runs.result import Result
+
+
+def player(policy: Any) -> tuple[Agent, Any, dict[str, Any] | None]:
+    """The policy, what it was trained on (None: nobody knows), with which arguments (None: no file could hold them)."""
+    if isinstance(policy, Agent):
+        return policy, None, {}
+    if isinstance(policy, Learner):
+        return policy.policy, None, {}
+    if isinstance(policy, Result):
+        return policy.policy, policy.config.env, policy.config.env_kwargs
+    if isinstance(policy, str | os.PathLike):
+        agent, about = policyfile.load(Path(policy))
+        return agent, about["env"] or None, about.get("env_kwargs", {})
+    kind = type(policy).__name__
+    raise ConfigError(f"policy_or_run is a {kind}: takes a policy, a Result, a Learner, a run directory or a policy file")
+
+
+def trained_on(env: Any, from_file: bool) -> Any:
+    """The environment that is known, but for one that would import a module: a file does not get to say that."""
+    if env is None:
+        who = "the file" if from_file else "a policy"
+        raise ConfigError(f"env = None: {who} does not know its environment, name it")
+    if from_file and ":" in env:
+        raise ConfigError(f"env = None: the file names {env!r}, which would import a module; if you trust it, set env to {env!r}")
+    return env
