@@ -1,9 +1,10 @@
-"""Builds the compiled core, minirl/_core/*.pyx. Everything else about the package is in pyproject.toml.
+"""Builds the compiled core, minirl/_core/compiled/*.pyx. Everything else about the package is in pyproject.toml.
 
-Without a C compiler the installation goes on and the NumPy twins of minirl/_core/reference*.py take over (minirl._core.COMPILED is False).
+Without a C compiler the installation goes on and the NumPy twins of minirl/_core/reference/*.py take over (minirl._core.COMPILED is False).
 MINIRL_DEBUG=1 builds with every check on; MINIRL_SIMD=-1, 0, 1 or 2 builds up to standard C, any processor, AVX2, AVX-512 (2 is normal).
 """
 
+import glob
 import os
 import sys
 import sysconfig
@@ -13,7 +14,21 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-MODULES = ("acting", "checks", "returns", "categorical", "envs", "gaussian", "losses", "mlp", "optim", "rollout")
+CORE = "minirl/_core"
+MODULES = (
+    "acting",
+    "adam",
+    "arrays",
+    "categorical",
+    "classic_control",
+    "conjugate_gradient",
+    "gaussian",
+    "losses",
+    "mlp",
+    "returns",
+    "rollout",
+    "vectors",
+)
 DEBUG = os.environ.get("MINIRL_DEBUG", "") not in ("", "0")
 # one binary for CPython 3.11 and later; the build without a GIL has no stable interface yet
 ABI3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
@@ -26,7 +41,8 @@ DIRECTIVES = {
     "nonecheck": DEBUG,
     "cdivision": True,  # C's division: no divisor is an integer that can be 0, and x/0.0 is inf or NaN, as in NumPy
 }
-# No -march=native: what is built here must run elsewhere (mlp_kernels.h picks the vectors at run time). No -ffast-math: NaN must survive.
+# No -march=native: what is built here must run elsewhere (c/mlp/dispatch.h picks the vectors at run time).
+# No -ffast-math: NaN must survive.
 # Neither of the two -fno options changes a result: nobody reads errno after sqrt, nobody traps on a floating-point flag.
 GNU_FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"]
 # a·b + c is rounded twice, on every machine the same; in the MLP's products once, where the processor can: that is half their speed.
@@ -64,12 +80,12 @@ def extensions():
         macros.append(("MINIRL_SIMD", str(int(simd))))
     return [
         Extension(
-            f"minirl._core.{name}",
-            [f"minirl/_core/{name}.pyx"],
-            include_dirs=[numpy.get_include()],
+            f"minirl._core.compiled.{name}",
+            [f"{CORE}/compiled/{name}.pyx"],
+            include_dirs=[numpy.get_include(), f"{CORE}/c"],
             define_macros=macros,
             py_limited_api=ABI3,
-            depends=[f"minirl/_core/{header}" for header in os.listdir("minirl/_core") if header.endswith((".h", ".pxd"))],
+            depends=[*glob.glob(f"{CORE}/c/**/*.h", recursive=True), *glob.glob(f"{CORE}/compiled/*.pxd")],
             optional=True,
         )
         for name in MODULES

@@ -14,9 +14,9 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 from minirl.algorithms import find  # noqa: E402
-from minirl.environments import make_envs  # noqa: E402
-from minirl.evaluation import evaluate  # noqa: E402
-from minirl.learner import Learner  # noqa: E402
+from minirl.envs.make import make_envs  # noqa: E402
+from minirl.training.evaluation import evaluate  # noqa: E402
+from minirl.training.learner import Learner  # noqa: E402
 
 BAR, PROMISING = 475.0, 150.0  # the second: the return of sampled actions at which a look at the greedy ones pays
 ALGORITHM = "ppo"

@@ -4,12 +4,13 @@ import numpy as np
 from equation_register import DIFFERENCES, FAMILIES, ROUNDING, loss_of, mean_score, measures, over_families
 from oracles import PLAIN, dense_fisher, gradient, plain_gain, plain_kl, relative_error
 
-from minirl import _core, losses
-from minirl._core import reference_losses
+from minirl import _core
+from minirl._core.reference.losses import clipped_surrogate
+from minirl.algorithms import losses
 from minirl.algorithms.npg import NPGConfig, fisher_vector_product, natural_step, policy_gradient
 from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
-from minirl.solvers import conjugate_gradient
+from minirl.numerics.linear_solvers import conjugate_gradient
 from minirl.theory import demo
 
 # ------------------------------------------------------------------------------------------------------------------------- TR
@@ -142,7 +143,7 @@ measures("PPO-7", "gradient with an entropy bonus of 0.3 against its differences
 @measures("PPO-3", "largest ℓ − r Â of 10⁵ random samples, above 0", 1e-15)
 def _(rng):
     ratio, adv = np.exp(rng.normal(size=100_000)), rng.normal(size=100_000)
-    return max(0.0, float((reference_losses.clipped_surrogate(ratio, adv, 0.2)[0] - ratio * adv).max()))
+    return max(0.0, float((clipped_surrogate(ratio, adv, 0.2)[0] - ratio * adv).max()))
 
 
 @measures("PPO-8", "gradient of the value loss against its differences", DIFFERENCES)

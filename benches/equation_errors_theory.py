@@ -11,8 +11,8 @@ from minirl.algorithms.npg import policy_gradient
 from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.reinforce import ReinforceConfig, reinforce_gradient
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
-from minirl.distributions import Categorical, DiagGaussian
-from minirl.reduce import share
+from minirl.models.distributions import Categorical, DiagGaussian
+from minirl.numerics.sample_weights import share
 from minirl.theory import bounds, demo, divergences, exact, gradients, mdp, reweighting
 
 # ------------------------------------------------------------------------------------------------------------ PG, by enumeration

@@ -9,10 +9,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from oracles import chosen, made_up_batch, random_theta, score
 
-from minirl import losses
-from minirl.distributions import Categorical, DiagGaussian
-from minirl.policy import Policy
-from minirl.reduce import share
+from minirl.algorithms import losses
+from minirl.models.distributions import Categorical, DiagGaussian
+from minirl.models.policy import Policy
+from minirl.numerics.sample_weights import share
 from minirl.theory import mdp
 
 ROUNDING, DIFFERENCES = 1e-12, 1e-9  # what float64 leaves of a closed form, and of five-point differences

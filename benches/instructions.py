@@ -34,17 +34,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from machine import describe
 from worker import environment
 
-from minirl import _core, streams
-from minirl.agent import Agent
+from minirl import _core
 from minirl.algorithms.npg import NPGConfig, fisher_vector_product
 from minirl.algorithms.ppo import PPOConfig, minibatch_gradient
-from minirl.collect import Collector
-from minirl.distributions import Categorical, DiagGaussian
-from minirl.normalize import ObsNormalizer, RunningMoments
-from minirl.optim import adam_step, clip_by_global_norm
-from minirl.policy import Policy
-from minirl.rollout import minibatches
-from minirl.spaces import action_codec, obs_codec
+from minirl.deploy.agent import Agent
+from minirl.models.distributions import Categorical, DiagGaussian
+from minirl.models.input_pipeline import ObsNormalizer
+from minirl.models.policy import Policy
+from minirl.numerics import random_streams
+from minirl.numerics.optimizers import adam_step, clip_by_global_norm
+from minirl.numerics.running_moments import RunningMoments
+from minirl.samples.batch import minibatches
+from minirl.spaces.actions import action_codec
+from minirl.spaces.observations import obs_codec
+from minirl.training.collector import Collector
 
 STORED = Path(__file__).parent / "results" / "instructions.json"
 MARGIN = 1.10  # of instructions and of peak memory
@@ -101,10 +104,10 @@ class NullEnvs(VectorEnv):
 
 def collector_steps() -> Callable[[], Any]:
     """A rollout of 32 steps of 4 null environments."""
-    envs, seeds = NullEnvs(), streams.stream_seeds(0)
+    envs, seeds = NullEnvs(), random_streams.stream_seeds(0)
     codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space)
     policy, inputs = Policy(codecs[1].family(), 4, (64, 64), "tanh"), ObsNormalizer(RunningMoments.zeros(4))
-    theta = policy.init(streams.generator(seeds["init"]), 0.0)
+    theta = policy.init(random_streams.generator(seeds["init"]), 0.0)
     collector = Collector(envs, policy, codecs, seeds, 32, "float32")
     return lambda: collector.collect(theta, inputs)
 

@@ -26,13 +26,13 @@ from mutations import Mutant, mutants_of
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "mutants.json"
 FILES = (
-    *("_core/reference*.py", "distributions*.py", "distributions/*.py", "reduce.py", "solvers.py", "optim.py", "rollout.py"),
-    *("critic.py", "losses.py", "diagnostics.py", "algorithms/*.py"),
+    *("_core/reference/*.py", "models/distributions/*.py", "models/critic.py", "numerics/sample_weights.py", "numerics/running_moments.py"),
+    *("numerics/linear_solvers.py", "numerics/optimizers.py", "samples/*.py", "algorithms/*.py"),
 )
 # whole programs, files and processes say nothing about an equation; parity compares the twins with themselves when they are mutated
 APART = {
     *("api", "architecture", "cli", "determinism", "environments", "equations", "kernel_arguments", "kernels"),
-    *("learner", "live", "normalize", "readme", "run", "schedules", "tensors"),
+    *("learner", "live", "normalize", "readme", "run", "schedules", "safetensors"),
 }
 COPY = Path()  # of a worker: its own tree
 SECONDS = 600  # after which a mutant counts as killed: it does not come to an end; the tests without one take a tenth of it
@@ -114,10 +114,11 @@ def baseline(tests: list[str]) -> str:
 
 def jobs(wanted: list[str], limit: int | None, apart: set[str]) -> list[tuple[Mutant, list[str], list[str]]]:
     """Every mutant of the wanted files with the tests for it; with a limit, as many spread evenly."""
-    from minirl.tagscan import tags_in, test_names
+    from minirl.equations.scan import tags_in, test_names
 
     proofs = test_names(ROOT / "tests")
-    unit = [f"tests/{p.name}" for p in sorted((ROOT / "tests").glob("test_*.py")) if p.stem.removeprefix("test_") not in apart]
+    tests = sorted((ROOT / "tests").rglob("test_*.py"))
+    unit = [str(p.relative_to(ROOT)) for p in tests if p.stem.removeprefix("test_") not in apart]
     files = [p for pattern in FILES for p in sorted((ROOT / "minirl").glob(pattern))]
     made: list[Mutant] = []
     for path in files:

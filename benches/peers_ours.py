@@ -19,8 +19,8 @@ import workloads  # noqa: E402
 from worker import serve, timed  # noqa: E402
 
 from minirl import _core, algorithms  # noqa: E402
-from minirl.environments import make_envs  # noqa: E402
-from minirl.learner import Learner  # noqa: E402
+from minirl.envs.make import make_envs  # noqa: E402
+from minirl.training.learner import Learner  # noqa: E402
 
 # ------------------------------------------------------------------------------------------------------------------------ useful FLOP
 

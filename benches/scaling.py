@@ -26,9 +26,9 @@ import workloads  # noqa: E402
 from worker import timed  # noqa: E402
 
 from minirl import algorithms  # noqa: E402
-from minirl.distributions import DiagGaussian  # noqa: E402
-from minirl.environments import make_envs  # noqa: E402
-from minirl.learner import Learner  # noqa: E402
+from minirl.envs.make import make_envs  # noqa: E402
+from minirl.models.distributions import DiagGaussian  # noqa: E402
+from minirl.training.learner import Learner  # noqa: E402
 
 OBS, OUT = 17, 6  # HalfCheetah's shapes
 FIELDS = {"ppo": workloads.W2, "trpo": workloads.W3}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from minirl import _core
-from minirl._core import reference, reference_envs
+from minirl._core.reference import classic_control, mlp
 
 pytestmark = pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is not built, or MINIRL_REFERENCE is set")
 
@@ -59,7 +59,7 @@ def mlp_cases(rng, dtype):
         count = sum((a + 1) * b for a, b in pairwise(sizes))
         theta, theta_dot = (0.1 * rng.standard_normal((2, count))).astype(dtype)
         x, dy = rng.standard_normal((rows, sizes[0])).astype(dtype), rng.standard_normal((rows, sizes[-1])).astype(dtype)
-        acts, shape = reference.mlp_forward(theta, x, sizes, "tanh"), f"{rows}x{'-'.join(map(str, sizes))}"
+        acts, shape = mlp.mlp_forward(theta, x, sizes, "tanh"), f"{rows}x{'-'.join(map(str, sizes))}"
         yield "mlp_forward", shape, (theta, x, sizes, "tanh")
         yield "mlp_infer", shape, (theta, x, sizes, "tanh")
         yield "mlp_vjp", shape, (theta, acts, dy, sizes, "tanh")
@@ -91,7 +91,7 @@ def vector_cases(rng, dtype):
 
 
 def env_cases(rng):
-    for name, problem in reference_envs.PROBLEMS.items():
+    for name, problem in classic_control.PROBLEMS.items():
         for B in (4, 1024):
             state, steps, nobody = 0.05 * rng.standard_normal((B, problem.states)), np.ones(B, np.int64), np.zeros(B, bool)
             action = rng.integers(0, problem.actions, B) if problem.actions else rng.random((B, 1)).astype(np.float32)

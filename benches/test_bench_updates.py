@@ -12,7 +12,7 @@ import workloads
 from worker import Worker, serve
 
 from minirl import _core
-from minirl.distributions import Categorical, DiagGaussian
+from minirl.models.distributions import Categorical, DiagGaussian
 
 pytestmark = pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is not built, or MINIRL_REFERENCE is set")
 

@@ -27,8 +27,8 @@ from worker import timed  # noqa: E402
 from minirl import algorithms  # noqa: E402
 from minirl.algorithms.npg import fisher_vector_product  # noqa: E402
 from minirl.algorithms.trpo import trpo_step  # noqa: E402
-from minirl.critic import fit_critic  # noqa: E402
-from minirl.distributions import DiagGaussian  # noqa: E402
+from minirl.algorithms.value_fit import fit_critic  # noqa: E402
+from minirl.models.distributions import DiagGaussian  # noqa: E402
 
 NEEDED = 1.5  # x
 

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 
 from minirl import algorithms
-from minirl.agent import Agent
 from minirl.algorithms.npg import fisher_vector_product
-from minirl.critic import Critic
-from minirl.distributions import Categorical, DiagGaussian
-from minirl.environments import make_envs
-from minirl.learner import Learner, keep_freed_memory
-from minirl.networks import Networks
-from minirl.policy import Policy
-from minirl.rollout import Batch
+from minirl.deploy.agent import Agent
+from minirl.envs.make import make_envs
+from minirl.models.actor_critic import Networks
+from minirl.models.critic import Critic
+from minirl.models.distributions import Categorical, DiagGaussian
+from minirl.models.policy import Policy
+from minirl.samples.batch import Batch
+from minirl.training.learner import Learner, keep_freed_memory
 
 W1 = {
     "total_timesteps": 500_000, "num_envs": 4, "num_steps": 128, "epochs": 4, "minibatch_size": 128, "lr": 2.5e-4, "ent_coef": 0.01,

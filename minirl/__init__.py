@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from minirl import deploy
     from minirl.api import Result, configure, evaluate, learn, load, save, train
 
-__version__ = "0.1.0"
+from minirl.version import __version__
 
 __all__ = ["Result", "__version__", "configure", "deploy", "evaluate", "learn", "load", "save", "train"]
 

@@ -10,22 +10,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, overload
 
-from minirl import algorithms, evaluation, policyfile
-from minirl.agent import Agent
+from minirl import algorithms
 from minirl.algorithms.npg import NPGConfig
 from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.reinforce import ReinforceConfig
 from minirl.algorithms.trpo import TRPOConfig
 from minirl.config import AtLeastOne, Config, NonNegative, Unset, check_value
-from minirl.deploy import load
+from minirl.deploy import load, policy_file
+from minirl.deploy.agent import Agent
 from minirl.envs import given
 from minirl.errors import ConfigError, FileError
-from minirl.evaluation import Evaluation
-from minirl.learner import Learner
 from minirl.runs.callback import listener
 from minirl.runs.player import player, trained_on
 from minirl.runs.result import Result
-from minirl.runs.training import SAVE_EVERY, training, warn_of_images
+from minirl.runs.session import SAVE_EVERY, training, warn_of_images
+from minirl.training import evaluation
+from minirl.training.evaluation import Evaluation
+from minirl.training.learner import Learner
 
 __all__ = ["Result", "configure", "evaluate", "learn", "load", "save", "train"]
 
@@ -168,7 +169,7 @@ def save(policy: Agent | Result[Any] | Learner, path: str | os.PathLike[str], en
     if env is not None and not given.same(env, known):
         known, kwargs = given.plain(env, {})
     name, said = given.named(known, kwargs or {})
-    policyfile.save(Path(path), agent, algorithm, name, said)
+    policy_file.save(Path(path), agent, algorithm, name, said)
 
 
 def evaluate(

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin,
 
 import numpy as np
 
-from minirl.distributions import NAMES
 from minirl.errors import ConfigError
+from minirl.models.distributions import NAMES
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import pytest
 from processes import PATIENCE, cli, environment, python
 
 import minirl
-from minirl import policyfile
 from minirl.algorithms.npg import NPGConfig
 from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.trpo import TRPOConfig
+from minirl.deploy import policy_file
 from minirl.errors import ConfigError, EnvError, FileError, NonFiniteError, SpaceError
 
 SMALL = {"num_envs": 2, "num_steps": 64, "hidden": (8,), "total_timesteps": 1000}
@@ -115,7 +115,7 @@ def test_every_kind_of_policy_is_saved_and_loaded(algorithm, env, dtype, tmp_pat
         pytest.importorskip("pygame")
     small = SMALL | {"total_timesteps": 100, "num_steps": 16, "activation": "relu"}
     result = minirl.train(algorithm, env, dtype=dtype, normalize_obs=dtype == "float64", **small)
-    policyfile.save(tmp_path / "a", result.policy, algorithm, env)
+    policy_file.save(tmp_path / "a", result.policy, algorithm, env)
     loaded = minirl.load(tmp_path / "a")
     space = gymnasium.make(env).observation_space
     obs = np.stack([space.sample() for _ in range(9)])
@@ -127,12 +127,13 @@ def test_every_kind_of_policy_is_saved_and_loaded(algorithm, env, dtype, tmp_pat
 
 
 def test_unbounded_actions_keep_their_bounds(tmp_path, rng):
-    from minirl.agent import Agent
-    from minirl.spaces import ActionCodec, ObsCodec
+    from minirl.deploy.agent import Agent
+    from minirl.spaces.actions import ActionCodec
+    from minirl.spaces.observations import ObsCodec
 
     codec = ActionCodec("box", (2, 1), "float64", low=np.array([[-np.inf], [-0.1]]), high=np.array([[np.inf], [0.1]]))
     agent = Agent(ObsCodec("discrete", (), -3, 5), codec, rng.standard_normal(5 * 4 + 4 + 4 * 2 + 2 + 2), (4,), "tanh")
-    policyfile.save(tmp_path / "a", agent, "none", "none")
+    policy_file.save(tmp_path / "a", agent, "none", "none")
     loaded = minirl.load(tmp_path / "a")
     assert np.array_equal(loaded.action_codec.low, codec.low) and np.array_equal(loaded.action_codec.high, codec.high)
     assert np.array_equal(loaded.act(-3), agent.act(-3)) and loaded.normalizer is None

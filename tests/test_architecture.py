@@ -1,6 +1,9 @@
-"""The floors of the library, read from its imports: a file imports its own floor or lower ones, and nothing heavy."""
+"""The house, read from its imports: a room imports its own floor's room or lower floors, never up, and nothing heavy from outside."""
 
 import ast
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,57 +11,42 @@ import pytest
 import minirl
 
 PACKAGE = Path(minirl.__file__).parent
+ROOT = Path(__file__).parent.parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
-FLOORS = [
-    ["_core", "errors"],
-    [
-        "config",
-        "diagnostics",
-        "distributions",
-        "envs",
-        "equations",
-        "equations_page",
-        "equations_search",
-        "features",
-        "files",
-        "memory",
-        "mlp",
-        "normalize",
-        "obs_checks",
-        "optim",
-        "reduce",
-        "solvers",
-        "spaces",
-        "special",
-        "streams",
-        "tagscan",
-        "tensors",
-    ],
-    ["agent", "collect", "critic", "environments", "losses", "masks", "networks", "policy", "policyfile", "rollout"],
-    ["algorithms"],
-    ["api", "evaluation", "learner", "runs"],
-    [],  # multi-agent, population, sweeps: built on the floors below
-    ["cli", "__main__", "__init__"],
-]
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms} | {"deploy": 3, "theory": 4}
+FLOORS = {  # folders, and the few modules of the root; no list of file names
+    0: ("errors", "version"),
+    1: ("_core", "files"),
+    2: ("numerics",),
+    3: ("models",),
+    4: ("config", "spaces", "samples"),
+    5: ("envs", "algorithms", "deploy"),
+    6: ("training",),
+    7: ("runs",),
+    8: ("api",),
+    9: ("cli",),
+    10: ("__main__", "__init__"),
+}
+ASIDE = {"theory": 6, "equations": 1}  # they may use what lies below that floor; nobody but the command line uses them
+FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms} | ASIDE
 ALGORITHMS = ["reinforce", "npg", "trpo", "ppo"]  # each knows only those before it
 
 ANYWHERE = {"numpy"}
 OUTSIDE = {  # what a room may import besides the standard library and NumPy; extras are imported inside functions
-    "collect": {"gymnasium"},
-    "environments": {"gymnasium"},
-    "envs": {"gymnasium"},
     "spaces": {"gymnasium"},
-    "cli": {"gymnasium", "tyro", "rich"},
+    "envs": {"gymnasium"},
+    "training": {"gymnasium"},
+    "api": {"gymnasium"},
     "runs": {"gymnasium", "matplotlib", "tensorboardX"},
+    "cli": {"gymnasium", "tyro", "rich"},
     "theory": {"matplotlib"},
 }
 EXTRAS = {"tyro", "rich", "tensorboardX", "matplotlib"}
+OPTIONAL = {"spaces"}  # gymnasium, too, is imported inside functions: acting runs without it
 
 
 def room(path: Path) -> str:
-    """The top-level module or package that a file belongs to."""
+    """The top-level module or folder that a file belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -74,46 +62,80 @@ def imports(tree: ast.AST) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_file_imports_its_own_floor_or_lower_ones(path):
+def named(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_no_import_goes_up(path):
     here = room(path)
-    assert here in FLOOR, f"{here} has no floor: give it one here and in the design"
+    assert here in FLOOR, f"{here} has no floor"
     for name in imports(ast.parse(path.read_text())):
         if name.startswith("minirl.") and here != "__init__":
             there = name.split(".")[1]
-            known = there if there in FLOOR else "__init__"  # `from minirl import __version__`
-            lower = FLOOR[known] <= FLOOR[here] or known == "__init__"
-            assert lower, f"{here} (floor {FLOOR[here]}) imports {there} (floor {FLOOR[known]})"
+            if there in FLOOR and there != here:
+                assert FLOOR[there] < FLOOR[here], f"{here} (floor {FLOOR[here]}) imports {there} (floor {FLOOR[there]})"
+                assert there not in ASIDE or here in ("cli", *ASIDE), f"{here} imports {there}, which lies aside"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_there_is_no_circle():
+    """Within a folder files may import each other sideways, but not in a circle."""
+    known = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    arrows = {}
+    for name, path in known.items():
+        body = ast.parse(path.read_text()).body
+        names = [n for node in body if isinstance(node, ast.Import | ast.ImportFrom) for n in imports(node)]
+        inside = [n.removeprefix("minirl.") for n in names if n.startswith("minirl.")]
+        arrows[name] = {m for n in inside for m in (n, n.rpartition(".")[0]) if m in known and m != name}
+        arrows[name] = {m for m in arrows[name] if not name.startswith(f"{m}.")}  # a folder's own __init__ is run first anyway
+    done: set[str] = set()
+    while ready := [name for name in arrows if name not in done and arrows[name] <= done]:
+        done.update(ready)
+    assert done == set(arrows), f"in a circle: {sorted(set(arrows) - done)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
 def test_what_is_imported_from_outside(path):
-    import sys
-
     tree, here = ast.parse(path.read_text()), room(path)
     tops = {name.split(".")[0] for name in imports(tree)} - {"minirl"}
     outside = tops - set(sys.stdlib_module_names) - ANYWHERE
     assert outside <= OUTSIDE.get(here, set()), f"{here} imports {outside}"
     assert not tops & {"pickle", "marshal", "shelve"}
     at_import = {name.split(".")[0] for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) for name in imports(node)}
-    assert not at_import & EXTRAS, "extras are imported where they are used, inside functions"
+    assert not at_import & (EXTRAS | ({"gymnasium"} if here in OPTIONAL else set())), "extras are imported where they are used"
 
 
 def test_an_algorithm_knows_only_those_before_it():
-    for path in (PACKAGE / "algorithms").glob("*.py"):
-        if path.stem == "__init__":
-            continue
-        mine = ALGORITHMS.index(path.stem)
-        for name in imports(ast.parse(path.read_text())):
-            parts = name.split(".")
-            if parts[:2] == ["minirl", "algorithms"] and len(parts) > 2:
-                assert ALGORITHMS.index(parts[2]) < mine, f"{path.stem} imports {parts[2]}"
+    for name in ALGORITHMS:
+        for imported in imports(ast.parse((PACKAGE / "algorithms" / f"{name}.py").read_text())):
+            parts = imported.split(".")
+            if parts[:2] == ["minirl", "algorithms"] and parts[2] in ALGORITHMS:
+                assert ALGORITHMS.index(parts[2]) < ALGORITHMS.index(name), f"{name} imports {parts[2]}"
 
 
 def test_deploying_needs_numpy_alone():
     """A policy acts where gymnasium is not installed: nothing on the way to it imports it when it is loaded."""
-    import subprocess
-    import sys
-
-    code = "import sys; sys.modules['gymnasium'] = None; import minirl.deploy, minirl.agent, minirl.spaces, minirl.mlp"
+    code = "import sys; sys.modules['gymnasium'] = None; import minirl.deploy, minirl.spaces.actions, minirl.models.mlp"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_folder_says_what_lives_there():
+    for folder in sorted({path.parent for path in FILES}):
+        doc = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+        assert doc and len(doc) > 40, f"{folder.relative_to(PACKAGE.parent)}/__init__.py says nothing"
+
+
+def test_tests_mirror_the_folders():
+    """A folder of tests is named as the folder of the package that it is about."""
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("test_*.py"))}
+    assert folders <= {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+
+
+def test_the_readmes_map_is_the_tree():
+    """The rooms that the README names are those there are, with their floors."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+|aside) \| ((?:`[\w/]+` ?)+)\|", text, re.M)
+    drawn = {name.rstrip("/"): floor for floor, names in rows for name in re.findall(r"`([\w/]+)`", names)}
+    there = {room(path) for path in FILES} - {"__init__", "__main__"}
+    assert set(drawn) == there
+    assert all(floor == ("aside" if name in ASIDE else str(FLOOR[name])) for name, floor in drawn.items())

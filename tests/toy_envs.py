@@ -18,7 +18,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from minirl import algorithms
-from minirl.learner import Learner
+from minirl.training.learner import Learner
 
 MODES = tuple(AutoresetMode)
 ALGORITHMS = tuple(algorithms.ALGORITHMS)

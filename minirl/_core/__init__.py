@@ -1,145 +1,48 @@
-"""Floor 0, the hot kernels: the compiled one where it is built, else its readable NumPy twin from `reference*.py`.
+"""Floor 0, the hot kernels: arrays in, arrays out; nothing here knows an object of reinforcement learning, or imports more than NumPy.
 
-`COMPILED` says which. `MINIRL_REFERENCE=1` in the environment runs everything on the twins. Adding a kernel: the twin first, then the
-`.pyx` function of the same name, arguments and result, a line here, a parity test and a bench row that shows the gain.
+`reference/` is to be read: the NumPy twin of every kernel. `compiled/` has the same names in Cython, `c/` the loops that need to be led.
+A kernel is the compiled one where it is built, else its twin: `COMPILED` says which. `MINIRL_REFERENCE=1` takes the twins.
 """
 
 import os
+from importlib import import_module
 
-from minirl._core import reference, reference_acting, reference_envs, reference_losses, reference_rollout
-
+SUBJECTS = (
+    "returns",
+    "categorical",
+    "gaussian",
+    "mlp",
+    "losses",
+    "adam",
+    "conjugate_gradient",
+    "vectors",
+    "acting",
+    "classic_control",
+    "rollout",
+)
 REFERENCE = os.environ.get("MINIRL_REFERENCE", "") not in ("", "0")
 
 
-def _compiled() -> bool:
-    """True when the extension modules are built. Only their absence is forgiven: one that is there and broken raises."""
-    if REFERENCE:
-        return False
+def _built() -> bool:
+    """True when the extension modules are there. Only their absence is forgiven: one that is there and broken raises."""
     try:
-        import minirl._core.returns  # noqa: F401
+        import minirl._core.compiled.returns  # noqa: F401
     except ModuleNotFoundError as missing:
-        if missing.name != "minirl._core.returns":
+        if missing.name != "minirl._core.compiled.returns":
             raise
         return False
     return True
 
 
-COMPILED = _compiled()
+COMPILED = not REFERENCE and _built()
+TWINS = {}  # the readable function of each kernel, by name
 
-if COMPILED:
-    from minirl._core.acting import policy_act, policy_actor
-    from minirl._core.categorical import (
-        categorical_dentropy,
-        categorical_dkl,
-        categorical_dlog_prob,
-        categorical_entropy,
-        categorical_fisher_vec,
-        categorical_kl,
-        categorical_log_prob,
-        categorical_sample,
-    )
-    from minirl._core.envs import env_reset, env_step
-    from minirl._core.gaussian import (
-        gaussian_dentropy,
-        gaussian_dkl,
-        gaussian_dlog_prob,
-        gaussian_entropy,
-        gaussian_fisher_vec,
-        gaussian_kl,
-        gaussian_log_prob,
-        gaussian_sample,
-    )
-    from minirl._core.losses import policy_surrogate, squared_loss, surrogate_loss
-    from minirl._core.mlp import mlp_forward, mlp_infer, mlp_jvp, mlp_vjp
-    from minirl._core.optim import adam, all_finite, cg_step, global_norm, narrow, standardize
-    from minirl._core.returns import discounted_returns, gae, running_return
-    from minirl._core.rollout import env_rollout
-else:
-    from minirl._core.reference import (  # type: ignore[assignment]
-        adam,
-        all_finite,
-        categorical_dentropy,
-        categorical_dkl,
-        categorical_dlog_prob,
-        categorical_entropy,
-        categorical_fisher_vec,
-        categorical_kl,
-        categorical_log_prob,
-        categorical_sample,
-        cg_step,
-        discounted_returns,
-        gae,
-        gaussian_dentropy,
-        gaussian_dkl,
-        gaussian_dlog_prob,
-        gaussian_entropy,
-        gaussian_fisher_vec,
-        gaussian_kl,
-        gaussian_log_prob,
-        gaussian_sample,
-        global_norm,
-        mlp_forward,
-        mlp_infer,
-        mlp_jvp,
-        mlp_vjp,
-        narrow,
-        running_return,
-        standardize,
-    )
-    from minirl._core.reference_acting import policy_act, policy_actor  # type: ignore[assignment]
-    from minirl._core.reference_envs import env_reset, env_step  # type: ignore[assignment]
-    from minirl._core.reference_losses import policy_surrogate, squared_loss, surrogate_loss  # type: ignore[assignment]
-    from minirl._core.reference_rollout import env_rollout  # type: ignore[assignment]
+for subject in SUBJECTS:
+    twins = import_module(f"minirl._core.reference.{subject}")
+    side = import_module(f"minirl._core.compiled.{subject}") if COMPILED else twins
+    for name in twins.__all__:
+        TWINS[name] = getattr(twins, name)
+        globals()[name] = getattr(side, name)
 
-mlp_layers = reference.mlp_layers
-
-__all__ = [
-    "COMPILED",
-    "REFERENCE",
-    "adam",
-    "all_finite",
-    "categorical_dentropy",
-    "categorical_dkl",
-    "categorical_dlog_prob",
-    "categorical_entropy",
-    "categorical_fisher_vec",
-    "categorical_kl",
-    "categorical_log_prob",
-    "categorical_sample",
-    "cg_step",
-    "discounted_returns",
-    "env_reset",
-    "env_rollout",
-    "env_step",
-    "gae",
-    "gaussian_dentropy",
-    "gaussian_dkl",
-    "gaussian_dlog_prob",
-    "gaussian_entropy",
-    "gaussian_fisher_vec",
-    "gaussian_kl",
-    "gaussian_log_prob",
-    "gaussian_sample",
-    "global_norm",
-    "mlp_forward",
-    "mlp_infer",
-    "mlp_jvp",
-    "mlp_layers",
-    "mlp_vjp",
-    "narrow",
-    "policy_act",
-    "policy_actor",
-    "policy_surrogate",
-    "running_return",
-    "squared_loss",
-    "standardize",
-    "surrogate_loss",
-]
-
-KERNELS = [name for name in __all__ if name not in ("COMPILED", "REFERENCE", "mlp_layers")]  # compiled, each with its twin
-TWINS = {
-    name: vars(module)[name]
-    for module in (reference, reference_acting, reference_envs, reference_losses, reference_rollout)
-    for name in KERNELS
-    if name in vars(module)
-}
+KERNELS = list(TWINS)
+mlp_layers = import_module("minirl._core.reference.mlp").mlp_layers  # a view of θ, which needs no kernel

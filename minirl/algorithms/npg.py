@@ -11,15 +11,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from minirl.algorithms.diagnostics import surrogate_gain
+from minirl.algorithms.value_fit import fit_critic, track_returns
 from minirl.config import AtLeastOne, Config, NonNegative, Positive
-from minirl.critic import fit_critic, track_returns
-from minirl.diagnostics import surrogate_gain
 from minirl.errors import ConfigError
-from minirl.networks import Networks
-from minirl.optim import adam_init
-from minirl.reduce import SERIAL, mean, share
-from minirl.rollout import one_in
-from minirl.solvers import conjugate_gradient, dense_solve
+from minirl.models.actor_critic import Networks
+from minirl.numerics.communicator import SERIAL
+from minirl.numerics.linear_solvers import conjugate_gradient, dense_solve
+from minirl.numerics.optimizers import adam_init
+from minirl.numerics.sample_weights import mean, share
+from minirl.samples.batch import one_in
 
 DENSE_LIMIT = 5000  # parameters; F then takes 200 MB
 RUNAWAY = 100.0  # a KL of so many δ has nothing to do with the model that made the step

@@ -12,15 +12,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from minirl.algorithms.diagnostics import kl_estimates, minibatch_means, surrogate_gain
+from minirl.algorithms.losses import KLStop, adapt_kl_coef, adapt_lr, clipped_value_loss, policy_loss, value_loss
+from minirl.algorithms.value_fit import track_returns
 from minirl.config import AtLeastOne, Config, NonNegative, Positive, Range
-from minirl.critic import track_returns
-from minirl.diagnostics import kl_estimates, minibatch_means, surrogate_gain
 from minirl.errors import ConfigError, MinirlError, NonFiniteError
-from minirl.losses import KLStop, adapt_kl_coef, adapt_lr, clipped_value_loss, policy_loss, value_loss
-from minirl.networks import Networks
-from minirl.optim import adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
-from minirl.reduce import SERIAL, explained_variance, mean, share
-from minirl.rollout import Minibatch, minibatches
+from minirl.models.actor_critic import Networks
+from minirl.numerics.communicator import SERIAL
+from minirl.numerics.optimizers import adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
+from minirl.numerics.sample_weights import explained_variance, mean, share
+from minirl.samples.batch import Minibatch, minibatches
 
 VANISHING = 1e-9  # of a clipped gradient: far below Adam's ε, it moves nothing
 

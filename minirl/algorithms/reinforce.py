@@ -11,12 +11,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from minirl.algorithms.value_fit import fit_critic, track_returns
 from minirl.config import AtLeastOne, Config, NonNegative, Positive
-from minirl.critic import fit_critic, track_returns
 from minirl.errors import NonFiniteError
-from minirl.networks import Networks
-from minirl.optim import adam_init, adam_step, ascent_step, copy_adam
-from minirl.reduce import SERIAL, mean, share
+from minirl.models.actor_critic import Networks
+from minirl.numerics.communicator import SERIAL
+from minirl.numerics.optimizers import adam_init, adam_step, ascent_step, copy_adam
+from minirl.numerics.sample_weights import mean, share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,9 @@ import numpy as np
 from minirl.algorithms.npg import NPGConfig, init, natural_step, update_with
 from minirl.config import AtLeastOne, Positive, Range
 from minirl.errors import ConfigError
-from minirl.networks import Networks
-from minirl.reduce import SERIAL, mean, share
+from minirl.models.actor_critic import Networks
+from minirl.numerics.communicator import SERIAL
+from minirl.numerics.sample_weights import mean, share
 
 __all__ = ["TRPOConfig", "init", "trpo_step", "update"]
 

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _in_flags(message: str) -> str:
-    from minirl.cli.wording import in_flags  # when there is something to say: it reads the flags of all commands
+    from minirl.cli.wording import in_flags
 
     return in_flags(message)
 

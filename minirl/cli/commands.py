@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from minirl import equations, equations_page, policyfile
 from minirl.algorithms import ALGORITHMS
 from minirl.cli.console import complain, say, say_all, width, write_utf8
 from minirl.cli.flags import flags_of
@@ -19,13 +18,15 @@ from minirl.cli.tables import env_ids, run_lines
 from minirl.cli.train import play, summary
 from minirl.cli.values import literal
 from minirl.config import AtLeastOne, NonNegative, check_ranges
+from minirl.deploy import policy_file
+from minirl.equations import index, page
 from minirl.errors import FileError, UserError
-from minirl.evaluation import Evaluation
-from minirl.files import read_json
+from minirl.files.strict_json import read_json
 from minirl.runs import plot as plotting
 from minirl.runs.directory import CONFIG, NOT_STORED, current
 from minirl.runs.listing import find_runs
 from minirl.theory import demo, figures
+from minirl.training.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Equations:
     """Look up the equations of the documents: formula, lines of code, tests, measured error, remarks."""
 
     words: tuple[str, ...]  # tags (TR-9) or words to search for; none lists all
-    markdown: bool = False  # print the whole index as the page docs/equations.md
+    markdown: bool = False  # print the whole index as the page docs/index.md
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Figures:
 
 def evaluate(flags: Eval) -> int:
     run = current() / flags.run  # an environment may change the current directory
-    agent, about = policyfile.load(flags.run)
+    agent, about = policy_file.load(flags.run)
     env, env_kwargs = flags.env or about["env"], flags.env_kwargs
     if not env:
         raise UserError(f"{flags.run} was trained on an environment that no file can name: name it with --env")
@@ -164,7 +165,7 @@ def list_all(flags: List) -> int:
 def show_equations(flags: Equations) -> int:
     if flags.markdown:
         write_utf8()
-    say_all(equations_page.page(equations.load()) if flags.markdown else equations.main_lines(flags.words, width()))
+    say_all(page.page(index.load()) if flags.markdown else index.main_lines(flags.words, width()))
     return 0
 
 

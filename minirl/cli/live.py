@@ -5,7 +5,7 @@ import time
 from typing import Any, Protocol
 
 from minirl.cli.console import discard, is_terminal, say, width, writable
-from minirl.learner import Update
+from minirl.training.learner import Update
 
 SHOWN = {  # label: (tag, format)
     "return": ("charts/episodic_return", "{:.1f}"),

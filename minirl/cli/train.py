@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from minirl import environments, evaluation
 from minirl._core import COMPILED, REFERENCE
-from minirl.agent import Agent
 from minirl.algorithms import ALGORITHMS, having
 from minirl.cli import help
 from minirl.cli.console import complain, say, say_all, width
 from minirl.cli.flags import did_you_mean, flags_of, parse
 from minirl.cli.live import open_view
 from minirl.config import AtLeastOne, NonNegative, check_ranges
+from minirl.deploy.agent import Agent
+from minirl.envs import faults
 from minirl.errors import EnvRaisedError, MinirlError, NonFiniteError, UserError
-from minirl.evaluation import Evaluation
 from minirl.runs.interrupt import Stop, stop_on_signals
-from minirl.runs.training import SAVE_EVERY, Training, training
+from minirl.runs.session import SAVE_EVERY, Training, training
+from minirl.training import evaluation
+from minirl.training.evaluation import Evaluation
 
 TRACEBACK = "traceback.txt"
 TWINS = "the compiled core is not built; running on the NumPy twins (same results, slower)"
@@ -171,7 +172,7 @@ def _said(why: BaseException) -> str:
     if isinstance(why, EnvRaisedError):
         return str(why)
     frame = traceback.extract_tb(why.__traceback__)[-1]
-    text = f"{type(why).__name__}: {environments.one_line(why)}"
+    text = f"{type(why).__name__}: {faults.one_line(why)}"
     return f"{text} ({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
 
 

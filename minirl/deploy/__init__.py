@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from minirl import policyfile
-from minirl.agent import Agent
+from minirl.deploy import policy_file
+from minirl.deploy.agent import Agent
 
 __all__ = ["Agent", "load"]
 
 
 def load(path: str | Path) -> Agent:
     """The policy of a run directory or `policy.safetensors` file: `agent.act(obs)` is greedy, `agent.act(obs, rng)` samples. FileError."""
-    return policyfile.load(path)[0]
+    return policy_file.load(path)[0]

@@ -8,8 +8,8 @@ A single environment of these ids (`gymnasium.make`) is gymnasium's own.
 
 import gymnasium
 
-from minirl.envs.classic import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
-from minirl.envs.vector import NativeVectorEnv
+from minirl.envs.native.classic_control import Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum
+from minirl.envs.native.vector import NativeVectorEnv
 
 __all__ = ["Acrobot", "CartPole", "MountainCar", "MountainCarContinuous", "NativeVectorEnv", "Pendulum"]
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-KEY = "action_mask"  # in an info: which actions are allowed
+from minirl.spaces.action_masks import KEY
+
 NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)  # an observation is one array
 
 

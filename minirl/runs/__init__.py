@@ -1,1 +1,1 @@
-"""A run on disk: its directory, what is written into it while a learner learns, signals, and the curves drawn from it."""
+"""A run on disk: its directory, metrics, curves, and what surrounds a learner from start to end. Knows a Learner's protocol alone."""

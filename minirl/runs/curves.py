@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minirl.errors import FileError, UserError
-from minirl.files import read_json
+from minirl.files.strict_json import read_json
 from minirl.runs.directory import CONFIG
 from minirl.runs.metrics import csv_lines
 from minirl.runs.settings import settings_of

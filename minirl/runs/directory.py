@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from minirl.errors import FileError, RunInUseError
-from minirl.files import still_at, sweep, write_atomically, write_json
+from minirl.files.atomic import still_at, sweep, write_atomically
+from minirl.files.strict_json import write_json
 
 try:
     import fcntl

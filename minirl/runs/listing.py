@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from minirl.errors import FileError
-from minirl.files import read_json
+from minirl.files.strict_json import read_json
 from minirl.runs.directory import CONFIG
 from minirl.runs.metrics import read_ends
 from minirl.runs.settings import Setting, described, differing, plain, setting, settings_of

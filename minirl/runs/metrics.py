@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from minirl.errors import FileError, UserError
-from minirl.files import open_regular, read_file, still_at, write_atomically
-from minirl.learner import Update
+from minirl.files.atomic import open_regular, read_file, still_at, write_atomically
+from minirl.training.learner import Update
 
 COLUMNS = ("update", "global_step")
 TRACKERS = ("tensorboard",)

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from minirl import policyfile
-from minirl.agent import Agent
+from minirl.deploy import policy_file
+from minirl.deploy.agent import Agent
 from minirl.errors import ConfigError
-from minirl.learner import Learner
 from minirl.runs.result import Result
+from minirl.training.learner import Learner
 
 
 def player(policy: Any) -> tuple[Agent, Any, dict[str, Any] | None]:
@@ -20,7 +20,7 @@ def player(policy: Any) -> tuple[Agent, Any, dict[str, Any] | None]:
     if isinstance(policy, Result):
         return policy.policy, policy.config.env, policy.config.env_kwargs
     if isinstance(policy, str | os.PathLike):
-        agent, about = policyfile.load(Path(policy))
+        agent, about = policy_file.load(Path(policy))
         return agent, about["env"] or None, about.get("env_kwargs", {})
     kind = type(policy).__name__
     raise ConfigError(f"policy_or_run is a {kind}: takes a policy, a Result, a Learner, a run directory or a policy file")

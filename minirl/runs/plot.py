@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minirl.errors import FileError, UserError
-from minirl.files import write_atomically
+from minirl.files.atomic import write_atomically
 from minirl.runs.bands import BANDS, POINTS, band, smooth
 from minirl.runs.curves import RETURN, Curve, read_curve, read_curves
 from minirl.runs.settings import Setting, differing, labels, order, plain, setting, shared

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from minirl.agent import Agent
 from minirl.config import Config
+from minirl.deploy.agent import Agent
 from minirl.envs import given
 from minirl.errors import shorten
-from minirl.learner import Update
-from minirl.runs.picture import html
+from minirl.training.curve_picture import html
+from minirl.training.learner import Update
 
 C = TypeVar("C", bound=Config, covariant=True)
 PATH = 40  # letters of a run directory's name that are shown

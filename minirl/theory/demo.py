@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minirl._core.reference_losses import clipped_surrogate
-from minirl.distributions import Categorical
+from minirl._core.reference.losses import clipped_surrogate
+from minirl.models.distributions import Categorical
 
 CLIP, DELTA = 0.2, 0.01
 

@@ -6,9 +6,9 @@ ones, up to the constant Σρ = 1/(1−γ); the very code that trains on samples
 
 import numpy as np
 
-from minirl.distributions import Categorical
-from minirl.policy import Policy
-from minirl.rollout import Batch
+from minirl.models.distributions import Categorical
+from minirl.models.policy import Policy
+from minirl.samples.batch import Batch
 from minirl.theory.mdp import MDP, softmax_policy, solve
 
 

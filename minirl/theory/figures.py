@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minirl._core.reference_losses import clipped_surrogate
+from minirl._core.reference.losses import clipped_surrogate
 from minirl.algorithms.npg import natural_step
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
-from minirl.files import write_atomically
+from minirl.files.atomic import write_atomically
 from minirl.theory.bounds import surrogate, tightness
 from minirl.theory.divergences import tabular_kl
 from minirl.theory.exact import exact_batch, linear_policy, pack, probabilities

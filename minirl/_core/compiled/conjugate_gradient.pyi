@@ -1,0 +1,9 @@
+"""Shapes and meaning: reference/conjugate_gradient.py, whose functions have the same names."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+def cg_step(x: Array, residual: Array, direction: Array, image: Array, rr: float, curvature: float) -> float: ...

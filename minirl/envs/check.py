@@ -1,0 +1,106 @@
+"""Trying an environment before it is trained on, and saying clearly what is wrong with it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from minirl.envs import given
+from minirl.envs.contract import KEY, Misfit, as_mask, fitted, mask_size, truth
+from minirl.envs.copies import CHECKER
+from minirl.envs.faults import close, is_fault, one_line
+from minirl.envs.make import make_env
+from minirl.errors import EnvError
+from minirl.numerics import random_streams
+from minirl.spaces.actions import action_codec
+from minirl.spaces.observations import ObsCodec, obs_codec
+
+RESET = "reset() has to return (obs, info)"
+STEP = "step() has to return (obs, reward, terminated, truncated, info)"
+
+
+def check_env(env_id: Any, seed: int = 0, steps: int = 3, env_kwargs: Mapping[str, Any] | None = None) -> None:
+    """Reset a copy of the environment and take a few random steps; EnvError names what breaks gymnasium's contract.
+
+    It is seeded as the first environment of a training with `seed`, looked at by gymnasium's checker too, and plays
+    legal moves where its info has an action mask.
+    """
+    env = make_env(env_id, **({} if isinstance(env_id, gymnasium.Env) else {CHECKER: None}), **(env_kwargs or {}))
+    env_id = given.name(env_id)
+    first = random_streams.integer_seeds(random_streams.stream_seeds(seed)["envs"], 1)[0]
+    try:
+        _play(env_id, env, first, steps)
+    except Misfit as why:
+        raise EnvError(f"env = {env_id!r}: {why}") from why
+    finally:
+        close(env, f"env = {env_id!r}")
+
+
+def _play(env_id: str, env: Any, seed: int, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    env.action_space.seed(seed)
+    obs, info = _call(env_id, RESET, lambda: env.reset(seed=seed), 2)
+    _check_obs(env_id, env.observation_space, obs)
+    for _ in range(steps):
+        action, over = _legal_action(env.action_space, info, rng), False
+        if action is not None:
+            obs, reward, terminated, truncated, info = _call(env_id, STEP, lambda action=action: env.step(action), 5)
+            _check_obs(env_id, env.observation_space, obs)
+            _check_reward(env_id, reward)
+            over = truth("terminated", terminated) | truth("truncated", truncated)
+        if over or action is None:
+            obs, info = _call(env_id, RESET, env.reset, 2)
+            _check_obs(env_id, env.observation_space, obs)
+
+
+def _legal_action(space: Any, info: Any, rng: np.random.Generator) -> Any:
+    """A random action: where info has a mask that can be read, one that it allows, or None when it allows nothing."""
+    size = mask_size(space)
+    if size is None or not isinstance(info, dict) or KEY not in info:
+        return space.sample()
+    try:
+        mask = as_mask(size, info[KEY]).astype(bool)
+    except Misfit:  # nobody has to read it
+        return space.sample()
+    codec: Any = action_codec(space)
+    counts = np.reshape(space.n if codec.kind == "discrete" else space.nvec, -1)
+    choices = [np.flatnonzero(part) for part in np.split(mask, np.cumsum(counts)[:-1])]
+    if not all(map(len, choices)):
+        return None
+    raw = np.array([[rng.choice(allowed) for allowed in choices]])
+    return codec.decode(raw[:, 0] if codec.kind == "discrete" else raw)[0]
+
+
+def _call(env_id: str, contract: str, call: Any, length: int) -> Any:
+    try:
+        result = call()
+    except BaseException as why:
+        if not is_fault(why):
+            raise
+        raise EnvError(f"env = {env_id!r}: {contract}; it raised {type(why).__name__}: {one_line(why)}") from why
+    if not isinstance(result, tuple) or len(result) != length:
+        raise EnvError(f"env = {env_id!r}: {contract}, not {type(result).__name__}")
+    return result
+
+
+def _check_obs(env_id: str, space: Any, obs: Any) -> None:
+    fitted(space, obs)
+    if isinstance(space, gymnasium.spaces.Discrete):
+        if not space.contains(obs):
+            raise EnvError(f"env = {env_id!r}: obs {obs!r} is not in its observation_space {space}")
+    elif not isinstance(space, gymnasium.spaces.Box):
+        _check_encoding(env_id, obs_codec(space), obs)
+
+
+def _check_encoding(env_id: str, codec: ObsCodec, obs: Any) -> None:
+    try:
+        codec.encode(codec.stack([obs]), np.float64)
+    except (TypeError, ValueError) as why:
+        raise EnvError(f"env = {env_id!r}: obs {obs!r} does not fit its observation_space: {why}") from why
+
+
+def _check_reward(env_id: str, value: Any) -> None:
+    array = isinstance(value, np.ndarray) and value.dtype.kind in "fiub" and value.ndim == 0
+    if not array and not isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating):
+        raise EnvError(f"env = {env_id!r}: reward has to be a number, it is {value!r} ({type(value).__name__})")

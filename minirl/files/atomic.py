@@ -1,0 +1,74 @@
+"""Files that are written whole or not at all, and read only where they are files."""
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from minirl.errors import FileError
+
+MAX_JSON = 1 << 24  # bytes
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put `data` at `path` so that a reader, or a power cut, meets the old file or the new one. FileError names the path."""
+    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise FileError(f"{path} cannot be written: it is not a regular file")  # the rename would take /dev/null away
+    try:
+        try:
+            with open(temp, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # before the rename: else the name may reach the disk before the bytes
+            os.replace(temp, path)
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+    except OSError as why:
+        raise FileError(f"{path} cannot be written: {why.strerror or why}") from why
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name != "posix":  # Windows opens no directories
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sweep(directory: Path, names: Iterable[str]) -> None:
+    """Remove the temporary files of these names that a killed process left; nobody else's."""
+    for stale in directory.glob(".*.tmp"):
+        if any(re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", stale.name) for name in names):
+            stale.unlink(missing_ok=True)
+
+
+def still_at(fd: int, path: Path) -> bool | None:
+    """Whether `path` names the open file; None where nothing is there any more."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file opened for reading; ValueError for what is none: reading a pipe or device may never end. OSError as usual."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
+    return open(path, "rb")
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The bytes of a file. ValueError beyond `limit`, and for what is none; OSError."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise ValueError(f"it has {size} bytes, at most {limit} are read")
+        return file.read(size)

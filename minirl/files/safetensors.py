@@ -1,0 +1,162 @@
+"""Arrays in a file: the safetensors layout with NumPy alone, and a checksum.
+
+    u64 length of the header, little-endian | header, JSON, padded with spaces to 8 bytes | data, without holes
+    header: {"__metadata__": {"key": "text", ...}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}
+
+A file is believed only after all of it has been checked; nothing is allocated before its size is known to be in the file.
+Files of other writers are read too; the checksum (`sha256` in the metadata) is compared where there is one.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minirl.errors import FileError
+from minirl.files.atomic import write_atomically
+from minirl.files.strict_json import parse_json
+
+DTYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
+MAX_HEADER = 1 << 20
+MAX_TENSORS = 10_000
+MAX_DIMS = 32
+NAME = re.compile(r"[A-Za-z0-9_.]{1,128}")
+
+
+def write(path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_value: Container[str] = ()) -> None:
+    """Write arrays and a map of strings, atomically; FileError for what `read` would refuse."""
+    try:
+        data = encode(tensors, metadata, any_value)
+    except ValueError as why:
+        raise FileError(f"{path} cannot be written: {why}") from why
+    write_atomically(Path(path), data)
+
+
+def read(path: Path | str, any_value: Container[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and metadata; only tensors named in `any_value` may hold NaN and infinity. FileError for whatever is wrong."""
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():  # a pipe or device would block or never end
+            raise ValueError("it is not a regular file")
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            header, metadata, at = _read_header(file, size)
+            data = file.read(size - at)
+        if len(data) != size - at:
+            raise ValueError("it was cut short while it was read")
+        _verify(header, metadata, data)
+        tensors = {name: _tensor(entry, data) for name, entry in header.items()}
+        _check_finite(tensors, any_value)
+    except (OSError, ValueError) as why:
+        raise FileError(f"{path} cannot be read: {getattr(why, 'strerror', None) or why}") from why
+    return tensors, metadata
+
+
+def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_value: Container[str] = ()) -> bytes:
+    """The file as bytes. The widest items come first, then the names in order, so that each array is aligned to its items."""
+    _check_finite(tensors, any_value)
+    header: dict[str, Any] = {}
+    chunks, at = [], 0
+    for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name)):
+        x = tensors[name]
+        code = next((c for c, dtype in DTYPES.items() if dtype == x.dtype.newbyteorder("<")), None)
+        if code is None:
+            raise ValueError(f"tensor {name} has type {x.dtype}, the file takes {', '.join(DTYPES)}")
+        header[name] = {"dtype": code, "shape": list(x.shape), "data_offsets": [at, at + x.nbytes]}
+        chunks.append(x.astype(DTYPES[code]).tobytes())
+        at += x.nbytes
+    data = b"".join(chunks)
+    full = header | {"__metadata__": dict(metadata) | {"sha256": _digest(header, metadata, data)}}
+    _check_header(full, at)
+    text = _canonical(full)
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise ValueError(f"its header has {len(text)} bytes, at most {MAX_HEADER} are allowed")
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def _read_header(file: Any, size: int) -> tuple[dict[str, Any], dict[str, str], int]:
+    """Entries by name, metadata, and where the data begin: everything that can be known without the data is checked here."""
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(MAX_HEADER, size - 8):
+        raise ValueError(f"its header would have {length} bytes, the file has {size} in all and a header at most {MAX_HEADER}")
+    header = parse_json(file.read(length).decode("utf-8"))
+    _check_header(header, size - 8 - length)
+    metadata = header.pop("__metadata__", {})
+    return header, metadata, 8 + length
+
+
+def _check_header(header: Any, data_size: int) -> None:
+    """Names, types, shapes and metadata; the tensors fill the data from end to end, each byte once."""
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    metadata = header.get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) and (k + v).isprintable() for k, v in metadata.items()):
+        raise ValueError("its __metadata__ has to map names to printable text")
+    entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    if len(entries) > MAX_TENSORS:
+        raise ValueError(f"it has {len(entries)} tensors, at most {MAX_TENSORS} are allowed")
+    spans = sorted(_check_entry(name, entry) for name, entry in entries.items())
+    end = 0
+    for low, high in spans:
+        if low != end:
+            raise ValueError(f"its tensors overlap or leave a hole at byte {min(low, end)} of the data")
+        end = high
+    if end != data_size:
+        raise ValueError(f"its tensors take {end} bytes, the file has {data_size} bytes of data")
+
+
+def _check_entry(name: str, entry: Any) -> tuple[int, int]:
+    """The bytes (from, to) of one tensor."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"tensor name {name[:40]!r}: takes letters, digits, '_' and '.', 1 to 128 of them")
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"} or not isinstance(entry["dtype"], str):
+        raise ValueError(f"tensor {name} needs dtype, shape and data_offsets, and nothing else")
+    if entry["dtype"] not in DTYPES:
+        raise ValueError(f"tensor {name} has type {entry['dtype'][:20]!r}: takes {', '.join(DTYPES)}")
+    shape, offsets = entry["shape"], entry["data_offsets"]
+    if not _naturals(shape) or not _naturals(offsets) or len(shape) > MAX_DIMS or len(offsets) != 2:
+        raise ValueError(f"tensor {name}: shape and data_offsets take integers that are not negative")
+    itemsize = DTYPES[entry["dtype"]].itemsize
+    if math.prod(max(d, 1) for d in shape) * itemsize >= 1 << 63:  # also with a dimension of 0: NumPy refuses it
+        raise ValueError(f"tensor {name} has a shape too large")
+    if math.prod(shape) * itemsize != offsets[1] - offsets[0]:
+        raise ValueError(f"tensor {name}: its shape and type do not take the bytes that its data_offsets name")
+    return offsets[0], offsets[1]
+
+
+def _naturals(value: Any) -> bool:
+    return isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)  # True is no integer here
+
+
+def _tensor(entry: Mapping[str, Any], data: bytes) -> np.ndarray:
+    dtype, (low, high) = DTYPES[entry["dtype"]], entry["data_offsets"]
+    flat = np.frombuffer(data, dtype, count=(high - low) // dtype.itemsize, offset=low)
+    return flat.astype(dtype.newbyteorder("="), copy=True).reshape(entry["shape"])
+
+
+def _check_finite(tensors: Mapping[str, np.ndarray], any_value: Container[str]) -> None:
+    for name, x in tensors.items():
+        if name not in any_value and x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise ValueError(f"tensor {name} holds NaN or infinity")
+
+
+def _canonical(header: Mapping[str, Any]) -> bytes:
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(header: Mapping[str, Any], metadata: Mapping[str, str], data: bytes) -> str:
+    """SHA-256 over the header without the checksum itself, in its canonical form, and the data."""
+    rest = {key: value for key, value in metadata.items() if key != "sha256"}
+    return hashlib.sha256(_canonical(dict(header) | {"__metadata__": rest}) + data).hexdigest()
+
+
+def _verify(header: Mapping[str, Any], metadata: Mapping[str, str], data: bytes) -> None:
+    if "sha256" in metadata and metadata["sha256"] != _digest(header, metadata, data):
+        raise ValueError("its checksum does not match: the file was damaged or changed")

@@ -1,0 +1,4 @@
+"""Networks and distributions as pure functions of a flat θ, and their derivatives.
+
+Shapes alone live here: no parameters, no samples.
+"""

@@ -1,0 +1,33 @@
+"""A group of processes as the sums over samples see it: one, until somebody brings more."""
+
+from typing import Protocol
+
+
+class Communicator(Protocol):
+    """What the reductions need of a group of processes."""
+
+    rank: int
+    size: int
+
+    def sum(self, x):
+        """Element-wise sum of a float or array over all ranks, the same result on each."""
+        ...
+
+    def max(self, x: float) -> float:
+        """The largest of a float over all ranks."""
+        ...
+
+
+class Serial:
+    """The group of one."""
+
+    rank, size = 0, 1
+
+    def sum(self, x):
+        return x
+
+    def max(self, x: float) -> float:
+        return x
+
+
+SERIAL = Serial()

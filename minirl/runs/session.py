@@ -1,0 +1,167 @@
+"""A learner with all that surrounds it: environments made and closed, each update recorded, the policy saved."""
+
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from minirl.config import Config
+from minirl.deploy import policy_file
+from minirl.envs import check, faults, given, make, memory
+from minirl.errors import FileError
+from minirl.runs import metrics, plot
+from minirl.runs.directory import RunDir, current, describe, open_run
+from minirl.runs.interrupt import workers_ignore_ctrl_c
+from minirl.spaces.observations import ObsCodec
+from minirl.training.learner import Learner, Update
+
+SAVE_EVERY = 20  # updates
+
+
+class Recorder:
+    """Writes what a learner does into its run directory; a full disk interrupts the record, not the learning.
+
+    A context manager: at its end it writes what is left, or raises FileError, which is a warning beside another error.
+    """
+
+    def __init__(self, directory: RunDir, learner: Learner, track: str | None, save_every: int):
+        self.directory, self.path, self.learner, self.save_every = directory, directory.path, learner, save_every
+        self.writers = metrics.open_writers(directory.path, track)
+        self.warned = False
+        self.note = ""
+
+    def record(self, update: Update) -> None:
+        row = metrics.row_of(update)
+        for writer in self.writers:
+            self._try(writer.write, row)
+        if update.number % self.save_every == 0:
+            self._try(self.save_policy)
+
+    def _try(self, action: Any, *args: Any) -> None:
+        try:
+            action(*args)
+        except (OSError, FileError) as why:
+            if not self.warned:
+                warnings.warn(f"{why}; the training goes on", stacklevel=4)
+            self.warned = True
+
+    def _failed(self, end: Any) -> str:
+        """Why a last write failed; "" where it did not."""
+        try:
+            end()
+        except FileError as why:
+            return str(why)
+        except OSError as why:
+            return f"{self.path}: the metrics cannot be written: {why.strerror or why}"
+        return ""
+
+    def save_policy(self) -> None:
+        self.directory.hold()
+        config = self.learner.config
+        env, said = given.named(config.env, config.env_kwargs)
+        policy_file.save(self.path / policy_file.FILE, self.learner.policy, self.learner.algorithm.name, env, said)
+
+    def finish(self) -> None:
+        """The policy as it was after the last whole update, the ends of the metrics files, and a picture where matplotlib is."""
+        lost = self._failed(self.save_policy)
+        saved = "" if lost else f"the policy is in {self.directory.name}"
+        failures = [lost, *(self._failed(writer.close) for writer in self.writers)]
+        if any(failures):
+            raise FileError("; ".join(filter(None, [*failures, saved])))
+        try:
+            plot.plot([self.path])
+        except Exception as why:  # a picture that cannot be drawn is no reason to lose a run
+            self.note = f"no curve.png: {why}"
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        try:
+            self.finish()
+        except FileError as why:
+            if error is None:
+                raise
+            warnings.warn(str(why), stacklevel=2)  # the error that ended the training is what is to be told
+
+
+IMAGE = 1024  # numbers, as in 32 × 32 pixels
+
+
+def warn_of_images(learner: Learner, stacklevel: int = 3) -> None:
+    """Say that pictures are taken as rows of numbers."""
+    codec, policy = learner.collector.obs_codec, learner.nets.policy
+    large = [shape for shape in _boxes(codec) if len(shape) > 1 and math.prod(shape) >= IMAGE]
+    if large:
+        what = f"observations of shape {large[0]} look like images: there is no convolution here"
+        size = f"they are flattened to {codec.dim} inputs, {policy.num_params:,} parameters of the policy"
+        remedy = "give it features, or smaller images (gymnasium.wrappers.GrayscaleObservation, ResizeObservation)"
+        warnings.warn(f"{what}, {size}; {remedy}", stacklevel=stacklevel)
+
+
+def _boxes(codec: ObsCodec) -> Iterator[tuple[int, ...]]:
+    """The shapes of the Box spaces in an observation space."""
+    if codec.kind == "box":
+        yield codec.shape
+    for part in codec.parts:
+        yield from _boxes(part)
+
+
+class Training:
+    """An iterator over updates that records each before it hands it out; `path` is the run directory or None."""
+
+    def __init__(self, learner: Learner, recorder: Recorder | None):
+        self.learner, self.recorder = learner, recorder
+        self.path: Path | None = recorder.path if recorder else None  # absolute
+        self.name = recorder.directory.name if recorder else ""  # as the caller called it
+
+    @property
+    def note(self) -> str:
+        """What there is to say when all is saved."""
+        return self.recorder.note if self.recorder else ""
+
+    def __iter__(self) -> Iterator[Update]:
+        for update in self.learner:
+            if self.recorder:
+                self.recorder.record(update)
+            yield update
+
+
+@contextmanager
+def training(
+    algorithm: str,
+    config: Config,
+    run: str | os.PathLike[str] | None = None,
+    track: str | None = None,
+    save_every: int = SAVE_EVERY,
+    command: str | None = None,
+) -> Iterator[Training]:
+    """Everything checked and opened before the first step, everything saved and closed at the end, however that comes.
+
+    run: a directory, "auto" for runs/ENV-ALGORITHM-SEED-N, or None to write nothing. The errors are those of its parts.
+    """
+    here = current() if run is not None else None  # a module or an environment may change it
+    env, kwargs = given.plain(config.env, config.env_kwargs)
+    config = config.replace(env=env, env_kwargs=kwargs)
+    metrics.check_tracker(track, run)
+    spec = make.find(env)
+    memory.check(config, config.num_envs, each=make.chosen(spec, config.vectorization)[1])
+    with ExitStack() as stack:
+        directory = None
+        if run is not None:
+            directory = stack.enter_context(open_run(run, given.name(env), algorithm, config.seed, here))
+        if config.check_env and config.vectorization != "vector_entry_point":
+            check.check_env(env, config.seed, env_kwargs=kwargs)
+        with workers_ignore_ctrl_c():
+            envs = make.make_envs(env, config.num_envs, config.vectorization, **kwargs)
+        stack.callback(faults.close, envs, f"env = {given.name(env)!r}")
+        learner = Learner(algorithm, envs, config)
+        warn_of_images(learner, stacklevel=5)  # whoever called minirl.train
+        recorder = None
+        if directory is not None:
+            directory.start(describe(algorithm, config, command))
+            recorder = stack.enter_context(Recorder(directory, learner, track, save_every))
+        yield Training(learner, recorder)

@@ -1,0 +1,53 @@
+"""Advantages and the critic's targets from a rollout: the ladder from R(τ) to GAE."""
+
+from typing import Any
+
+import numpy as np
+
+from minirl import _core
+from minirl.samples.rollout import Rollout
+
+
+def evaluate_states(rollout: Rollout, value_of: Any, inputs: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the networks see (T·B, D), V(s_t) and V(s'_t) (T, B).
+
+    V(s'_t) is V of the next row, but where the next row is another episode's, or there is none, the critic is asked for the
+    final observation itself. After termination it is 0.
+    """
+    T, B, D = rollout.obs.shape
+    obs = inputs(rollout.obs.reshape(T * B, D))  # one batch of all actors  [PPO-10]
+    value = value_of(obs).reshape(T, B)
+    next_value = np.zeros((T, B))
+    next_value[:-1] = value[1:]
+    ask = rollout.cut.copy()
+    ask[-1:] = True
+    ask &= ~rollout.terminated  # a truncated episode has a value behind it, a terminated one has not  [PPO-11]
+    next_value[rollout.terminated] = 0.0  # [PPO-11]
+    if ask.any():
+        next_value[ask] = value_of(inputs(rollout.next_obs[ask]))
+    return obs, value, next_value
+
+
+def advantages(reward, value, next_value, rollout: Rollout, cfg: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Â and the critic's targets (T, B) by `cfg.advantage`, the ladder from REINFORCE to GAE.
+
+    An episode that is not finished is continued by its value; of one that began in an earlier rollout only this part counts.
+    """
+    if cfg.advantage == "gae":
+        adv = _core.gae(reward, value, next_value, rollout.terminated, rollout.cut, cfg.gamma, cfg.lam)
+        return adv, adv + value
+    returns = _core.discounted_returns(reward, next_value, rollout.terminated, rollout.cut, cfg.gamma)  # G_t             [PG-6]
+    if cfg.advantage == "baseline":
+        return returns - value, returns  # G_t − V(s_t)                                                                 [PG-7, PG-8]
+    if cfg.advantage == "reward_to_go":
+        return returns, returns
+    first = segment_starts(rollout)  # R(τ) is G at the first step of the episode's part                              [PG-5]
+    return np.take_along_axis(returns, first, axis=0), returns
+
+
+def segment_starts(rollout: Rollout) -> np.ndarray:
+    """For each row the number of the first row of the same episode in this rollout, (T, B) int; a reset step belongs to none."""
+    rows = np.arange(len(rollout.cut))[:, None]
+    begins = np.ones(rollout.cut.shape, bool)
+    begins[1:] = (rollout.cut | ~rollout.valid)[:-1]
+    return np.maximum.accumulate(np.where(begins, rows, 0), axis=0)

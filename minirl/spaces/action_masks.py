@@ -1,0 +1,47 @@
+"""Which actions an environment allows: info["action_mask"], as gymnasium's environments and vectors give it."""
+
+from typing import Any
+
+import numpy as np
+
+from minirl.errors import EnvError
+from minirl.spaces.actions import ActionCodec
+
+KEY = "action_mask"  # in an info: which actions are allowed
+
+
+def given(info: dict[str, Any], call: str = "reset") -> Any:
+    """The mask in an info; EnvError where there is none."""
+    if KEY not in info:
+        remedy = "set it to False, or mend the environment"
+        raise EnvError(f"mask_actions = True: {call}() returns an info without action_mask; {remedy}")
+    return info[KEY]
+
+
+class ActionMasks:
+    """What each of B environments allows before its next action, (B, K) bool; with SAME_STEP it belongs to the reset observation.
+
+    A vector says in info["_action_mask"] whose rows are meant. What is wrong with a mask is told when somebody has to act on it: at the
+    end of an episode nothing may be allowed.
+    """
+
+    def __init__(self, codec: ActionCodec, num_envs: int, info: dict[str, Any]):
+        given(info)
+        dist: Any = codec.family()
+        self.codec, self.allowed = codec, codec.read_mask(np.ones((num_envs, dist.num_params)))
+        self.update(info)
+
+    def update(self, info: dict[str, Any], whole: bool = True) -> None:
+        """Take in the info of a step or reset of the `whole` vector, or of some environments alone."""
+        if whole:
+            self.allowed[:] = False
+        if KEY in info:
+            given, rows = np.asarray(info[KEY]), info.get(f"_{KEY}", slice(None))
+            if given.shape != self.allowed.shape or given.dtype.kind not in "biuf":
+                wanted = f"a vector's has to be numbers or truths of shape {self.allowed.shape}"
+                raise EnvError(f"action_mask of shape {given.shape} and type {given.dtype}: {wanted}")
+            self.allowed[rows] = given[rows]
+
+    def read(self, due: np.ndarray) -> np.ndarray:
+        """The masks to act on, a copy. Environments that are `due` for a reset, whatever they are sent, allow everything."""
+        return self.codec.read_mask(self.allowed | due[:, None], "env")

@@ -1,0 +1,61 @@
+"""The random numbers behind the actions."""
+
+from typing import Any
+
+import numpy as np
+
+from minirl.numerics import random_streams
+
+
+class ActionNoise:
+    """The random numbers behind the actions: a stream per environment, used up one by one by its real steps alone.
+
+    A reset step draws nothing, so what an environment sees does not depend on the autoreset mode or on its neighbours.
+    """
+
+    def __init__(self, dist: Any, seed: np.random.SeedSequence, num_envs: int, num_steps: int):
+        self.dist = dist
+        self.rngs = [random_streams.generator(child) for child in seed.spawn(num_envs)]
+        self.ahead = np.stack([dist.noise(rng, num_steps) for rng in self.rngs], axis=1)  # (T, B, …) drawn, not yet used
+        self.used = np.zeros(num_envs, dtype=np.intp)
+        self.even: int | None = 0  # what all of `used` are, while they are equal
+        self.columns = np.arange(num_envs)
+
+    def refill(self) -> None:
+        """Draw what the last rollout used, behind what it left."""
+        used = self._used()
+        for b, rng in enumerate(self.rngs):
+            n = int(used[b])
+            if n:
+                self.ahead[:, b] = np.concatenate([self.ahead[n:, b], self.dist.noise(rng, n)])
+        self.used[:], self.even = 0, 0
+
+    def _used(self) -> np.ndarray:
+        """How many of its numbers each environment has used (B,)."""
+        if self.even is not None:
+            self.used[:] = self.even
+        return self.used
+
+    def tree(self) -> dict[str, Any]:
+        """The state as arrays and JSON scalars, copied."""
+        return {"rngs": [random_streams.get_state(rng) for rng in self.rngs], "ahead": self.ahead.copy(), "used": self._used().copy()}
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Go on where `tree` was taken."""
+        self.rngs = [random_streams.from_state(state) for state in tree["rngs"]]
+        self.ahead, self.used, self.even = tree["ahead"].copy(), tree["used"].copy(), None
+
+    def all(self) -> np.ndarray:
+        """The numbers of a whole rollout (T, B, …) in which every step is real."""
+        self.even = len(self.ahead)
+        return self.ahead
+
+    def next(self, real: np.ndarray | None) -> np.ndarray:
+        """One number (or vector) per environment (B, …); only `real` environments (all of them when None) use theirs up."""
+        if real is None and self.even is not None:
+            self.even += 1
+            return self.ahead[self.even - 1]
+        noise = self.ahead[self._used(), self.columns]
+        self.even = None
+        self.used += True if real is None else real
+        return noise

@@ -1,0 +1,247 @@
+"""The loop: collect, estimate, update, report. Nothing here belongs to one algorithm or to one environment."""
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from minirl import algorithms
+from minirl.config import Config
+from minirl.deploy import policy_file
+from minirl.deploy.agent import Agent
+from minirl.envs import given, memory
+from minirl.envs.make import OURS
+from minirl.errors import ConfigError, NonFiniteError, shorten
+from minirl.models.actor_critic import Networks, SharedNetworks
+from minirl.models.critic import Critic
+from minirl.models.fourier_features import RandomFeatures
+from minirl.models.input_pipeline import ObsNormalizer, network_inputs
+from minirl.models.policy import Policy
+from minirl.numerics import random_streams
+from minirl.numerics.communicator import SERIAL
+from minirl.numerics.running_moments import RunningMoments
+from minirl.numerics.sample_weights import mean, share
+from minirl.samples.batch import make_batch
+from minirl.samples.reward_scaling import RewardScaler
+from minirl.spaces.actions import action_codec
+from minirl.spaces.observations import obs_codec
+from minirl.training.collector import Collector
+
+KEPT = 24 << 20  # bytes; glibc's own limit for what it will learn from is 32 MiB
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep what it frees, where glibc allocates: a large block that is freed untouched is its measure for that.
+
+    Else the activations of a large minibatch go back to the system after each step and come again page by page, a quarter of the update.
+    """
+    np.empty(KEPT, np.uint8)
+
+
+@dataclass(frozen=True, repr=False)
+class Update:
+    """What one update did."""
+
+    number: int  # from 1
+    global_step: int  # real transitions learned from so far
+    metrics: dict[str, Any]  # by the tags of the metrics files
+    returns: np.ndarray  # of the episodes that ended in it
+    lengths: np.ndarray
+
+    def __repr__(self) -> str:
+        some = f"return {self.returns.mean():.6g} of {len(self.returns)} episodes" if len(self.returns) else "no episode ended"
+        return f"Update({self.number}: {self.global_step} steps, {some})"
+
+
+class Learner:
+    """An iterator over updates: stop when you like and go on later, it continues where it was.
+
+    It expects `envs` as it left them. Whoever steps or resets them between two updates calls `reset` afterwards.
+
+    envs: a gymnasium VectorEnv in any autoreset mode. `state` holds everything that learning changes but what lives in the
+    environments and the collector: a tree of arrays and scalars.
+    """
+
+    def __init__(self, algorithm: str, envs: Any, config: Config, comm: Any = SERIAL):
+        self.algorithm, self.config, self.comm = algorithms.find(algorithm), config, comm
+        keep_freed_memory()
+        codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space, config.family, config.scale_actions)
+        policy_file.check(*codecs, algorithm, config, *given.named(config.env, config.env_kwargs))
+        seeds, dim = random_streams.stream_seeds(config.seed), codecs[0].dim
+        family = codecs[1].family()
+        memory.check(config, envs.num_envs, dim, math.prod(family.action_shape), family.num_params)
+        self.features = None
+        if config.rbf:
+            self.features = RandomFeatures.draw(random_streams.generator(seeds["features"]), dim, config.rbf, config.rbf_width)
+        inputs, shared = config.rbf or dim, getattr(config, "share_trunk", False)
+        self.nets = (SharedNetworks if shared else Networks)(
+            Policy(family, inputs, config.hidden, config.activation),
+            Critic(inputs, config.hidden, config.activation, config.normalize_value),
+        )
+        self.state = self.algorithm.init(self.nets, config, random_streams.generator(seeds["init"]))
+        self.rng = random_streams.generator(seeds["updates"])
+        self.normalizer = ObsNormalizer(RunningMoments.zeros(dim), codecs[0].resolution, np.dtype(config.dtype))
+        self.scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(envs.num_envs))
+        self.collector = Collector(
+            envs, self.nets.policy, codecs, seeds, config.num_steps, config.dtype, config.mask_actions, config.normalize_obs
+        )
+        self.updates = self.global_step = 0
+        self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which episodes ended
+
+    def __iter__(self) -> Iterator[Update]:
+        return self
+
+    def __next__(self) -> Update:
+        if self.global_step >= self.config.total_timesteps:
+            raise StopIteration
+        return self.step()
+
+    def step(self) -> Update:
+        """One update: a rollout under π_θ, advantages, the algorithm's step, then the statistics of the next rollout."""
+        start, cfg = time.perf_counter(), self.config
+        inputs = network_inputs(self.normalizer if cfg.normalize_obs else None, self.features)
+        rollout = self.collector.collect(self.state["policy"], inputs)
+        weight = rollout.valid.astype(np.float64)
+        self.collector.whole = False  # until the whole update has succeeded: the scaler and the normaliser, too, are kept only then
+        scaler, moved = self.scaler, self.normalizer
+        if self.collector.restarted:
+            scaler = replace(scaler, carry=np.zeros_like(scaler.carry))
+        if cfg.normalize_reward:
+            scaler = scaler.update(rollout.reward, rollout.cut, weight, cfg.gamma, self.comm)
+        if cfg.normalize_obs:
+            try:
+                moved = moved.update(rollout.obs.reshape(-1, rollout.obs.shape[2]), weight.reshape(-1), self.comm)
+            except NonFiniteError as why:
+                raise too_large(rollout.obs, self.collector.steps_taken - cfg.num_steps) from why
+        reward = scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
+        reward, cut_off = limit_rewards(reward, weight, cfg.reward_limit, self.comm)
+        batch = make_batch(rollout, reward, self._value, inputs, cfg, self.comm)
+        if getattr(cfg, "recompute_adv", False):
+            batch = replace(batch, again=lambda value_of: make_batch(rollout, reward, value_of, inputs, cfg, self.comm))
+        returns, lengths = self.collector.finished_episodes(rollout)
+        collected = time.perf_counter()
+
+        progress = min(self.global_step / cfg.total_timesteps, 1.0)
+        self.state, info = self.algorithm.update(self.nets, self.state, batch, cfg, self.rng, progress, self.comm)
+        self.scaler, self.normalizer, self.collector.whole = scaler, moved, True
+
+        self.updates += 1
+        self.global_step += int(self.comm.sum(len(batch)))
+        now = time.perf_counter()
+        timing = {"charts/SPS": len(batch) / (now - start), "time/rollout": collected - start, "time/update": now - collected}
+        if len(returns):
+            self.curve.append((self.global_step, float(returns.mean())))
+        return Update(self.updates, self.global_step, _episodes(returns, lengths) | info | cut_off | timing, returns, lengths)
+
+    def reset(self) -> None:
+        """Let the next update begin with fresh episodes, for example after the environments were stepped by somebody else."""
+        self.collector.whole = False
+
+    def _made_of(self) -> dict[str, Any]:
+        """What another learner has to agree with, so that this one's snapshot fits it."""
+        cfg, codecs = self.config, (self.collector.obs_codec, self.collector.action_codec)
+        names = ("num_envs", "num_steps", "hidden", "activation", "rbf", "dtype", "normalize_value", "mask_actions")
+        spec = getattr(self.collector.envs, "spec", None)
+        return {
+            "method": self.algorithm.name,
+            "env": spec.id.removeprefix(OURS) if spec else None,
+            "observations": str(codecs[0]),
+            "actions": str(codecs[1].facts()),  # bounds may be infinite, which JSON has no word for
+            "family": codecs[1].family_name,
+            "share_trunk": isinstance(self.nets, SharedNetworks),
+        } | {name: list(value) if isinstance(value := getattr(cfg, name), tuple) else value for name in names}
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that learning changes, as a tree of arrays and JSON scalars, copied. What lives in the environments is not in it."""
+        return {
+            "learner": self._made_of(),
+            "algorithm": copy.deepcopy(self.state),
+            "normalizer": self.normalizer.moments.tree(),
+            "scaler": self.scaler.moments.tree(),
+            "updates_stream": random_streams.get_state(self.rng),
+            "noise": self.collector.noise.tree(),
+            "features": self.features.tree() if self.features else None,
+            "counters": {"updates": self.updates, "global_step": self.global_step},
+        }
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Back to a snapshot: a copy, so that the tree can be used again. The environments stay where they are, in their episodes.
+
+        ConfigError where the snapshot is of a learner that was made otherwise: another method, network, environment or rollout.
+        """
+        self._check_fits(tree)
+        self.state = copy.deepcopy(tree["algorithm"])
+        self.normalizer = replace(self.normalizer, moments=RunningMoments(**copy.deepcopy(tree["normalizer"])))
+        scaler = copy.deepcopy(tree["scaler"])
+        self.scaler = replace(self.scaler, moments=RunningMoments(**scaler))  # R goes on with the episodes that are played here
+        self.rng = random_streams.from_state(tree["updates_stream"])
+        self.collector.noise.restore(tree["noise"])
+        self.features = RandomFeatures(**copy.deepcopy(tree["features"])) if tree["features"] else None
+        self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
+        self.curve = [point for point in self.curve if point[0] <= self.global_step]
+
+    def __repr__(self) -> str:
+        envs, cfg = self.collector.envs, self.config
+        name = envs.spec.id if getattr(envs, "spec", None) else type(envs).__name__
+        done = f"{self.updates} update{'' if self.updates == 1 else 's'}"
+        where = f"{self.algorithm.name} on {self.collector.num_envs} x {shorten(name, 40)}"
+        return shorten(f"Learner({where}: {done}, {self.global_step} of {cfg.total_timesteps} steps)")
+
+    def _repr_html_(self) -> str:
+        from minirl.training.curve_picture import html
+
+        return html(repr(self), self.curve)
+
+    def _check_fits(self, tree: Any) -> None:
+        if not isinstance(tree, dict) or not isinstance(its := tree.get("learner"), dict):
+            raise ConfigError("restore takes what a learner's snapshot() gave, of this version of minirl")
+        mine = self._made_of()
+        for name, value in mine.items():
+            if its.get(name) != value and None not in (its.get(name, 0), value):
+                raise ConfigError(f"the snapshot's {name} is {its.get(name)!r}, this learner's {value!r}: make the learner as its was made")
+
+    def _value(self, obs: np.ndarray) -> np.ndarray:
+        return self.nets.critic.value(self.state["critic"], obs)
+
+    @property
+    def policy(self) -> Agent:
+        """A copy of the policy as it is now: acts on raw observations, with the statistics that it was trained with."""
+        return Agent(
+            obs_codec=self.collector.obs_codec,
+            action_codec=self.collector.action_codec,
+            theta=self.state["policy"].copy(),
+            hidden=self.config.hidden,
+            activation=self.config.activation,
+            normalizer=self.normalizer if self.config.normalize_obs else None,
+            masked=self.config.mask_actions,
+            features=self.features,
+        )
+
+
+def too_large(obs: np.ndarray, first_step: int) -> NonFiniteError:
+    """The error that names the largest entry of observations (T, B, D)."""
+    t, env, entry = (int(i) for i in np.unravel_index(np.abs(obs).argmax(), obs.shape))
+    remedy = f"entry {entry} is {obs[t, env, entry]}, too large to be squared; scale the observations"
+    return NonFiniteError("the running variance of obs", remedy, env=env, step=first_step + t)
+
+
+def limit_rewards(reward: np.ndarray, weight: np.ndarray, limit: float | None, comm: Any) -> tuple[np.ndarray, dict[str, float]]:
+    """Rewards (T, B) cut at ±limit, and the share of them that was; as they are, and no share, without a limit."""
+    if limit is None:
+        return reward, {}
+    far = (np.abs(reward) > limit).reshape(-1).astype(np.float64)
+    return np.clip(reward, -limit, limit), {"charts/rewards_cut": mean(share(weight.reshape(-1), comm), far, comm)}
+
+
+def _episodes(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+    """Means over the episodes that ended in this update; NaN when none did."""
+    some = len(returns) > 0
+    return {
+        "charts/episodic_return": float(returns.mean()) if some else np.nan,
+        "charts/episodic_length": float(lengths.mean()) if some else np.nan,
+        "charts/episodes": float(len(returns)),
+    }
