@@ -47,7 +47,7 @@ METHODS_PENDULUM = [
 STUDIES = {  # environment, (algorithm, changed fields), seeds, transitions, bar on the greedy evaluation
     "cartpole": ("CartPole-v1", DEFAULTS, range(10), 100_000, 475.0),
     "pendulum": ("Pendulum-v1", DEFAULTS, range(5), 100_000, None),
-    "halfcheetah": ("HalfCheetah-v5", DEFAULTS, range(3), 200_000, None),
+    "halfcheetah": ("HalfCheetah-v5", DEFAULTS, range(5), 200_000, None),
     "methods-cartpole": ("CartPole-v1", METHODS, range(10), 200_000, 400.0),
     "methods-pendulum": ("Pendulum-v1", METHODS_PENDULUM, range(3), 400_000, None),
 }
