@@ -160,9 +160,8 @@ def test_dist_17_kl_of_near_equals_is_exact_to_rounding(dist, dtype, rng):
         new = (old + gap * rng.standard_normal(old.shape)).astype(dtype)
         kl = dist.kl(old, new)
         exact = exactly(PLAIN[dist.name].kl, old[:5000], new[:5000])
-        assert kl.min() >= 0
+        assert kl.min() >= 0 and (gap or not kl.any())  # of equals to the bit
         assert np.abs(kl[:5000] - exact).max() <= limit
-    assert (dist.kl(old, old.copy()) == 0).all()  # to the bit
 
 
 @dtypes

@@ -15,7 +15,7 @@ cdef object NDARRAY = np.ndarray
 
 
 cdef bint spread(const real[:, ::1] action, const double *bounds, float[:, ::1] taken) noexcept:
-    """What the environment takes of a Gaussian's actions u: centre + half · u, cut at the bounds, as float32; False where one is not finite."""
+    """What is sent of a Gaussian's actions u: centre + half · u, cut at the bounds, as float32; False where one is not finite."""
     cdef double low = bounds[0], high = bounds[1], centre = bounds[2], half = bounds[3], a
     cdef Py_ssize_t i
     for i in range(action.shape[0]):
