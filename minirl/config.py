@@ -169,7 +169,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_environment(value: Any) -> None:
-    """What it is in truth is seen when it is used, where gymnasium is at hand."""
+    """Only what can be seen without gymnasium; the rest is checked when the environment is made."""
     if not (callable(value) or hasattr(value, "reset") or hasattr(value, "entry_point")):
         wanted = "a gymnasium id, an environment's class, a function that makes one, or an environment"
         raise ConfigError(f"env = {value!r}: takes {wanted}, not {type(value).__name__}")

@@ -19,7 +19,7 @@ def policy_loss(dist, phi, part, cfg, comm=SERIAL, kl_coef=0.0):
     clip = cfg.clip if cfg.objective == "clip" else np.inf
     loss, dphi, ratio = surrogate(dist, phi, part, clip, cfg.dual_clip, cfg.ent_coef)  # [PPO-1, PPO-2, PPO-3, PPO-7]
     loss = comm.sum(loss)
-    if cfg.objective == "kl":  # the analytic KL, old first: β turns the direction
+    if cfg.objective == "kl":  # the analytic KL, old first: β changes the direction
         loss += kl_coef * mean(part.w, dist.kl(part.phi_old, phi), comm)  # [PPO-4]
         dphi += dist.dkl(part.phi_old, phi) * (kl_coef * part.w).astype(phi.dtype)[:, None]  # ∇(r A) − β ∇KL       [PPO-4]
     return loss, dphi, ratio

@@ -34,7 +34,7 @@ class NPGConfig(Config):
     damping: Annotated[float, NonNegative] = 0.1  # β of (F + βI)v, >= 0
     cg_iters: Annotated[int, AtLeastOne] = 10  # Fisher-vector products spent on F⁻¹g, >= 1
     solver: Literal["cg", "dense"] = "cg"  # F⁻¹g by conjugate gradient, or with F written out (exact, for up to 5000 parameters)
-    fisher_every: Annotated[int, AtLeastOne] = 1  # F⁻¹g from one sample in k, drawn anew each update, >= 1; KL from all
+    fisher_every: Annotated[int, AtLeastOne] = 1  # F⁻¹g from one sample in k, new ones each update, >= 1; KL from all
     critic_lr: Annotated[float, Positive] = 1e-3  # Adam step size of the value function, > 0
     critic_epochs: Annotated[int, AtLeastOne] = 10  # passes over the batch to fit the value function, >= 1
     minibatch_size: Annotated[int, AtLeastOne] = 64  # largest minibatch of these passes, >= 1

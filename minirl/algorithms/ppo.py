@@ -47,7 +47,7 @@ class PPOConfig(Config):
     clip_value: Annotated[float, Positive] | None = None  # clip V to this distance of its old value (in reward units), > 0
     dual_clip: Annotated[float, Range(1, open=True)] | None = None  # c of dual clipping: for A < 0 no sample counts below c A, > 1
     huber: Annotated[float, Positive] | None = None  # beyond it (in σ with normalize_value) errors count linearly, > 0
-    recompute_adv: bool = False  # advantages and returns anew before each epoch, with the critic as it is then
+    recompute_adv: bool = False  # compute advantages and returns again before each epoch, with the critic as it is then
     share_trunk: bool = False  # the same hidden layers for π and V: here one gradient moves both, a critic fitted alone would move π
     optimizer: Literal["adam", "ascent"] = "adam"  # ascent is θ ← θ + α∇L and nothing else
 

@@ -63,7 +63,7 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str, said: dict[st
 
 
 def check(obs: ObsCodec, action: ActionCodec, algorithm: str, config: Config, env: str, said: dict[str, Any]) -> None:
-    """SpaceError where a policy could not be written, or would not be read as the same: told before it is trained."""
+    """SpaceError where a policy could not be written, or would not be read back as the same; called before training."""
     network = {"hidden": [int(n) for n in config.hidden], "activation": config.activation, "dtype": config.dtype}
     try:
         arrays = _space_arrays(obs, action)

@@ -18,7 +18,7 @@ class Solution(NamedTuple):
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    """aᵀb; what is not finite is told by the status, not by a warning."""
+    """aᵀb; what is not finite shows in the status, not in a warning."""
     with np.errstate(over="ignore", invalid="ignore"):
         return float(a @ b)
 
@@ -74,7 +74,7 @@ def conjugate_gradient(
 
     direction, goal, steepest = residual.copy(), rtol * rtol * rr, 0.0
     for i in range(iters):
-        image = np.array(matvec(direction), dtype=np.float64)  # A p, a copy: matvec may return its argument
+        image = np.array(matvec(direction), dtype=np.float64)  # Ap, a copy: matvec may return its argument
         curvature = _dot(direction, image)  # pᵀAp
         if not np.isfinite(curvature):
             return Solution(x, residual, i, "non_finite")

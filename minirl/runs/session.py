@@ -85,7 +85,7 @@ class Recorder:
         except FileError as why:
             if error is None:
                 raise
-            warnings.warn(str(why), stacklevel=2)  # the error that ended the training is what is to be told
+            warnings.warn(str(why), stacklevel=2)  # the error that ended the training is the one to report
 
 
 IMAGE = 1024  # numbers, as in 32 × 32 pixels

@@ -51,7 +51,7 @@ class Minibatch(NamedTuple):
 
 
 def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, inputs: Any, cfg: Any, comm: Any = SERIAL) -> Batch:
-    """Advantages and returns, rows that are no transitions left out; `reward` (T, B) is the scaled one.
+    """Advantages and returns, without the reset steps; `reward` (T, B) is the scaled one.
 
     value_of: obs (N, D) -> V (N,);  inputs: what stands before the networks, of observations (N, D).
     """

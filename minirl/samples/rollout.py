@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Rollout:
-    """T steps of B environments. A row that is not `valid` (the reset step of NEXT_STEP) is no transition and is never learned from."""
+    """T steps of B environments. One that is not `valid` (a reset step of NEXT_STEP) is never learned from."""
 
     obs: np.ndarray  # (T, B, D) encoded, before normalisation
     action: np.ndarray  # (T, B) or (T, B, d), as sampled: neither shifted nor cut

@@ -13,7 +13,7 @@ KEY = "action_mask"  # in an info: which actions are allowed
 def given(info: dict[str, Any], call: str = "reset") -> Any:
     """The mask in an info; EnvError where there is none."""
     if KEY not in info:
-        remedy = "set it to False, or mend the environment"
+        remedy = "set it to False, or fix the environment"
         raise EnvError(f"mask_actions = True: {call}() returns an info without action_mask; {remedy}")
     return info[KEY]
 
@@ -21,8 +21,8 @@ def given(info: dict[str, Any], call: str = "reset") -> Any:
 class ActionMasks:
     """What each of B environments allows before its next action, (B, K) bool; with SAME_STEP it belongs to the reset observation.
 
-    A vector says in info["_action_mask"] whose rows are meant. What is wrong with a mask is told when somebody has to act on it: at the
-    end of an episode nothing may be allowed.
+    A vector says in info["_action_mask"] whose rows are meant. A mask that allows nothing raises when an action is drawn
+    from it, not before: at the end of an episode it is in order.
     """
 
     def __init__(self, codec: ActionCodec, num_envs: int, info: dict[str, Any]):
@@ -32,16 +32,16 @@ class ActionMasks:
         self.update(info)
 
     def update(self, info: dict[str, Any], whole: bool = True) -> None:
-        """Take in the info of a step or reset of the `whole` vector, or of some environments alone."""
+        """Take in the info of a step or reset of all environments, or (not `whole`) of some alone."""
         if whole:
             self.allowed[:] = False
         if KEY in info:
             given, rows = np.asarray(info[KEY]), info.get(f"_{KEY}", slice(None))
             if given.shape != self.allowed.shape or given.dtype.kind not in "biuf":
-                wanted = f"a vector's has to be numbers or truths of shape {self.allowed.shape}"
+                wanted = f"a vector's has to be numbers or booleans of shape {self.allowed.shape}"
                 raise EnvError(f"action_mask of shape {given.shape} and type {given.dtype}: {wanted}")
             self.allowed[rows] = given[rows]
 
     def read(self, due: np.ndarray) -> np.ndarray:
-        """The masks to act on, a copy. Environments that are `due` for a reset, whatever they are sent, allow everything."""
+        """The masks to act on, a copy. Where the next step only resets (`due`), every action is allowed."""
         return self.codec.read_mask(self.allowed | due[:, None], "env")

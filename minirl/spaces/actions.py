@@ -106,9 +106,8 @@ class ActionCodec:
         dist: Any = self.family()
         allowed = np.asarray(mask)
         if allowed.ndim != 2 or allowed.shape[1] != dist.num_params or allowed.dtype.kind not in "biuf":
-            raise SpaceError(
-                f"action_mask of shape {allowed.shape[1:]} and type {allowed.dtype}: it takes {dist.num_params} numbers or truths"
-            )
+            wanted = f"it takes {dist.num_params} numbers or booleans"
+            raise SpaceError(f"action_mask of shape {allowed.shape[1:]} and type {allowed.dtype}: {wanted}")
         allowed = allowed.astype(bool)
         stuck = np.flatnonzero(~dist.possible(allowed))
         if len(stuck):

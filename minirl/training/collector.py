@@ -25,7 +25,7 @@ BOOL = np.dtype(bool)
 
 
 class Collector:
-    """Steps `envs` with π_θ and keeps what has to live between rollouts: the current observation, episode sums, noise random_streams."""
+    """Steps `envs` with π_θ and keeps what lives between rollouts: observation, episode sums, random streams."""
 
     def __init__(
         self,
@@ -76,12 +76,12 @@ class Collector:
             index = int(np.flatnonzero(~np.isfinite(x[bad]))[0])
             env = bad if rows is None else int(rows[bad])
             value = np.asarray(obs)[bad].reshape(-1)[index] if self.obs_codec.kind == "box" else x[bad, index]
-            remedy = f"entry {index} is {value}; mend the environment, or train with dtype float64"
+            remedy = f"entry {index} is {value}; fix the environment, or train with dtype float64"
             raise NonFiniteError("obs", remedy, env=env, step=self.steps_taken)
         return x
 
     def _see(self, obs: Any, info: dict[str, Any], whole: bool = True) -> np.ndarray:
-        """What the policy acts on next (B, D); `info` is that of the `whole` vector, or of the environments that were just reset."""
+        """What the policy acts on next (B, D); `info` is of all environments, or (not `whole`) of those just reset."""
         if self.masks is not None:
             self.masks.update(info, whole)
         try:
@@ -218,7 +218,8 @@ class Collector:
         if not _core.all_finite(rollout.reward):
             t, env = (int(i) for i in np.argwhere(~np.isfinite(rollout.reward))[0])
             step = self.first + t + 1 + sum(row < t for row in self.resets)
-            raise NonFiniteError("reward", f"the environment returned {rollout.reward[t, env]}; mend the environment", env=env, step=step)
+            remedy = f"the environment returned {rollout.reward[t, env]}; fix the environment"
+            raise NonFiniteError("reward", remedy, env=env, step=step)
 
     def finished_episodes(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
         """Returns (undiscounted, unscaled) and lengths of the episodes that ended in this rollout, in the order of their ends."""

@@ -38,7 +38,7 @@ def stops(made, finite_updates, **where):
 def test_nan_01_a_reward(algorithm, value):
     envs = vector(Counting, {"lengths": ()}, {"lengths": ()}, {"lengths": (), "fault": ("reward", 100, value)})
     message = stops(learner(algorithm, envs, num_steps=30, normalize_reward=True), 3, what="reward", env=2, step=100)
-    assert message == f"reward is not finite, env=2, step=100: the environment returned {value}; mend the environment"
+    assert message == f"reward is not finite, env=2, step=100: the environment returned {value}; fix the environment"
 
 
 @pytest.mark.parametrize("mode", MODES)

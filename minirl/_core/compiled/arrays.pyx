@@ -76,7 +76,7 @@ cdef bint is_wide(object array):
 cdef int span(Span *out, object array, str name, int ndim, bint writable=False) except -1:
     """Where a float array is, with no copy: for arrays changed in place, and for what a kernel reads by pointer.
 
-    The caller's reference keeps the array alive, and NumPy resizes no array that is referred to (unless told refcheck=False).
+    The caller's reference keeps the array alive, and NumPy resizes no array that is referred to (unless called with refcheck=False).
     """
     if type(array) is not NDARRAY and type(array) not in ARRAYS:
         raise TypeError(f"{name} must be a NumPy array of float32 or float64, not {type(array).__name__}")

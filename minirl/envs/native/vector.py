@@ -150,7 +150,7 @@ class NativeVectorEnv(VectorEnv):
         return done
 
     def _end(self, done: np.ndarray) -> dict[str, Any]:
-        """The episodes of `done` are over: reset them now (-> info with their last observations), or keep in mind that they are due."""
+        """The episodes of `done` are over: reset them now (-> info with their last observations), or later (`_due`)."""
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             self._due = done
             return {}

@@ -8,7 +8,8 @@ import numpy as np
 class Family(Protocol):
     """What an algorithm may ask of a distribution. N samples; action is (N,) for Categorical, (N, d) for the others.
 
-    `action` is the raw one, as sampled and stored. What an environment gets is made of it in spaces.py and never turned back.
+    `action` is the raw one, as sampled and stored. What an environment gets is made of it in spaces/actions.py, and
+    never converted back.
     """
 
     name: str

@@ -211,7 +211,7 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
         for (ptrdiff_t l = last; l >= 0; l--) {
             const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = WHOLE(in);
             const REAL *h = (const REAL *)acts[l] + first * in;
-            if (2 * out < LANES && in == row) { /* a vector of outputs would be part empty: dW_lᵀ = dz_lᵀ h_{l−1}, then turned */
+            if (2 * out < LANES && in == row) { /* a vector of outputs would be part empty: dW_lᵀ = dz_lᵀ h_{l−1}, then transposed */
                 NAME(product)((NAME(matmul)){.rows = out, .cols = in, .depth = block, .a = dz, .a_row = 1, .a_step = WHOLE(out),
                     .b = h, .b_row = in, .c = room, .c_row = in});
                 for (ptrdiff_t i = 0; i < in; i++)
