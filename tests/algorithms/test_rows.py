@@ -93,12 +93,14 @@ def test_a_row_that_cannot_be_one_is_refused(fields, why):
 
 def test_nothing_in_training_asks_for_a_field_that_only_some_methods_have():
     """No getattr on a configuration, nor of the name of any field: what a method needs stands in its row."""
-    known = {field.name for row in ALGORITHMS.values() for field in fields(row.config)}
+    shared = {field.name for field in fields(Config)} | {"replace"}
+    special = {field.name for row in ALGORITHMS.values() for field in fields(row.config)} - shared
     for path in Path(minirl.training.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            where = f"{path.name}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr"):
-                name = node.args[1]
-                assert isinstance(name, ast.Constant) and name.value not in known, f"{path.name}:{node.lineno}"
-            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("cfg", "config"):
-                shared = {field.name for field in fields(Config)} | {"replace"}
-                assert node.attr in shared, f"{path.name}:{node.lineno}: {node.attr} belongs to one method"
+                owner, name = ast.unparse(node.args[0]), node.args[1]
+                assert not owner.endswith(("cfg", "config")), where
+                assert isinstance(name, ast.Constant) and name.value not in special, where
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith(("cfg", "config")):
+                assert node.attr in shared, f"{where}: {node.attr} belongs to one method"
