@@ -48,7 +48,7 @@ def solves(policy, seed: int) -> bool:
 def main() -> None:
     seed, looks, solved = int(sys.argv[1]), 0, False
     envs, env_id = environments()
-    learner = Learner(ALGORITHM, envs, find(ALGORITHM).config(seed=seed, **SETTINGS))
+    learner = Learner(find(ALGORITHM), envs, find(ALGORITHM).config(seed=seed, **SETTINGS))
     for update in learner:
         if update.metrics["charts/episodic_return"] >= PROMISING:
             looks, solved = looks + 1, solves(learner.policy, seed)

@@ -152,7 +152,9 @@ def w1_native(quick: bool, num_envs: int) -> dict[str, Any]:
     import minirl.envs  # noqa: F401
 
     fields = workloads.W1 | {"num_envs": num_envs, "minibatch_size": num_envs * 32, "vectorization": "vector_entry_point"}
-    learner = Learner("ppo", make_envs("minirl/CartPole-v1", num_envs, "vector_entry_point"), algorithms.find("ppo").config(**fields))
+    learner = Learner(
+        algorithms.find("ppo"), make_envs("minirl/CartPole-v1", num_envs, "vector_entry_point"), algorithms.find("ppo").config(**fields)
+    )
     answer = run(learner, 5_000 if quick else learner.config.total_timesteps)
     learner.collector.envs = envs = Timed(learner.collector.envs)
     part = run(learner, 2_000 if quick else 100_000)
@@ -163,7 +165,7 @@ def w1_native(quick: bool, num_envs: int) -> dict[str, Any]:
 def cheetah(algorithm: str) -> Learner:
     """W4: one HalfCheetah, 2048 steps, with W3's settings for TRPO and W2's for PPO."""
     fields = {"num_envs": 1, "num_steps": 2048, "total_timesteps": 10**9} | (workloads.W2 if algorithm == "ppo" else workloads.W3)
-    return Learner(algorithm, make_envs("HalfCheetah-v5", 1), algorithms.find(algorithm).config(**fields))
+    return Learner(algorithms.find(algorithm), make_envs("HalfCheetah-v5", 1), algorithms.find(algorithm).config(**fields))
 
 
 def w4(quick: bool, algorithm: str) -> dict[str, Any]:

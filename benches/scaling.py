@@ -61,7 +61,7 @@ def environments(quick: bool) -> list[dict[str, Any]]:
     found = []
     for size in (2**k for k in range(3 if quick else most.bit_length())):
         fields = workloads.W1 | {"num_envs": size, "minibatch_size": 32 * size, "total_timesteps": 10**9, "vectorization": how}
-        learner = Learner("ppo", make_envs(env_id, size, how), algorithms.find("ppo").config(**fields))
+        learner = Learner(algorithms.find("ppo"), make_envs(env_id, size, how), algorithms.find("ppo").config(**fields))
         times, start = [], time.perf_counter()
         while len(times) < 4 or (time.perf_counter() - start < 0.5 and not quick):
             begin = time.perf_counter()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, overload
 
 from minirl import algorithms
+from minirl.algorithms import Algorithm
 from minirl.algorithms.npg import NPGConfig
 from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.reinforce import ReinforceConfig
@@ -43,13 +44,15 @@ def configure(algorithm: Literal["trpo"], **fields: Any) -> TRPOConfig: ...
 @overload
 def configure(algorithm: Literal["ppo"], **fields: Any) -> PPOConfig: ...
 @overload
-def configure(algorithm: str, **fields: Any) -> Config: ...
-def configure(algorithm: str, **fields: Any) -> Config:
+def configure(algorithm: str | Algorithm, **fields: Any) -> Config: ...
+def configure(algorithm: str | Algorithm, **fields: Any) -> Config:
     """The algorithm's configuration with these fields; ConfigError for a name that it lacks, with those near it.
 
+    algorithm: a name of `minirl list`, or a row of your own, minirl.algorithms.Algorithm(…); so too in `train` and `learn`.
     `help(minirl.configure("trpo"))` explains the fields.
     """
-    kind = _find(algorithm).config
+    row = algorithms.find(algorithm)
+    kind = row.config
     known = [field.name for field in dataclasses.fields(kind)]
     for name in fields:
         if name not in known:
@@ -57,7 +60,7 @@ def configure(algorithm: str, **fields: Any) -> Config:
             others = algorithms.having(name)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it takes {', '.join(known)}"
             hint = f"{' and '.join(others)} can do that" if others else hint
-            raise ConfigError(f"{algorithm} has no field {name!r}: {hint}")
+            raise ConfigError(f"{row.name} has no field {name!r}: {hint}")
     return kind(**fields)
 
 
@@ -94,9 +97,9 @@ def train(
     **fields: Any,
 ) -> Result[PPOConfig]: ...
 @overload
-def train(algorithm: str, env: Any = ..., run: RunPath = ..., callback: Callback = ..., **fields: Any) -> Result[Config]: ...
+def train(algorithm: str | Algorithm, env: Any = ..., run: RunPath = ..., callback: Callback = ..., **fields: Any) -> Result[Config]: ...
 def train(
-    algorithm: str,
+    algorithm: str | Algorithm,
     env: Any = "CartPole-v1",
     run: RunPath = None,
     callback: Callback = None,
@@ -116,14 +119,14 @@ def train(
     Ctrl-C without a run directory gives back the Result so far, `interrupted`; with one it comes through, the policy
     saved, as does what an environment raises. Other errors are MinirlErrors.
     """
-    settings, heard = configure(algorithm, env=env, **config), listener(callback)
+    row, settings, heard = algorithms.find(algorithm), configure(algorithm, env=env, **config), listener(callback)
     check_value("save_every", save_every, Annotated[int, AtLeastOne])
     check_value("progress", progress, bool)
     history, interrupted = [], False
-    with training(algorithm, settings, run, track, save_every) as session:
+    with training(row, settings, run, track, save_every) as session:
         learner = session.learner
         try:
-            with _view(algorithm, learner.config, progress) as view:
+            with _view(row.name, learner.config, progress) as view:
                 for update in session:
                     history.append(update)
                     if view is not None:
@@ -135,24 +138,25 @@ def train(
                 raise
             interrupted = True
             warnings.warn(f"interrupted after {history[-1].global_step} steps: this is the Result so far", stacklevel=2)
-        return Result(learner.policy, history, session.path, algorithm, learner.config, interrupted)
+        return Result(learner.policy, history, session.path, row.name, learner.config, interrupted)
 
 
-def learn(algorithm: str, envs: Any, config: Config | None = None) -> Learner:
+def learn(algorithm: str | Algorithm, envs: Any, config: Config | None = None) -> Learner:
     """An iterator over updates on a gymnasium VectorEnv: stop when you like and go on later; `.policy` is the Agent so far.
 
     config: what `configure` makes (None: the defaults). ConfigError where it does not fit, EnvError where `envs` is no vector.
     """
-    kind = _find(algorithm).config
+    row = algorithms.find(algorithm)
+    kind = row.config
     given.check_vector(envs)
     config = kind() if config is None else config
     if not isinstance(config, kind):
-        raise ConfigError(f"config is a {type(config).__name__}: {algorithm} takes a {kind.__name__}, made by minirl.configure")
+        raise ConfigError(f"config is a {type(config).__name__}: {row.name} takes a {kind.__name__}, made by minirl.configure")
     if isinstance(config.num_envs, Unset):
         config = config.replace(num_envs=envs.num_envs)
     if config.num_envs != envs.num_envs:
         raise ConfigError(f"num_envs = {config.num_envs}: the vector environment has {envs.num_envs}")
-    learner = Learner(algorithm, envs, config)
+    learner = Learner(row, envs, config)
     warn_of_images(learner)
     return learner
 
@@ -200,12 +204,6 @@ def evaluate(
     if kwargs is None:
         raise ConfigError("env_kwargs = None: the environment was made with arguments that no file can hold, give them again")
     return evaluation.evaluate(agent, env, int(episodes), stochastic, int(seed), kwargs)
-
-
-def _find(algorithm: Any) -> algorithms.Algorithm:
-    if not isinstance(algorithm, str):
-        raise ConfigError(f"algorithm = {algorithm!r}: takes a name, one of {', '.join(algorithms.ALGORITHMS)}")
-    return algorithms.find(algorithm)
 
 
 def _view(algorithm: str, config: Config, progress: bool) -> Any:

@@ -217,7 +217,7 @@ def config(algorithm, envs, **changes):
 
 def learner(algorithm, envs, **changes):
     """A Learner on `envs` with `config`; it does not end by itself unless `total_timesteps` is given."""
-    return Learner(algorithm, envs, config(algorithm, envs, **changes))
+    return Learner(algorithms.find(algorithm), envs, config(algorithm, envs, **changes))
 
 
 def run(algorithm, envs, updates, **changes):

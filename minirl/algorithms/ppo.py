@@ -17,7 +17,7 @@ from minirl.algorithms.losses import KLStop, adapt_kl_coef, adapt_lr, clipped_va
 from minirl.algorithms.value_fit import track_returns
 from minirl.config import AtLeastOne, Config, NonNegative, Positive, Range
 from minirl.errors import ConfigError, MinirlError, NonFiniteError
-from minirl.models.actor_critic import Networks
+from minirl.models.actor_critic import Networks, SharedNetworks
 from minirl.numerics.communicator import SERIAL
 from minirl.numerics.optimizers import adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
 from minirl.numerics.sample_weights import explained_variance, mean, share
@@ -137,6 +137,11 @@ def ppo_step(nets: Networks, theta_old, adam, batch, phi_old, cfg, lr, rng, comm
             theta, adam = stop.undo(taken)
     info = minibatch_means(taken, cfg.clip, comm) | {"gradient_steps": len(taken)}
     return theta, adam, info if cfg.target_kl is None else info | {"first_step": first_step}
+
+
+def networks(policy, critic, cfg: PPOConfig) -> Networks:
+    """π and V with a trunk each, or with one for both."""
+    return (SharedNetworks if cfg.share_trunk else Networks)(policy, critic)
 
 
 def init(nets: Networks, cfg: PPOConfig, rng: np.random.Generator) -> dict[str, Any]:

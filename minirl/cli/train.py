@@ -85,7 +85,7 @@ def _train(name: str, config: Any, output: Output) -> int:
     try:
         with (
             stop_on_signals() as stop,
-            training(name, config, output.run, output.track, output.save_every, command) as session,
+            training(ALGORITHMS[name], config, output.run, output.track, output.save_every, command) as session,
         ):
             _introduce(name, session, tell)
             _loop(name, session, stop, output.quiet)

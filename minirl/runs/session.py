@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from minirl.algorithms import Algorithm
 from minirl.config import Config
 from minirl.deploy import policy_file
 from minirl.envs import check, faults, given, make, memory
@@ -132,7 +133,7 @@ class Training:
 
 @contextmanager
 def training(
-    algorithm: str,
+    algorithm: Algorithm,
     config: Config,
     run: str | os.PathLike[str] | None = None,
     track: str | None = None,
@@ -152,7 +153,7 @@ def training(
     with ExitStack() as stack:
         directory = None
         if run is not None:
-            directory = stack.enter_context(open_run(run, given.name(env), algorithm, config.seed, here))
+            directory = stack.enter_context(open_run(run, given.name(env), algorithm.name, config.seed, here))
         if config.check_env and config.vectorization != "vector_entry_point":
             check.check_env(env, config.seed, env_kwargs=kwargs)
         with workers_ignore_ctrl_c():
@@ -162,6 +163,6 @@ def training(
         warn_of_images(learner, stacklevel=5)  # whoever called minirl.train
         recorder = None
         if directory is not None:
-            directory.start(describe(algorithm, config, command))
+            directory.start(describe(algorithm.name, config, command))
             recorder = stack.enter_context(Recorder(directory, learner, track, save_every))
         yield Training(learner, recorder)

@@ -23,7 +23,7 @@ class Batch:
     returns: np.ndarray  # (N,) float64, targets of the critic
     value: np.ndarray  # (N,) float64, V(s) of the critic that made the advantages
     weight: np.ndarray  # (N,) float64, how much each sample counts
-    again: Callable[[Any], "Batch"] | None = None  # the same samples with the advantages of another critic, obs -> V
+    again: Callable[[Any], "Batch"] | None = None  # the same samples with the advantages of another critic, obs -> V; not twice
     trajectories: int = 1  # |S|, episodes or parts of one that the samples belong to
     mask: np.ndarray | None = None  # (N, K) bool: the actions that were allowed; None where all always are
     fisher: np.ndarray | None = None  # (M,) rows that stand for all in the Fisher matrix; None: drawn where needed

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from minirl import algorithms
+from minirl.algorithms import Algorithm
 from minirl.config import Config
 from minirl.deploy import policy_file
 from minirl.deploy.agent import Agent
 from minirl.envs import given, memory
 from minirl.envs.make import OURS
 from minirl.errors import ConfigError, NonFiniteError, shorten
-from minirl.models.actor_critic import Networks, SharedNetworks
+from minirl.models.actor_critic import SharedNetworks
 from minirl.models.critic import Critic
 from minirl.models.fourier_features import RandomFeatures
 from minirl.models.input_pipeline import ObsNormalizer, network_inputs
@@ -25,7 +25,7 @@ from minirl.numerics import random_streams
 from minirl.numerics.communicator import SERIAL
 from minirl.numerics.running_moments import RunningMoments
 from minirl.numerics.sample_weights import mean, share
-from minirl.samples.batch import make_batch
+from minirl.samples.batch import Batch, make_batch
 from minirl.samples.reward_scaling import RewardScaler
 from minirl.spaces.actions import action_codec
 from minirl.spaces.observations import obs_codec
@@ -62,27 +62,26 @@ class Learner:
 
     It expects `envs` as it left them. Whoever steps or resets them between two updates calls `reset` afterwards.
 
-    envs: a gymnasium VectorEnv in any autoreset mode. `state` holds everything that learning changes but what lives in the
-    environments and the collector: a tree of arrays and scalars.
+    algorithm: a row of the algorithms' table, never a name. envs: a gymnasium VectorEnv in any autoreset mode.
+    `state` holds everything that learning changes but what lives in the environments and the collector: a tree of arrays and scalars.
     """
 
-    def __init__(self, algorithm: str, envs: Any, config: Config, comm: Any = SERIAL):
-        self.algorithm, self.config, self.comm = algorithms.find(algorithm), config, comm
+    def __init__(self, algorithm: Algorithm, envs: Any, config: Config, comm: Any = SERIAL):
+        self.algorithm, self.config, self.comm = algorithm, config, comm
         keep_freed_memory()
         codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space, config.family, config.scale_actions)
-        policy_file.check(*codecs, algorithm, config, *given.named(config.env, config.env_kwargs))
+        policy_file.check(*codecs, algorithm.name, config, *given.named(config.env, config.env_kwargs))
         seeds, dim = random_streams.stream_seeds(config.seed), codecs[0].dim
         family = codecs[1].family()
         memory.check(config, envs.num_envs, dim, math.prod(family.action_shape), family.num_params)
         self.features = None
         if config.rbf:
             self.features = RandomFeatures.draw(random_streams.generator(seeds["features"]), dim, config.rbf, config.rbf_width)
-        inputs, shared = config.rbf or dim, getattr(config, "share_trunk", False)
-        self.nets = (SharedNetworks if shared else Networks)(
-            Policy(family, inputs, config.hidden, config.activation),
-            Critic(inputs, config.hidden, config.activation, config.normalize_value),
-        )
-        self.state = self.algorithm.init(self.nets, config, random_streams.generator(seeds["init"]))
+        inputs = config.rbf or dim
+        policy = Policy(family, inputs, config.hidden, config.activation)
+        critic = Critic(inputs, config.hidden, config.activation, config.normalize_value)
+        self.nets = algorithm.networks(policy, critic, config)
+        self.state = algorithm.init(self.nets, config, random_streams.generator(seeds["init"]))
         self.rng = random_streams.generator(seeds["updates"])
         self.normalizer = ObsNormalizer(RunningMoments.zeros(dim), codecs[0].resolution, np.dtype(config.dtype))
         self.scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(envs.num_envs))
@@ -119,9 +118,11 @@ class Learner:
                 raise too_large(rollout.obs, self.collector.steps_taken - cfg.num_steps) from why
         reward = scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
         reward, cut_off = limit_rewards(reward, weight, cfg.reward_limit, self.comm)
-        batch = make_batch(rollout, reward, self._value, inputs, cfg, self.comm)
-        if getattr(cfg, "recompute_adv", False):
-            batch = replace(batch, again=lambda value_of: make_batch(rollout, reward, value_of, inputs, cfg, self.comm))
+
+        def estimate(value_of: Any) -> Batch:
+            return make_batch(rollout, reward, value_of, inputs, cfg, self.comm)
+
+        batch = replace(estimate(self._value), again=estimate)
         returns, lengths = self.collector.finished_episodes(rollout)
         collected = time.perf_counter()
 
@@ -153,7 +154,7 @@ class Learner:
             "actions": str(codecs[1].facts()),  # bounds may be infinite, which JSON has no word for
             "family": codecs[1].family_name,
             "share_trunk": isinstance(self.nets, SharedNetworks),
-        } | {name: list(value) if isinstance(value := getattr(cfg, name), tuple) else value for name in names}
+        } | {name: list(value) if isinstance(value := vars(cfg)[name], tuple) else value for name in names}
 
     def snapshot(self) -> dict[str, Any]:
         """All that learning changes, as a tree of arrays and JSON scalars, copied. What lives in the environments is not in it."""

@@ -26,6 +26,7 @@ from oracles import (
 )
 from toy_envs import ALGORITHMS, Counting, learner, run, vector
 
+from minirl import algorithms
 from minirl._core.reference.losses import clipped_surrogate
 from minirl.algorithms import ppo
 from minirl.algorithms.diagnostics import kl_estimates
@@ -572,7 +573,7 @@ def test_bug_05_a_target_that_every_step_passes_does_not_freeze(fields, target):
     """CartPole at a step size that is far too large for it: both networks move in every update, and KL is limited."""
     small = {"num_envs": 2, "num_steps": 32, "hidden": (16,), "minibatch_size": 16, "total_timesteps": 640}
     cfg = config(target_kl=target, lr=10.0 if "optimizer" in fields else 0.3, **small, **fields)  # ascent is as slow as its gradient
-    learner = Learner("ppo", make_envs("minirl/CartPole-v1", 2), cfg)
+    learner = Learner(algorithms.find("ppo"), make_envs("minirl/CartPole-v1", 2), cfg)
     moved, shares = 0, []
     for _ in range(6):
         before = learner.snapshot()["algorithm"]

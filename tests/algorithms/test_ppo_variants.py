@@ -114,14 +114,14 @@ def test_ppo_6_the_step_size_stays_within_multiples_of_the_configured_one():
 
 def test_ppo_6_as_printed_moves_at_every_update():
     cfg = PPOConfig(adapt="lr", anneal_lr=False, num_envs=2, num_steps=32, total_timesteps=256, epochs=2)
-    rates = [u.metrics["charts/learning_rate"] for u in Learner("ppo", make_envs("CartPole-v1", 2), cfg)]
+    rates = [u.metrics["charts/learning_rate"] for u in Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 2), cfg)]
     factors = {round(b / a, 9) for a, b in itertools.pairwise(rates)}
     assert rates[0] == cfg.lr and factors <= {0.5, 2.0} and len(rates) == 4
 
 
 def test_ppo_5_the_coefficient_of_the_next_update_follows_the_measured_kl():
     cfg = PPOConfig(objective="kl", adapt="kl_coef", num_envs=2, num_steps=64, total_timesteps=1280, lr=3e-3)
-    metrics = [u.metrics for u in Learner("ppo", make_envs("CartPole-v1", 2), cfg)]
+    metrics = [u.metrics for u in Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 2), cfg)]
     coefs, kls = [m["losses/kl_coef"] for m in metrics], [m["losses/approx_kl"] for m in metrics]
     for coef, kl, following in zip(coefs, kls, coefs[1:], strict=False):
         factor = 0.5 if kl < 0.01 / 1.5 else 2.0 if kl > 0.015 else 1.0
@@ -222,7 +222,7 @@ def test_ppo_12_plain_ascent_is_a_step_along_the_clipped_gradient(rng):
 )
 def test_every_variant_trains(env, fields):
     cfg = PPOConfig(num_envs=2, num_steps=32, total_timesteps=192, **fields)
-    *_, last = Learner("ppo", make_envs(env, 2), cfg)
+    *_, last = Learner(algorithms.find("ppo"), make_envs(env, 2), cfg)
     assert last.number == 3 and np.isfinite(last.metrics["losses/approx_kl"]) and last.metrics["losses/approx_kl"] > 0
 
 
@@ -237,7 +237,7 @@ def test_bug_11_clip_value_keeps_to_the_value_of_the_rollout(recompute, monkeypa
     """Whether the targets are renewed or not: what V is clipped about is V of the rollout, in each epoch."""
     fields = {"clip_value": 0.05, "recompute_adv": recompute, "lr": 1e-2, "normalize_reward": False}
     cfg = PPOConfig(num_envs=2, num_steps=32, total_timesteps=64, epochs=4, hidden=(8,), dtype="float64", **fields)
-    learner, seen = Learner("ppo", make_envs("minirl/CartPole-v1", 2), cfg), []
+    learner, seen = Learner(algorithms.find("ppo"), make_envs("minirl/CartPole-v1", 2), cfg), []
     take = minibatch_gradient
 
     def spy(nets, theta, part, *rest):
@@ -258,7 +258,7 @@ def test_bug_11_clip_value_keeps_to_the_value_of_the_rollout(recompute, monkeypa
 def test_recomputed_advantages_are_those_of_the_critic_at_the_epochs_start(env, monkeypatch):
     """After the first epoch the batch is the same samples with the advantages that `make_batch` gives for the moved critic."""
     cfg = PPOConfig(num_envs=2, num_steps=32, total_timesteps=64, epochs=3, recompute_adv=True, lr=1e-2)
-    learner, seen = Learner("ppo", make_envs(env, 2), cfg), []
+    learner, seen = Learner(algorithms.find("ppo"), make_envs(env, 2), cfg), []
     take = minibatch_gradient
 
     def spy(nets, theta, part, *rest):

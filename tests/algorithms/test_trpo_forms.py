@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from oracles import dense_fisher, made_up_batch, plain_gain, plain_kl, random_theta, relative_error, score
 
+from minirl import algorithms
 from minirl.algorithms import trpo
 from minirl.algorithms.npg import natural_step
 from minirl.algorithms.trpo import TRPOConfig, bound_coef, first_length, trpo_step
@@ -126,7 +127,7 @@ def test_bug_34_without_a_discount_the_bound_is_the_surrogate(dist, rng):
 
 def test_bug_34_the_command_that_divided_by_zero_trains():
     cfg = TRPOConfig(form="bound", normalize_adv=False, gamma=0.0, num_envs=2, num_steps=32, total_timesteps=192)
-    assert sum(u.metrics["step/accepted"] for u in Learner("trpo", make_envs("minirl/CartPole-v1", 2), cfg)) == 3
+    assert sum(u.metrics["step/accepted"] for u in Learner(algorithms.find("trpo"), make_envs("minirl/CartPole-v1", 2), cfg)) == 3
 
 
 @both_families
@@ -158,7 +159,7 @@ def test_bug_40_a_step_that_float32_cannot_hold_is_refused_by_name(rng):
 def test_bug_40_the_default_type_trains():
     cfg = TRPOConfig(form="bound", normalize_adv=False, num_envs=2, num_steps=64, total_timesteps=384)
     assert cfg.dtype == "float32" and cfg.gamma == 0.99
-    assert sum(u.metrics["step/accepted"] for u in Learner("trpo", make_envs("minirl/CartPole-v1", 2), cfg)) == 3
+    assert sum(u.metrics["step/accepted"] for u in Learner(algorithms.find("trpo"), make_envs("minirl/CartPole-v1", 2), cfg)) == 3
 
 
 @pytest.mark.parametrize("fields", [{"form": "bound"}, {"form": "bound", "normalize_adv": False, "gamma": 1.0}, {"kl_coef": 0.0}])
@@ -175,7 +176,7 @@ def test_combinations_without_meaning_are_refused(fields):
 )
 def test_every_form_trains(env, fields):
     cfg = TRPOConfig(num_envs=2, num_steps=64, total_timesteps=384, **fields)
-    updates = list(Learner("trpo", make_envs(env, 2), cfg))
+    updates = list(Learner(algorithms.find("trpo"), make_envs(env, 2), cfg))
     assert len(updates) == 3 and sum(u.metrics["step/accepted"] for u in updates) >= 2
 
 

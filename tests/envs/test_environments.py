@@ -17,6 +17,7 @@ from toy_envs import ALGORITHMS, MODES, Counting, Drift, Image, Narrow, Wrong, l
 
 import minirl
 import minirl.training.learner
+from minirl import algorithms
 from minirl.envs.autoreset import autoreset_mode
 from minirl.envs.check import check_env
 from minirl.envs.make import make_env, make_envs, reset
@@ -646,7 +647,9 @@ def test_env_18_time_limits_are_counted_once(name, truncated, terminated):
 
 
 def test_env_18_evaluation_plays_whole_episodes_up_to_the_limit():
-    made = Learner("ppo", make_envs("minirl-test/Limited-v0", 1), toy_envs.config("ppo", types.SimpleNamespace(num_envs=1)))
+    made = Learner(
+        algorithms.find("ppo"), make_envs("minirl-test/Limited-v0", 1), toy_envs.config("ppo", types.SimpleNamespace(num_envs=1))
+    )
     made.step()
     played = evaluate(made.policy, "minirl-test/Limited-v0", episodes=3)
     np.testing.assert_array_equal(played.lengths, [5, 5, 5])

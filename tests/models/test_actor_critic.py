@@ -8,6 +8,7 @@ import pytest
 from oracles import gradient, made_up_batch, part_of, plain_mlp, random_theta, relative_error, same_bits
 
 import minirl
+from minirl import algorithms
 from minirl.algorithms import ppo
 from minirl.algorithms.ppo import PPOConfig, minibatch_gradient
 from minirl.envs.make import make_envs
@@ -126,9 +127,8 @@ def test_ppo_8_a_scaled_critics_errors_are_measured_in_its_unit(kind, rng):
 @pytest.mark.parametrize("fields", [{}, {"normalize_value": True}, {"recompute_adv": True}, {"target_kl": 0.001}], ids=lambda f: "".join(f))
 def test_step_19_a_shared_trunk_stays_one(env, fields):
     """Policy and critic are stored each by itself; after every update the hidden layers of both are the same numbers, and have moved."""
-    learner = Learner(
-        "ppo", make_envs(env, 2), PPOConfig(env=env, num_envs=2, num_steps=64, total_timesteps=384, share_trunk=True, **fields)
-    )
+    cfg = PPOConfig(env=env, num_envs=2, num_steps=64, total_timesteps=384, share_trunk=True, **fields)
+    learner = Learner(algorithms.find("ppo"), make_envs(env, 2), cfg)
     before = None
     for update in learner:
         policy, critic = learner.state["policy"], learner.state["critic"]
@@ -178,4 +178,4 @@ def test_what_the_value_loss_cannot_move_is_the_policys_alone(kind, dist, rng):
 def test_a_value_loss_that_leaves_the_policy_nothing_is_an_error(share_trunk):
     cfg = PPOConfig(env="Pendulum-v1", num_envs=2, num_steps=32, normalize_reward=False, share_trunk=share_trunk, vf_coef=1e25)
     with pytest.raises(MinirlError, match="would not move the policy"):
-        Learner("ppo", make_envs("Pendulum-v1", 2), cfg).step()
+        Learner(algorithms.find("ppo"), make_envs("Pendulum-v1", 2), cfg).step()

@@ -166,7 +166,7 @@ from minirl.training.learner import Learner
 
 algorithm, env, dtype, path = sys.argv[1:]
 cfg = algorithms.find(algorithm).config(num_envs=2, num_steps=128, total_timesteps=2560, hidden=(16, 16), dtype=dtype, **{fields})
-learner = Learner(algorithm, make_envs(env, 2), cfg)
+learner = Learner(algorithms.find(algorithm), make_envs(env, 2), cfg)
 thetas = [np.concatenate([learner.state["policy"], learner.state["critic"]])]
 for _ in range(2):
     learner.step()

@@ -36,7 +36,7 @@ def assert_equal_trees(a, b):
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_a_snapshot_is_data_and_restoring_it_is_exact(name, env):
     cfg = algorithms.find(name).config(env=env, num_envs=3, num_steps=17, total_timesteps=1000, minibatch_size=13)
-    learner = Learner(name, make_envs(env, 3), cfg)
+    learner = Learner(algorithms.find(name), make_envs(env, 3), cfg)
     learner.step()
     before = learner.snapshot()
     for path, leaf in leaves(before):
@@ -54,7 +54,7 @@ def test_a_snapshot_is_data_and_restoring_it_is_exact(name, env):
 
 def test_learning_stops_and_goes_on():
     cfg = algorithms.find("ppo").config(num_envs=2, num_steps=8, total_timesteps=80, minibatch_size=5)
-    learner = Learner("ppo", make_envs("CartPole-v1", 2), cfg)
+    learner = Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 2), cfg)
     steps = []
     for update in learner:
         steps.append(update.global_step)
@@ -72,7 +72,7 @@ def test_learning_with_normalised_values_is_finite_and_moves_the_units(name):
     cfg = algorithms.find(name).config(
         env="Pendulum-v1", num_envs=3, num_steps=40, total_timesteps=360, normalize_value=True, normalize_reward=False
     )
-    learner = Learner(name, make_envs("Pendulum-v1", 3), cfg)
+    learner = Learner(algorithms.find(name), make_envs("Pendulum-v1", 3), cfg)
     *_, last = learner
     assert last.number == 3 and np.isfinite(last.metrics["losses/value_loss"])
     assert learner.state["critic"][-2] < -20 and learner.nets.critic.unit(learner.state["critic"]) > 1
@@ -82,7 +82,7 @@ def test_learning_with_normalised_values_is_finite_and_moves_the_units(name):
 def test_an_interrupted_rollout_is_dropped_and_the_next_begins_with_fresh_episodes(monkeypatch):
     """Ctrl-C in the middle of a rollout: what was half collected counts nowhere, and later episode lengths are true ones."""
     cfg = algorithms.find("ppo").config(num_envs=2, num_steps=16, total_timesteps=10_000)
-    learner = Learner("ppo", make_envs("CartPole-v1", 2), cfg)
+    learner = Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 2), cfg)
     learner.step()
     before, calls, step = learner.snapshot(), [0], learner.collector.envs.step
 
@@ -120,7 +120,7 @@ def test_an_interrupted_rollout_is_dropped_and_the_next_begins_with_fresh_episod
 def made(algorithm="ppo", env="CartPole-v1", num_envs=4, **fields):
     """A learner on an environment, one hidden layer of 8."""
     cfg = {"num_envs": num_envs, "num_steps": 16, "hidden": (8,), "total_timesteps": 10_000} | fields
-    return Learner(algorithm, make_envs(env, num_envs), minirl.configure(algorithm, env=env, **cfg))
+    return Learner(algorithms.find(algorithm), make_envs(env, num_envs), minirl.configure(algorithm, env=env, **cfg))
 
 
 @pytest.mark.parametrize(
