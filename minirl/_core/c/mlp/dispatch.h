@@ -4,15 +4,21 @@
  *     forward, tangent   Y  = X · W  + b       rows of X, contiguous lines of W
  *     backward, inputs   dX = dY · Wᵀ          W is transposed once into scratch, so that its lines are contiguous
  *     backward, weights  dW = Xᵀ · dY          X is read down its columns, one number at a time
- * A tile of rows × vectors of C stays in registers while k runs: each number of A is spread over a vector and multiplied into each vector
- * of a line of B. `product_tiled.h` holds the product and the activations, `passes.h` the four passes; both are plain C over a vector
- * type, and are read below once per instruction set and element type.
+ * To be read in this order, each file being plain C over one element type and one instruction set:
+ *     network.h          what a network is: the widths of its layers
+ *     product_plain.h    the product, in a dozen lines of standard C: the specification
+ *     product_tiled.h    the same in tiles of vector registers, with a picture of one
+ *     transpose.h        Wᵀ
+ *     activations.h      tanh, relu and their slopes
+ *     passes.h           forward, jvp and vjp, from these
+ *     dispatch.h         this file: one copy of all that per instruction set, and the choice among them at run time;
+ *                        both_types.h is the inner loop of it, over float and double
  *
  * Every entry of C is one sum over k in rising order, whatever the tile: a row's result does not depend on the rows it comes with.
  * Instruction sets differ in one thing, whether a·b + c is rounded once (FMA) or twice, so results differ in the last bits between
  * processors with and without it. No fast-math: NaN and infinities pass through. No static state; threads may call at once. */
-#ifndef MINIRL_MLP_KERNELS_H
-#define MINIRL_MLP_KERNELS_H
+#ifndef MINIRL_MLP_DISPATCH_H
+#define MINIRL_MLP_DISPATCH_H
 
 #include <math.h>
 #include <stddef.h>

@@ -1,28 +1,25 @@
-/* C = A·B (+ bias), or C += A·B, and the activations, for one REAL at one ISA. Read by both_types.h, not on its own. */
+/* The product of product_plain.h, in vectors: C is cut into tiles that stay in registers while k runs.
+ *
+ *                           j ─→  TILE_VECS vectors of LANES numbers
+ *                          ┌───────────┬───────────┐
+ *                 line k   │ B[k][j …] │           │      read once for all rows of the tile,
+ *                          └───────────┴───────────┘      then the next line: k = 0 … depth − 1
+ *              column k
+ *            ┌───────────┐ ┌───────────┬───────────┐
+ *         i  │ A[i][k]   │ │ sum[0]    │ sum[1]    │      sum += A[i][k] · B[k][j …]:
+ *         │  │ A[i+1][k] │ │ sum[2]    │ sum[3]    │      one number of A is spread over a vector
+ *         ↓  │ …         │ │ …         │ …         │      and multiplied into each vector of the line
+ *            └───────────┘ └───────────┴───────────┘
+ *             TILE_ROWS     one tile of C: TILE_ROWS × TILE_VECS registers, written when k has run
+ *
+ * Tiles below each other make a panel, panels side by side make C: product() goes over panels, panel() over tiles. What is
+ * left at the lower edge is a tile with fewer rows, what is left at the right edge one with fewer vectors, the last of
+ * them stored in part.
+ *
+ * Read by both_types.h, once per REAL and ISA, not on its own. */
 
-#if defined(VEC_BYTES)
 typedef REAL NAME(vec) __attribute__((vector_size(VEC_BYTES), aligned(sizeof(REAL)), may_alias));
-#define LANES ((ptrdiff_t)(VEC_BYTES / sizeof(REAL)))
-#else
-typedef REAL NAME(vec);
-#define LANES ((ptrdiff_t)1)
-#endif
 #define VEC NAME(vec)
-
-typedef struct {
-    ptrdiff_t rows, cols, depth;   /* C is rows × cols, k runs to depth */
-    const REAL *a;                 /* A[i][k] = a[i·a_row + k·a_step] */
-    ptrdiff_t a_row, a_step;
-    const REAL *b;                 /* B[k][j] = b[k·b_row + j]; each line can be read up to a whole number of vectors */
-    ptrdiff_t b_row;
-    const REAL *bias;              /* where every row's sums begin, as long as a line of B; NULL: at 0 */
-    REAL *c;
-    ptrdiff_t c_row;
-    int add;                       /* 1: C += the sums, 0: C = the sums */
-    REAL *room;                    /* aligned, for one panel of B: depth lines of TILE_VECS vectors */
-} NAME(matmul);
-
-#if defined(VEC_BYTES)
 
 /* The end of a line of C, where less than a vector is left, in halves, quarters, …: a masked store is slow on some processors. */
 static TARGET MLP_APART void NAME(store_some)(REAL *c, const VEC *sum, ptrdiff_t left, int add)
@@ -123,69 +120,4 @@ static TARGET void NAME(product)(NAME(matmul) p)
     }
 }
 
-#else /* standard C: the same sums in the same order, a line of C at a time, for the compiler to make vectors of */
-
-static void NAME(product)(NAME(matmul) p)
-{
-    for (ptrdiff_t i = 0; i < p.rows; i++) {
-        REAL *restrict c = p.c + i * p.c_row;
-        if (!p.add)
-            for (ptrdiff_t j = 0; j < p.cols; j++) c[j] = p.bias ? p.bias[j] : 0;
-        for (ptrdiff_t k = 0; k < p.depth; k++) {
-            const REAL number = p.a[i * p.a_row + k * p.a_step], *restrict line = p.b + k * p.b_row;
-            for (ptrdiff_t j = 0; j < p.cols; j++) c[j] += number * line[j];
-        }
-    }
-}
-
-#endif
-
-/* tanh as x·P(x²)/Q(x²): interpolates tanh at Chebyshev points up to where it rounds to 1, so that it needs no branch and no exp, and the
- * compiler turns a loop of it into vectors. Relative error below 4e-7 (float; 4 roundings) and 5e-16 (double); |tanh| ≤ 1; NaN stays NaN. */
-MLP_INLINE TARGET REAL NAME(tanh)(REAL x)
-{
-#if defined(REAL_IS_DOUBLE)
-    static const double P[] = {1.0, 0.15563008435588743, 0.0065578981058499004, 0.00011684627870992024, 1.0566098723190311e-06,
-        5.30089013668552e-09, 1.5361164638417986e-11, 2.58731737455671e-14, 2.4689795486196565e-17, 1.2505003562631293e-20,
-        2.9495814018541605e-24, 2.4521125422313819e-28, 3.0221611609873835e-33};
-    static const double Q[] = {1.0, 0.48896341768922075, 0.036212370668923494, 0.00096076811137561443, 1.2009928689834537e-05,
-        8.0284804861169859e-08, 3.0527879630346838e-10, 6.7522343340083407e-13, 8.606352132061016e-16, 6.0513211200983015e-19,
-        2.1389536592299315e-22, 3.1528082498022243e-26, 1.2348066575061847e-30};
-    const double limit = 18.8;
-    enum { degree = 12 };
-#else
-    static const float P[] = {9.999999943e-01f, 1.345062027e-01f, 3.578991635e-03f, 2.202323732e-05f, 1.542795885e-08f};
-    static const float Q[] = {1.0f, 4.678394827e-01f, 2.619223653e-02f, 3.423649857e-04f, 8.598775089e-07f};
-    const float limit = 7.9f;
-    enum { degree = 4 };
-#endif
-    x = x > limit ? limit : x;
-    x = x < -limit ? -limit : x;
-    const REAL t = x * x;
-    REAL p = P[degree], q = Q[degree];
-    MLP_UNROLL for (int i = degree - 1; i >= 0; i--) {
-        p = p * t + P[i];
-        q = q * t + Q[i];
-    }
-    x = x * p / q;
-    x = x > 1 ? 1 : x; /* the last rounding may pass it */
-    return x < -1 ? -1 : x;
-}
-
-/* h ← σ(h) */
-static TARGET void NAME(activate)(REAL *h, ptrdiff_t count, int relu)
-{
-    if (relu)
-        for (ptrdiff_t i = 0; i < count; i++) h[i] = h[i] < 0 ? 0 : h[i];
-    else
-        for (ptrdiff_t i = 0; i < count; i++) h[i] = NAME(tanh)(h[i]);
-}
-
-/* dh ← dh ⊙ σ'(z), the slope from the activation's output h: 1 − h² or 1[h > 0] */
-static TARGET void NAME(slope)(REAL *dh, const REAL *h, ptrdiff_t count, int relu)
-{
-    if (relu)
-        for (ptrdiff_t i = 0; i < count; i++) dh[i] *= (REAL)(h[i] > 0);
-    else
-        for (ptrdiff_t i = 0; i < count; i++) dh[i] *= 1 - h[i] * h[i];
-}
+#undef VEC
