@@ -58,13 +58,19 @@ class Agent:
         if not _core.all_finite(x):
             raise not_finite(x)
         allowed = None if mask is None else self.action_codec.read_mask(_array(mask)[None])
-        noise = None if rng is None else self._noise(rng, 1)
+        try:  # costs nothing, where a function of its own would cost a twentieth of the call
+            noise = None if rng is None else self.policy.dist.noise(rng, 1)
+        except (AttributeError, TypeError) as why:
+            raise no_generator(rng, why) from why
         return self.action_codec.decode(self.actor(x, noise, allowed))[0]
 
     def act_batch(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> np.ndarray:
         """Actions (N, …) for N observations (N, …), masks (N, K). SpaceError where a mask allows nothing."""
         x, allowed = self._seen(obs, mask)
-        noise = None if rng is None else self._noise(rng, len(x))
+        try:
+            noise = None if rng is None else self.policy.dist.noise(rng, len(x))
+        except (AttributeError, TypeError) as why:
+            raise no_generator(rng, why) from why
         return self.action_codec.decode(self.actor(x, noise, allowed))
 
     def phi(self, obs: Any, mask: Any = None) -> np.ndarray:
@@ -84,15 +90,6 @@ class Agent:
         if allowed is not None and len(allowed) != len(x):
             raise SpaceError(f"action_mask of {len(allowed)} rows: there are {len(x)} observations, each takes its own")
         return x, allowed
-
-    def _noise(self, rng: Any, n: int) -> Any:
-        try:
-            return self.policy.dist.noise(rng, n)
-        except (AttributeError, TypeError) as why:
-            if isinstance(rng, np.random.Generator):
-                raise
-            wanted = "a generator, as numpy.random.default_rng(0) makes one, or None for the likeliest action"
-            raise ConfigError(f"rng = {rng!r}: takes {wanted}") from why
 
     def __repr__(self) -> str:
         before = ", observations standardised" if self.normalizer else ""
@@ -128,6 +125,12 @@ def misfit(codec: ObsCodec, obs: Any, why: Exception, call: str) -> SpaceError:
         return why
     batch = f"({', '.join(['N', *map(str, codec.shape)])}{'' if codec.shape else ','})"
     return SpaceError(f"observation of shape {np.shape(obs)}: act takes one {codec.shape}, act_batch takes {batch}")
+
+
+def no_generator(rng: Any, why: Exception) -> Exception:
+    """The error for what cannot draw random numbers; `why` itself where `rng` can."""
+    wanted = "a generator, as numpy.random.default_rng(0) makes one, or None for the likeliest action"
+    return why if isinstance(rng, np.random.Generator) else ConfigError(f"rng = {rng!r}: takes {wanted}")
 
 
 def not_finite(x: np.ndarray) -> NonFiniteError:
