@@ -1,4 +1,4 @@
-"""PPO's losses and their gradients in φ and V, written out; the rules that keep KL near a target."""
+"""PPO's losses and their gradients in φ and V, written out, and what ends an update before KL runs away."""
 
 from typing import Any
 
@@ -9,8 +9,6 @@ from minirl.numerics.communicator import SERIAL
 from minirl.numerics.optimizers import copy_adam
 from minirl.numerics.sample_weights import mean, share
 
-KL_COEF_RANGE = (1e-4, 1e4)  # β stays in here, whatever the measured KL
-LR_RANGE = (0.01, 10.0)  # and α in these multiples of the configured one
 HALVINGS = 30  # of a first step that goes too far, before none of it is taken
 
 
@@ -60,24 +58,6 @@ def clipped_value_loss(w, value, value_old, target, clip, comm=SERIAL):
     moves = np.abs(value - value_old) <= clip
     dvalue = 2 * w * np.where(use_near, near_error * moves, error)
     return mean(w, np.maximum(error * error, near_error * near_error), comm), dvalue.astype(value.dtype)
-
-
-def adapt_kl_coef(kl_coef: float, kl: float, target: float) -> float:
-    """β/2 where KL < D/1.5, 2β where KL > 1.5 D, else β; D = target.                                               [PPO-5]"""
-    if kl < target / 1.5:
-        kl_coef = kl_coef / 2  # [PPO-5]
-    elif kl > 1.5 * target:
-        kl_coef = 2 * kl_coef  # [PPO-5]
-    return min(max(kl_coef, KL_COEF_RANGE[0]), KL_COEF_RANGE[1])
-
-
-def adapt_lr(lr: float, kl: float, target: float, band: float, configured: float) -> float:
-    """α/2 where KL > band · D, 2α where KL < D/band, else α; band = 1 is the rule as printed, which moves α every time. [PPO-6]"""
-    if kl > target * band:
-        lr = lr / 2  # [PPO-6]
-    elif kl < target / band:
-        lr = 2 * lr  # [PPO-6]
-    return min(max(lr, LR_RANGE[0] * configured), LR_RANGE[1] * configured)
 
 
 class KLStop:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from minirl.algorithms.diagnostics import kl_estimates, minibatch_means, surrogate_gain
-from minirl.algorithms.losses import KLStop, adapt_kl_coef, adapt_lr, clipped_value_loss, policy_loss, value_loss
+from minirl.algorithms.losses import KLStop, clipped_value_loss, policy_loss, value_loss
 from minirl.algorithms.value_fit import track_returns
 from minirl.config import AtLeastOne, Config, NonNegative, Positive, Range
 from minirl.errors import ConfigError, MinirlError, NonFiniteError
@@ -24,6 +24,8 @@ from minirl.numerics.sample_weights import explained_variance, mean, share
 from minirl.samples.batch import Minibatch, minibatches
 
 VANISHING = 1e-9  # of a clipped gradient: far below Adam's ε, it moves nothing
+KL_COEF_RANGE = (1e-4, 1e4)  # β stays in here, whatever the measured KL
+LR_RANGE = (0.01, 10.0)  # and α in these multiples of the configured one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +174,24 @@ def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 
     if cfg.objective == "kl":
         measured["losses/kl_coef"] = kl_coef
     return {"policy": policy, "critic": critic, "adam": adam} | adapted, {f"losses/{k}": v for k, v in info.items()} | measured
+
+
+def adapt_kl_coef(kl_coef: float, kl: float, target: float) -> float:
+    """β/2 where KL < D/1.5, 2β where KL > 1.5 D, else β; D = target.                                               [PPO-5]"""
+    if kl < target / 1.5:
+        kl_coef = kl_coef / 2  # [PPO-5]
+    elif kl > 1.5 * target:
+        kl_coef = 2 * kl_coef  # [PPO-5]
+    return min(max(kl_coef, KL_COEF_RANGE[0]), KL_COEF_RANGE[1])
+
+
+def adapt_lr(lr: float, kl: float, target: float, band: float, configured: float) -> float:
+    """α/2 where KL > band · D, 2α where KL < D/band, else α; band = 1 is the rule as printed, which moves α every time. [PPO-6]"""
+    if kl > target * band:
+        lr = lr / 2  # [PPO-6]
+    elif kl < target / band:
+        lr = 2 * lr  # [PPO-6]
+    return min(max(lr, LR_RANGE[0] * configured), LR_RANGE[1] * configured)
 
 
 def measure(dist, phi_old, phi, batch, comm=SERIAL) -> dict[str, float]:

@@ -10,8 +10,8 @@ from oracles import PLAIN, gradient, made_up_batch, part_of, plain_phi, random_t
 from minirl import algorithms
 from minirl._core.reference.losses import clipped_surrogate
 from minirl.algorithms import ppo
-from minirl.algorithms.losses import KL_COEF_RANGE, LR_RANGE, adapt_kl_coef, adapt_lr, value_loss
-from minirl.algorithms.ppo import PPOConfig, minibatch_gradient
+from minirl.algorithms.losses import value_loss
+from minirl.algorithms.ppo import KL_COEF_RANGE, LR_RANGE, PPOConfig, adapt_kl_coef, adapt_lr, minibatch_gradient
 from minirl.envs.make import make_envs
 from minirl.errors import ConfigError
 from minirl.models.actor_critic import Networks, SharedNetworks
