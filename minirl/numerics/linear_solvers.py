@@ -57,32 +57,47 @@ def _least_norm(matrix: np.ndarray, b: np.ndarray, cut: float) -> np.ndarray:
 
 
 def conjugate_gradient(
-    matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, iters: int, rtol: float = 1e-10, flat: float = 1e-14
+    matvec: Callable[[np.ndarray], np.ndarray],
+    b: np.ndarray,
+    iters: int,
+    rtol: float = 1e-10,
+    flat: float = 1e-14,
+    fused: bool = _core.COMPILED,
 ) -> Solution:
-    """A x = b for symmetric positive A (Hestenes & Stiefel, 1952), from x = 0, vectors in float64.                  [TR-8]
+    """A x = b for symmetric positive A (Hestenes & Stiefel, 1952), from x = 0, vectors in float64.  [TR-8]
 
-    Stops at ‖r‖ ≤ rtol ‖b‖, after `iters` products, or when the curvature pᵀAp/pᵀp is not positive beyond `flat` times the
-    largest one met (A singular or indefinite along p): x is then the last good iterate. b = 0 gives x = 0.
+    x: the iterate; r = b − A x: the residual; p: the direction of the next step, pᵢᵀA pⱼ = 0 for i ≠ j; Ap: A p.
+    Stops at ‖r‖ ≤ rtol ‖b‖, after `iters` products, or when the curvature pᵀAp/pᵀp is not positive beyond `flat`
+    times the largest one met (A singular or indefinite along p): x is then the last good iterate. b = 0 gives x = 0.
+    fused: α, x, r, β and p by the kernel; the lines beside it say what it computes, and run where nothing is compiled.
     """
-    residual = b.astype(np.float64)  # a copy: r = b − A·0
-    x = np.zeros_like(residual)
-    rr = _dot(residual, residual)
+    r = b.astype(np.float64)  # a copy: r = b − A·0
+    x = np.zeros_like(r)
+    rr = _dot(r, r)
     if rr == 0.0:
-        return Solution(x, residual, 0, "zero_rhs")
+        return Solution(x, r, 0, "zero_rhs")
     if not np.isfinite(rr):
-        return Solution(x, residual, 0, "non_finite")
+        return Solution(x, r, 0, "non_finite")
 
-    direction, goal, steepest = residual.copy(), rtol * rtol * rr, 0.0
+    p, goal, largest = r.copy(), rtol * rtol * rr, 0.0
     for i in range(iters):
-        image = np.array(matvec(direction), dtype=np.float64)  # Ap, a copy: matvec may return its argument
-        curvature = _dot(direction, image)  # pᵀAp
-        if not np.isfinite(curvature):
-            return Solution(x, residual, i, "non_finite")
-        bend = curvature / _dot(direction, direction)
-        if bend <= flat * steepest:
-            return Solution(x, residual, i, "negative_curvature" if bend < -flat * steepest else "singular")
-        steepest = max(steepest, bend)
-        rr = _core.cg_step(x, residual, direction, image, rr, curvature)  # [TR-8]
+        Ap = np.array(matvec(p), dtype=np.float64)  # a copy: matvec may return its argument
+        pAp = _dot(p, Ap)
+        if not np.isfinite(pAp):
+            return Solution(x, r, i, "non_finite")
+        curvature = pAp / _dot(p, p)
+        if curvature <= flat * largest:
+            return Solution(x, r, i, "negative_curvature" if curvature < -flat * largest else "singular")
+        largest = max(largest, curvature)
+        if fused:
+            rr = _core.cg_step(x, r, p, Ap, rr, pAp)  # the other branch, compiled  [TR-8]
+        else:
+            alpha = rr / pAp
+            x += alpha * p  # [TR-8]
+            r -= alpha * Ap  # [TR-8]
+            rr_old, rr = rr, float(r @ r)
+            beta = rr / rr_old
+            p = r + beta * p  # [TR-8]
         if rr <= goal:
-            return Solution(x, residual, i + 1, "converged")
-    return Solution(x, residual, iters, "max_iters")
+            return Solution(x, r, i + 1, "converged")
+    return Solution(x, r, iters, "max_iters")

@@ -5,6 +5,7 @@ import pytest
 from oracles import relative_error, same_bits
 from scipy.linalg import cho_factor, cho_solve, hilbert
 
+from minirl import _core
 from minirl.numerics.linear_solvers import conjugate_gradient, dense_solve
 
 
@@ -203,3 +204,18 @@ def test_bug_09_what_a_singular_matrix_does_not_reach_is_left(rng):
 def test_the_dense_solver_says_why_there_is_no_solution(a, b, status):
     solution = dense_solve(lambda v: a @ v, b)
     assert solution.status == status and not solution.x.any()
+
+
+@pytest.mark.parametrize("step", [_core.cg_step, _core.TWINS["cg_step"]], ids=["kernel", "twin"])
+def test_tr_8_a_fused_step_computes_the_lines_that_the_page_shows(step, rng, monkeypatch):
+    monkeypatch.setattr(_core, "cg_step", step)
+    matrix, _ = spd(np.geomspace(1, 3, 12), rng)  # a small condition: rounding does not grow from step to step
+    b = rng.standard_normal(12)
+    for k in (1, 2, 4, 20):
+        page, fused = (conjugate_gradient(lambda v: matrix @ v, b, k, 1e-4, fused=fused) for fused in (False, True))
+        assert page[2:] == fused[2:]
+        np.testing.assert_allclose(fused.x, page.x, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(fused.residual, page.residual, rtol=0, atol=1e-11)
+    assert page.status == "converged"
+    flat = [conjugate_gradient(lambda v: [1, -1] * v, np.array([2.0, 1.0]), 5, fused=fused) for fused in (False, True)]
+    assert [one.status for one in flat] == ["negative_curvature"] * 2 and flat[0].iters == flat[1].iters == 1

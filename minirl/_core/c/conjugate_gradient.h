@@ -1,4 +1,4 @@
-/* The vector algebra of a conjugate-gradient step. */
+/* The two loops of a step of conjugate gradients. */
 #ifndef MINIRL_CONJUGATE_GRADIENT_H
 #define MINIRL_CONJUGATE_GRADIENT_H
 
@@ -7,16 +7,17 @@
 
 #include "each_width.h"
 
-/* x ← x + α p, r ← r − α Ap                                                                                                       [TR-8] */
-EACH_WIDTH static void cg_move(double *restrict x, double *restrict r, const double *restrict p, const double *restrict image, ptrdiff_t n, double alpha)
+/* x ← x + α p, r ← r − α Ap  [TR-8] */
+EACH_WIDTH static void cg_move(double *restrict x, double *restrict r, const double *restrict p,
+    const double *restrict Ap, ptrdiff_t n, double alpha)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
         x[i] += alpha * p[i];
-        r[i] -= alpha * image[i];
+        r[i] -= alpha * Ap[i];
     }
 }
 
-/* p ← r + β p */
+/* p ← r + β p  [TR-8] */
 EACH_WIDTH static void cg_turn(double *restrict p, const double *restrict r, ptrdiff_t n, double beta)
 {
     for (ptrdiff_t i = 0; i < n; i++) p[i] = p[i] * beta + r[i];

@@ -1,17 +1,21 @@
-"""The vector algebra of conjugate gradients: the twin of compiled/conjugate_gradient.pyx."""
+"""One step of conjugate gradients: the twin of compiled/conjugate_gradient.pyx, in place as the kernel is.
+
+The whole algorithm, these lines among the others, is on one page in minirl/numerics/linear_solvers.py.
+"""
 
 __all__ = ["cg_step"]
 
 
-def cg_step(x, residual, direction, image, rr, curvature):
-    """The vector algebra of one conjugate-gradient iteration, in place on float64 vectors (n,); returns the new rᵀr.   [TR-8]
+def cg_step(x, r, p, Ap, rr, pAp):
+    """One step of conjugate gradients, in place on float64 vectors (n,); returns the new rᵀr.  [TR-8]
 
-    α = rᵀr / pᵀAp;  x ← x + α p;  r ← r − α Ap;  p ← r + (r'ᵀr' / rᵀr) p        with image = Ap, curvature = pᵀAp
+    α = rᵀr / pᵀAp;  x ← x + α p;  r ← r − α Ap;  β = r'ᵀr' / rᵀr;  p ← r' + β p
     """
-    alpha = rr / curvature
-    x += alpha * direction  # [TR-8]
-    residual -= alpha * image
-    rr_new = float(residual @ residual)
-    direction *= rr_new / rr
-    direction += residual
+    alpha = rr / pAp
+    x += alpha * p  # [TR-8]
+    r -= alpha * Ap  # [TR-8]
+    rr_new = float(r @ r)
+    beta = rr_new / rr
+    p *= beta
+    p += r  # [TR-8]
     return rr_new
