@@ -6,7 +6,8 @@ e^{φ−top} is taken once, for all rows together: in the result's own rows wher
 
 from libc.stdint cimport int64_t
 
-from minirl._core.compiled.arrays cimport F32, F64, INT64, Look, at, doubles, empty, expect, floats, floats_like, integers, is_wide, look_at, real
+from minirl._core.compiled.arrays cimport (
+    F32, F64, INT64, Look, at, doubles, empty, expect, floats, floats_like, integers, is_wide, look_at, real)
 from minirl._core.compiled.elementary cimport log_
 from minirl._core.compiled.scores cimport categorical_entropies, categorical_score, expect_actions, top_of, weigh
 
