@@ -1,7 +1,6 @@
 """Stepping a gymnasium vector environment with a policy: all three autoreset modes give the same transitions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,33 +21,16 @@ from minirl.spaces.action_masks import KEY, ActionMasks
 from minirl.spaces.actions import ActionCodec
 from minirl.spaces.observations import ObsCodec
 from minirl.training.action_noise import ActionNoise
+from minirl.training.collector_state import CollectorState
 from minirl.training.observation_reader import ObservationReader
 
 BOOL = np.dtype(bool)
 
 
-@dataclass(slots=True)
-class CollectorState:
-    """All that changes while rollouts are collected, but for the environments: complete between `commit` and the next rollout.
-
-    fresh_start: `collect` sets it and `commit` clears it, so what broke off on the way, or was not learned from, is not
-    continued: the next rollout begins with fresh episodes. `Collector.reset` asks for that as well.
-    """
-
-    noise: ActionNoise  # the random numbers behind the actions to come
-    obs: np.ndarray  # (B, D) what the policy acts on next, encoded
-    masks: ActionMasks | None  # what is allowed then; None where everything always is
-    episode_return: np.ndarray  # (B,) of the unfinished episodes, up to the last rollout's end
-    episode_length: np.ndarray  # (B,)
-    resetting: np.ndarray | None = None  # (B,) bool: the next step of these is a reset step; None: nobody's
-    steps_taken: int = 0  # of the vector, for messages: reset steps count
-    fresh_start: bool = False
-
-
 class Collector:
-    """Steps `envs` with π_θ for `config.num_steps` steps at a time. The learner calls `commit` when it has learned from them.
+    """Steps `envs` with π_θ, `config.num_steps` at a time; who has learned from a rollout calls `commit`.
 
-    restarted: the last rollout began with fresh episodes, so what the learner carries from the one before is void.
+    restarted: the last rollout began with fresh episodes in place of those before it; sums over these start at 0 again.
     """
 
     def __init__(
@@ -140,7 +122,7 @@ class Collector:
         policy = self.policy.act_arguments(theta, inputs)
         done = self.envs.rollout(policy, state.noise.all(), out, self.action_codec.spread)
         state.steps_taken += done
-        if done < self.num_steps:
+        if done < self.num_steps:  # only an action that is not finite stops it
             self._check_action(r.action[done])
         r.truncated[...] &= ~r.terminated
         state.obs = self.reader.read(self.envs.observations, state.steps_taken)
@@ -166,11 +148,14 @@ class Collector:
             mask = rollout.mask[t] = state.masks.read(nobody if resetting is None else resetting)
         action = act(state.obs, state.noise.next(real), mask)
         rollout.obs[t], rollout.action[t] = state.obs, action
-        return action if action.dtype == rollout.action.dtype else rollout.action[t].copy()  # what is sent is what is stored
+        if action.dtype != rollout.action.dtype:
+            action = rollout.action[t].copy()  # what is sent is what is stored
+        return action
 
     def _step(self, action: np.ndarray) -> tuple[Any, Any, np.ndarray, np.ndarray, dict[str, Any]]:
         """One step of the vector -> observations, reward, terminated, truncated, info; errors name environment and step."""
-        self._check_action(action)
+        if action.dtype.kind == "f":
+            self._check_action(action)
         sent = self.action_codec.decode(action)
         try:
             obs, reward, terminated, truncated, info = self.envs.step(sent)
@@ -225,7 +210,7 @@ class Collector:
             raise_placed(why, place(why, self.envs, self.state.steps_taken + 1))
 
     def _check_action(self, action: np.ndarray) -> None:
-        if action.dtype.kind == "f" and not _core.all_finite(action):
+        if not _core.all_finite(action):
             env = int(np.flatnonzero(~np.isfinite(action).all(axis=1))[0])
             remedy = "the policy's σ or mean overflowed; lower the learning rate"
             raise NonFiniteError("action", remedy, env=env, step=self.state.steps_taken + 1)

@@ -23,14 +23,12 @@ class ObservationReader:
         self.everybody = np.arange(num_envs)
 
     def read(self, obs: Any, step: int) -> np.ndarray:
-        """What a step or a reset returned -> (B, D); SpaceError where it does not fit, NonFiniteError for NaN or infinity."""
+        """What a step or a reset returned -> (B, D); SpaceError where it does not fit, NonFiniteError for NaN, infinity."""
         try:
             x = self.codec.encode(obs, self.dtype)
-        except ObservationError as why:
-            it = why.of_an_env(step, self.everybody)
-            raise SpaceError(f"step={step}: {it}") from it
         except SpaceError as why:
-            raise SpaceError(f"step={step}: {why}") from why
+            named = why.of_an_env(step, self.everybody) if isinstance(why, ObservationError) else why
+            raise SpaceError(f"step={step}: {named}") from named
         if not _core.all_finite(x):
             raise self._not_finite(obs, x, self.everybody, step)
         if len(x) != self.num_envs:
