@@ -73,7 +73,7 @@ class Collector:
         return rollout
 
     def finished_episodes(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
-        """Returns (undiscounted, unscaled) and lengths of the episodes that ended in a rollout, in the order of their ends.
+        """Returns (undiscounted, unscaled) and lengths of the episodes that ended in a rollout, in that order.
 
         To be asked once of each rollout: the sums of the unfinished episodes go on.
         """
@@ -87,7 +87,7 @@ class Collector:
         self.state.fresh_start = False
 
     def reset(self) -> None:
-        """Let the next rollout begin with fresh episodes, for example after somebody else has stepped the environments."""
+        """Let the next rollout begin with fresh episodes, for example after somebody else has stepped `envs`."""
         self.state.fresh_start = True
 
     def _empty_rollout(self) -> Rollout:
@@ -144,8 +144,8 @@ class Collector:
         if resetting is not None:
             real = rollout.valid[t] = ~resetting
         if state.masks is not None and rollout.mask is not None:
-            nobody = np.zeros(self.num_envs, bool)
-            mask = rollout.mask[t] = state.masks.read(nobody if resetting is None else resetting)
+            ignored = np.zeros(self.num_envs, bool) if resetting is None else resetting
+            mask = rollout.mask[t] = state.masks.read(ignored)
         action = act(state.obs, state.noise.next(real), mask)
         rollout.obs[t], rollout.action[t] = state.obs, action
         if action.dtype != rollout.action.dtype:
@@ -153,7 +153,7 @@ class Collector:
         return action
 
     def _step(self, action: np.ndarray) -> tuple[Any, Any, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One step of the vector -> observations, reward, terminated, truncated, info; errors name environment and step."""
+        """One step of the vector -> what it returned, flags as booleans; errors name environment and step."""
         if action.dtype.kind == "f":
             self._check_action(action)
         sent = self.action_codec.decode(action)
@@ -174,7 +174,7 @@ class Collector:
         return self.reader.read(obs, self.state.steps_taken)
 
     def _end_episodes(self, rollout: Rollout, t: int, info: dict[str, Any]) -> None:
-        """Row t ended episodes, or was somebody's reset step: final observations to their rows, then the next episodes."""
+        """Row t ended episodes, or was somebody's reset step: final observations into it, then the next episodes."""
         state, terminated, truncated = self.state, rollout.terminated[t], rollout.truncated[t]
         if state.resetting is not None:  # whatever a vector returns for a reset step
             rollout.reward[t, state.resetting] = 0.0

@@ -1,4 +1,4 @@
-"""What a collector keeps from one rollout to the next: what has to be saved to go on exactly, besides the environments."""
+"""What a collector keeps from one rollout to the next: to go on exactly, save this and the environments."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,9 @@ from minirl.training.action_noise import ActionNoise
 
 @dataclass(slots=True)
 class CollectorState:
-    """All that changes while rollouts are collected, but for the environments: complete between `commit` and the next rollout.
+    """All that changes while rollouts are collected, but for the environments.
 
+    To be taken, as a copy, between `commit` and the next rollout: then it belongs to what was learned so far.
     fresh_start: `collect` sets it and `commit` clears it, so what broke off on the way, or was not learned from, is not
     continued: the next rollout begins with fresh episodes. `Collector.reset` asks for that as well.
     """

@@ -23,7 +23,7 @@ class ObservationReader:
         self.everybody = np.arange(num_envs)
 
     def read(self, obs: Any, step: int) -> np.ndarray:
-        """What a step or a reset returned -> (B, D); SpaceError where it does not fit, NonFiniteError for NaN, infinity."""
+        """What a step or a reset returned -> (B, D); SpaceError for a misfit, NonFiniteError for NaN and infinity."""
         try:
             x = self.codec.encode(obs, self.dtype)
         except SpaceError as why:

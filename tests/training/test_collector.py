@@ -48,7 +48,7 @@ def test_an_update_that_fails_commits_nothing():
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("env", [Drift, Narrow])
 def test_the_state_and_the_environments_are_all_that_a_rollout_depends_on(mode, env):
-    """Copies of both, taken between two updates, in a collector that was made otherwise: the same rollouts and episodes."""
+    """Copies of both, taken between two updates, in a collector made otherwise: the same rollouts and episodes."""
     changes = {"num_steps": 11, "mask_actions": env is Narrow}
     made = learner("ppo", vector(env, {}, {}, {}, mode=mode), **changes)
     for _ in range(3):
