@@ -108,8 +108,13 @@ def collector_steps() -> Callable[[], Any]:
     codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space)
     policy, inputs = Policy(codecs[1].family(), 4, (64, 64), "tanh"), ObsNormalizer(RunningMoments.zeros(4))
     theta = policy.init(random_streams.generator(seeds["init"]), 0.0)
-    collector = Collector(envs, policy, codecs, seeds, 32, "float32")
-    return lambda: collector.collect(theta, inputs)
+    collector = Collector(envs, policy, codecs, seeds, PPOConfig(num_envs=4, num_steps=32))
+
+    def call():
+        collector.collect(theta, inputs)
+        collector.commit()
+
+    return call
 
 
 def gae() -> Callable[[], Any]:

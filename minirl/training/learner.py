@@ -85,9 +85,7 @@ class Learner:
         self.rng = random_streams.generator(seeds["updates"])
         self.normalizer = ObsNormalizer(RunningMoments.zeros(dim), codecs[0].resolution, np.dtype(config.dtype))
         self.scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(envs.num_envs))
-        self.collector = Collector(
-            envs, self.nets.policy, codecs, seeds, config.num_steps, config.dtype, config.mask_actions, config.normalize_obs
-        )
+        self.collector = Collector(envs, self.nets.policy, codecs, seeds, config)
         self.updates = self.global_step = 0
         self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which episodes ended
 
@@ -105,9 +103,8 @@ class Learner:
         inputs = network_inputs(self.normalizer if cfg.normalize_obs else None, self.features)
         rollout = self.collector.collect(self.state["theta_pi"], inputs)
         weights = SampleWeights(rollout.valid.reshape(-1).astype(np.float64), self.comm)
-        self.collector.whole = False  # until the whole update has succeeded: the scaler and the normaliser, too, are kept only then
         scaler, moved = self.scaler, self.normalizer
-        if self.collector.restarted:
+        if self.collector.restarted:  # R belongs to the episodes that were dropped
             scaler = replace(scaler, carry=np.zeros_like(scaler.carry))
         if cfg.normalize_reward:
             scaler = scaler.update(rollout.reward, rollout.cut, weights, cfg.gamma)
@@ -115,7 +112,7 @@ class Learner:
             try:
                 moved = moved.update(rollout.obs.reshape(-1, rollout.obs.shape[2]), weights)
             except NonFiniteError as why:
-                raise too_large(rollout.obs, self.collector.steps_taken - cfg.num_steps) from why
+                raise too_large(rollout.obs, self.collector.state.steps_taken - cfg.num_steps) from why
         reward = scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
         reward, cut_off = limit_rewards(reward, weights, cfg.reward_limit)
 
@@ -128,7 +125,8 @@ class Learner:
 
         progress = min(self.global_step / cfg.total_timesteps, 1.0)
         self.state, info = self.algorithm.update(self.nets, self.state, batch, cfg, self.rng, progress)
-        self.scaler, self.normalizer, self.collector.whole = scaler, moved, True
+        self.scaler, self.normalizer = scaler, moved  # kept only now that the whole update has succeeded
+        self.collector.commit()
 
         self.updates += 1
         self.global_step += int(weights.total(len(batch)))
@@ -140,7 +138,7 @@ class Learner:
 
     def reset(self) -> None:
         """Let the next update begin with fresh episodes, for example after the environments were stepped by somebody else."""
-        self.collector.whole = False
+        self.collector.reset()
 
     def _made_of(self) -> dict[str, Any]:
         """What another learner has to agree with, so that this one's snapshot fits it."""
@@ -164,7 +162,7 @@ class Learner:
             "normalizer": self.normalizer.moments.tree(),
             "scaler": self.scaler.moments.tree(),
             "updates_stream": random_streams.get_state(self.rng),
-            "noise": self.collector.noise.tree(),
+            "noise": self.collector.state.noise.tree(),
             "features": self.features.tree() if self.features else None,
             "counters": {"updates": self.updates, "global_step": self.global_step},
         }
@@ -180,7 +178,7 @@ class Learner:
         scaler = copy.deepcopy(tree["scaler"])
         self.scaler = replace(self.scaler, moments=RunningMoments(**scaler))  # R goes on with the episodes that are played here
         self.rng = random_streams.from_state(tree["updates_stream"])
-        self.collector.noise.restore(tree["noise"])
+        self.collector.state.noise.restore(tree["noise"])
         self.features = RandomFeatures(**copy.deepcopy(tree["features"])) if tree["features"] else None
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
         self.curve = [point for point in self.curve if point[0] <= self.global_step]

@@ -314,7 +314,10 @@ def test_ret_14_the_collector_goes_on_where_it_stopped(mode):
     rollouts = {}
     for num_steps, times in ((12, 1), (6, 2)):
         run = learner("trpo", vector(Drift, *[{}] * 3, mode=mode), num_steps=num_steps)
-        parts = [run.collector.collect(run.state["theta_pi"], lambda obs: obs) for _ in range(times)]
+        parts = []
+        for _ in range(times):
+            parts.append(run.collector.collect(run.state["theta_pi"], lambda obs: obs))
+            run.collector.commit()
         arrays = [name for name, field in vars(parts[0]).items() if field is not None]
         rollouts[times] = [np.concatenate([getattr(p, name) for p in parts]) for name in arrays]
     for once, twice in zip(rollouts[1], rollouts[2], strict=True):

@@ -58,9 +58,12 @@ def transitions(rollouts, b):
 
 
 def collect(envs, times=1, **changes):
-    """Rollouts of a fixed policy."""
+    """Rollouts of a fixed policy, each going on where the one before ended."""
     made = learner("trpo", envs, **({"normalize_obs": False} | changes))
-    rollouts = [made.collector.collect(made.state["theta_pi"], identity) for _ in range(times)]
+    rollouts = []
+    for _ in range(times):
+        rollouts.append(made.collector.collect(made.state["theta_pi"], identity))
+        made.collector.commit()
     envs.close()
     return rollouts
 
@@ -203,7 +206,7 @@ def test_env_05_norm_06_the_final_observation_is_normalised_as_all_others(mode, 
 
 def first_observations(seed, num_envs=4, **kwargs):
     made = learner("ppo", vector(Drift, *[kwargs] * num_envs), seed=seed)
-    return made.collector.obs
+    return made.collector.state.obs
 
 
 def test_env_06_neighbouring_seeds_share_no_initial_observation():

@@ -475,7 +475,7 @@ def test_learning_is_the_same_as_on_gymnasiums(env_id):
     results = []
     for envs in (native(env_id, 3), theirs(env_id, 3)):
         made = toy_envs.learner("ppo", envs, num_steps=40)
-        made.collector.obs = made.collector._encode(envs.reset(seed=8)[0])
+        made.collector.state.obs = made.collector.reader.read(envs.reset(seed=8)[0], 0)
         for _ in range(3):
             made.step()
         results.append(made.state["theta_pi"])
@@ -526,8 +526,8 @@ def learned(env_id, at_once, algorithm="ppo", **fields):
 def test_rollouts_in_one_call_are_rollouts_step_by_step_to_the_bit(env_id, way):
     one, many = (learned(env_id, at_once, **WAYS[way]) for at_once in (True, False))
     assert same_bits(one.snapshot(), many.snapshot())
-    np.testing.assert_array_equal(one.collector.obs, many.collector.obs)
-    assert one.collector.steps_taken == many.collector.steps_taken
+    np.testing.assert_array_equal(one.collector.state.obs, many.collector.state.obs)
+    assert one.collector.state.steps_taken == many.collector.state.steps_taken
 
 
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "MountainCarContinuous-v0"])
@@ -743,9 +743,10 @@ def test_bug_31_a_signal_is_served_within_a_rollout(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             for _ in range(50):  # the first one, but for a processor that is done before a tick
                 made.collector.collect(made.state["theta_pi"], made.normalizer)
+                made.collector.commit()
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, old)
-    assert not made.collector.whole
+    assert made.collector.state.fresh_start
     made.collector.collect(made.state["theta_pi"], made.normalizer)
-    assert made.collector.whole and made.collector.restarted
+    assert made.collector.restarted

@@ -353,6 +353,6 @@ def test_bug_02_a_large_offset_costs_no_digits(far, kind, tmp_path):
 
 def test_bug_02_float32_spaces_are_kept_in_float32():
     made, _ = run("ppo", make_envs("CartPole-v1", 2), 1, dtype="float32", normalize_obs=True)
-    assert made.collector.obs.dtype == np.float32 and made.policy.encoded_type == np.float32
+    assert made.collector.state.obs.dtype == np.float32 and made.policy.encoded_type == np.float32
     raw = learner("ppo", vector(Place, {"far": 0.0}), dtype="float32", normalize_obs=False)
-    assert raw.collector.obs.dtype == np.float32  # there is no mean to be taken off
+    assert raw.collector.state.obs.dtype == np.float32  # there is no mean to be taken off

@@ -104,13 +104,13 @@ def test_environments_without_masks_and_actions_that_have_none():
     "mask", [np.ones((2, 4)), np.ones(2), np.array([None, None]), np.full((2, 5), "x")], ids=["wide", "flat", "object", "text"]
 )
 def test_masks_of_a_wrong_shape_or_type_are_named(mask):
-    masks = masked("ppo", {}, {}).collector.masks
+    masks = masked("ppo", {}, {}).collector.state.masks
     with pytest.raises(EnvError, match=r"action_mask of shape .* and type .*\(2, 5\)"):
         masks.update({"action_mask": mask})
 
 
 def test_an_environment_that_says_nothing_after_its_step_is_named():
-    masks = masked("ppo", {}, {}).collector.masks
+    masks = masked("ppo", {}, {}).collector.state.masks
     masks.update({"action_mask": np.ones((2, 5)), "_action_mask": np.array([True, False])})
     with pytest.raises(SpaceError, match="env=1"):
         masks.read(np.zeros(2, bool))

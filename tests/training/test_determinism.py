@@ -32,7 +32,7 @@ def outcome(made, updates):
     """All that a run has to show but the time it took."""
     clock = ("charts/SPS", "time/rollout", "time/update")
     rows = [{k: v for k, v in u.metrics.items() if k not in clock} | {"returns": u.returns, "lengths": u.lengths} for u in updates]
-    return {"snapshot": made.snapshot(), "obs": made.collector.obs, "rows": rows}
+    return {"snapshot": made.snapshot(), "obs": made.collector.state.obs, "rows": rows}
 
 
 def train(algorithm, actions=3, envs=None, between=None, updates=3, **changes):
