@@ -748,5 +748,4 @@ def test_bug_31_a_signal_is_served_within_a_rollout(monkeypatch):
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, old)
     assert made.collector.state.fresh_start
-    made.collector.collect(made.state["theta_pi"], made.normalizer)
-    assert made.collector.restarted
+    assert made.collector.collect(made.state["theta_pi"], made.normalizer).fresh

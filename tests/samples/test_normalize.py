@@ -10,7 +10,7 @@ from gymnasium import spaces
 from oracles import same_bits
 from toy_envs import ALGORITHMS, MODES, Counting, Drift, learner, run, vector
 
-import minirl.training.learner
+import minirl.training.trainee
 from minirl.deploy import policy_file
 from minirl.envs.make import make_envs
 from minirl.errors import NonFiniteError
@@ -119,7 +119,7 @@ def test_norm_08_clip_05_the_statistics_stand_still_from_acting_to_learning(acti
     """log π(a|s) at acting time and in the batch agree to rounding, though the statistics move with every update."""
     made = learner("ppo", vector(Drift, *[{"actions": actions}] * 3), normalize_obs=True)
     policy, acted, batches = made.nets.policy, [], []
-    infer, actor, make = policy.infer, policy.actor, minirl.training.learner.make_batch
+    infer, actor, make = policy.infer, policy.actor, minirl.training.trainee.make_batch
 
     def watched(theta, inputs):
         def act(obs, noise, mask):
@@ -131,7 +131,7 @@ def test_norm_08_clip_05_the_statistics_stand_still_from_acting_to_learning(acti
         return act
 
     monkeypatch.setattr(policy, "actor", watched)
-    monkeypatch.setattr(minirl.training.learner, "make_batch", lambda *args: batches.append(make(*args)) or batches[-1])
+    monkeypatch.setattr(minirl.training.trainee, "make_batch", lambda *args: batches.append(make(*args)) or batches[-1])
     for _ in range(3):
         acted.clear()
         theta = made.state["theta_pi"]
