@@ -16,6 +16,7 @@ class Networks(NamedTuple):
 
     policy: Policy
     critic: Critic
+    shared = False  # whether the hidden layers serve both
 
     def join(self, theta_pi: np.ndarray, theta_v: np.ndarray) -> np.ndarray:
         """θ of both, a copy."""
@@ -47,6 +48,8 @@ class SharedNetworks(Networks):
 
     θ = [trunk, heads, free parameters of π, μ and σ of a scaled critic]. Only for an update that follows both losses with one gradient.
     """
+
+    shared = True
 
     @cached_property
     def mlp(self) -> MLP:

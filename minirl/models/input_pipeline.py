@@ -1,8 +1,7 @@
 """What stands before the network: observations to mean 0 and variance 1, then perhaps random features."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +11,16 @@ from minirl.numerics.communicator import SERIAL
 from minirl.numerics.running_moments import RESOLUTION, RunningMoments
 
 LIMIT = 10.0  # where standardised observations are cut
+
+
+class NetworkInputs(Protocol):
+    """What stands before the network: encoded observations (N, D) -> what it sees."""
+
+    @property
+    def affine(self) -> Any:
+        """Mean and inverse deviation (D,), or None and None, where it takes off the one, multiplies by the other and cuts; else None."""
+
+    def __call__(self, x: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,19 @@ class ObsNormalizer:
         return replace(self, moments=self.moments.update(x, weight, comm))
 
 
-def network_inputs(normalizer: ObsNormalizer | None, features: RandomFeatures | None) -> Callable[[np.ndarray], np.ndarray]:
+@dataclass(frozen=True)
+class FeatureInputs:
+    """x -> the random features of x, normalised or as it is: more than a kernel takes in."""
+
+    before: NetworkInputs
+    features: RandomFeatures
+    affine = None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return self.features(self.before(x))
+
+
+def network_inputs(normalizer: ObsNormalizer | None, features: RandomFeatures | None) -> NetworkInputs:
     """Encoded observations (N, D) -> what the networks see (N, D or number of features)."""
-    before = normalizer or IDENTITY
-    return before if features is None else lambda x: features(before(x))
+    before: NetworkInputs = normalizer or IDENTITY
+    return before if features is None else FeatureInputs(before, features)
