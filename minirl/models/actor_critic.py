@@ -16,7 +16,11 @@ class Networks(NamedTuple):
 
     policy: Policy
     critic: Critic
-    shared = False  # whether the hidden layers serve both
+
+    @property
+    def shared(self) -> bool:
+        """Whether the hidden layers serve both."""
+        return False
 
     def join(self, theta_pi: np.ndarray, theta_v: np.ndarray) -> np.ndarray:
         """θ of both, a copy."""
@@ -49,7 +53,9 @@ class SharedNetworks(Networks):
     θ = [trunk, heads, free parameters of π, μ and σ of a scaled critic]. Only for an update that follows both losses with one gradient.
     """
 
-    shared = True
+    @property
+    def shared(self) -> bool:
+        return True
 
     @cached_property
     def mlp(self) -> MLP:

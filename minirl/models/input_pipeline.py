@@ -1,7 +1,8 @@
 """What stands before the network: observations to mean 0 and variance 1, then perhaps random features."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,21 +14,24 @@ from minirl.numerics.running_moments import RESOLUTION, RunningMoments
 LIMIT = 10.0  # where standardised observations are cut
 
 
-class NetworkInputs(Protocol):
-    """What stands before the network: encoded observations (N, D) -> what it sees."""
+Inputs = Callable[[np.ndarray], np.ndarray]  # what stands before the network: encoded observations (N, D) -> what it sees
+
+
+class AffineInputs:
+    """Inputs that take a mean off, multiply by an inverse deviation and cut at ±LIMIT: kernels do so by themselves."""
 
     @property
-    def affine(self) -> Any:
-        """Mean and inverse deviation (D,), or None and None, where it takes off the one, multiplies by the other and cuts; else None."""
+    def affine(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Mean and inverse deviation (D,), as kernels take them; None for neither."""
+        return None, None
 
-    def __call__(self, x: np.ndarray) -> np.ndarray: ...
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(AffineInputs):
     """x as it is, where observations are not normalised."""
-
-    affine = (None, None)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return x
@@ -37,7 +41,7 @@ IDENTITY = Identity()
 
 
 @dataclass(frozen=True)
-class ObsNormalizer:
+class ObsNormalizer(AffineInputs):
     """x -> (x − μ)/σ, cut at ±10; a column that has not varied so far is 0.
 
     Counted: each observation that the policy acted on, once; not the final ones of episodes. Statistics and the difference are in
@@ -61,7 +65,6 @@ class ObsNormalizer:
 
     @property
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and inverse deviation (D,), as kernels take them."""
         return self.moments.mean, self.inv_std
 
     def update(self, x: np.ndarray, weight: np.ndarray, comm=SERIAL) -> "ObsNormalizer":
@@ -69,19 +72,7 @@ class ObsNormalizer:
         return replace(self, moments=self.moments.update(x, weight, comm))
 
 
-@dataclass(frozen=True)
-class FeatureInputs:
-    """x -> the random features of x, normalised or as it is: more than a kernel takes in."""
-
-    before: NetworkInputs
-    features: RandomFeatures
-    affine = None
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self.features(self.before(x))
-
-
-def network_inputs(normalizer: ObsNormalizer | None, features: RandomFeatures | None) -> NetworkInputs:
+def network_inputs(normalizer: ObsNormalizer | None, features: RandomFeatures | None) -> Inputs:
     """Encoded observations (N, D) -> what the networks see (N, D or number of features)."""
-    before: NetworkInputs = normalizer or IDENTITY
-    return before if features is None else FeatureInputs(before, features)
+    before: Inputs = normalizer or IDENTITY
+    return before if features is None else lambda x: features(before(x))

@@ -1,7 +1,6 @@
 """Observations that are one array: Box, MultiBinary, Discrete and MultiDiscrete, each as rows of numbers."""
 
 import math
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -85,14 +84,11 @@ class MultiBinaryObs(ArrayObs):
 class OneHotObs(ArrayObs):
     """Whole numbers, each as one column of ones and zeros for every number that it may be."""
 
+    ranges: tuple[tuple[int, int], ...]  # of each of them the first number, and how many there are
+
     @cached_property
     def columns(self) -> int:
         return int(self.choices[1].sum())
-
-    @property
-    @abstractmethod
-    def ranges(self) -> tuple[tuple[int, int], ...]:
-        """Of each of them the first number, and how many there are."""
 
     @cached_property
     def choices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -148,8 +144,8 @@ class DiscreteObs(OneHotObs):
     def facts(self) -> tuple[Any, ...]:
         return self.kind, self.start, self.size
 
-    @property
-    def ranges(self) -> tuple[tuple[int, int], ...]:
+    @cached_property
+    def ranges(self) -> tuple[tuple[int, int], ...]:  # type: ignore[override]
         return ((self.start, self.size),)
 
     def __str__(self) -> str:
