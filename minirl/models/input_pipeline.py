@@ -14,7 +14,7 @@ from minirl.numerics.running_moments import RESOLUTION, RunningMoments
 LIMIT = 10.0  # where standardised observations are cut
 
 
-Inputs = Callable[[np.ndarray], np.ndarray]  # what stands before the network: encoded observations (N, D) -> what it sees
+Inputs = Callable[[np.ndarray], np.ndarray]  # encoded observations (N, D) -> what the network sees
 
 
 class AffineInputs:

@@ -1,4 +1,4 @@
-"""What every action space is made into: raw actions of a family, decoded for the environment. The kinds stand in actions."""
+"""What every action space is made into: raw actions, decoded for the environment; the kinds stand in actions."""
 
 import math
 from abc import ABC, abstractmethod
@@ -44,7 +44,7 @@ class ActionCodec(ABC):
 
     @classmethod
     def read(cls, about: Facts, family: Any, arrays: Arrays) -> "ActionCodec":
-        """The codec that a description states, its bounds among the tensors `arrays`. ValueError, KeyError, TypeError."""
+        """The codec that a description states, with its bounds in `arrays`. ValueError, KeyError, TypeError."""
         among("action dtype", about["dtype"], cls.dtypes)
         among("family", family, NAMES[cls.kind])
         shape = shape_from("action", about["shape"], cls.scalar)

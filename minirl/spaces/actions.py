@@ -1,4 +1,4 @@
-"""Action spaces as data: a class per kind, the table of kinds, and the codec of a space or of a policy file's description."""
+"""Action spaces as data: a class per kind, their table, and the codec of a space or of a policy file's facts."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -113,7 +113,8 @@ class MultiDiscreteAction(RangedAction):
         return cls(shape, about["dtype"], low.astype(about["dtype"]), high.astype(about["dtype"]), family)
 
     def decode(self, action: np.ndarray) -> np.ndarray:
-        return _shaped(action, self.shape, self.element) + self.low
+        numbers: np.ndarray = _shaped(action, self.shape, self.element) + self.low
+        return numbers
 
     def family(self) -> Family:
         return cast(Family, FAMILIES[self.family_name]((self.high - self.low + 1).reshape(-1)))
@@ -167,7 +168,7 @@ class BoxAction(RangedAction):
 
     @cached_property
     def spread(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Centre and half-range (1, *shape) float64 of a `scaled` Box, 0 and 1 where a bound is missing; None where all are 0 and 1.
+        """Centre and half-range (1, *shape) float64 of a `scaled` Box: 0 and 1 without bounds, None if all are so.
 
         A bound of the order of the largest number of its type, or of float32, is none.
         """
@@ -190,7 +191,8 @@ class BoxAction(RangedAction):
             centre, half = self.spread
             action = centre + half * action.reshape(len(action), *self.shape)
             action = np.minimum(np.maximum(action, low), high)  # before the cast, which could overflow
-        return np.minimum(np.maximum(_shaped(action, self.shape, self.element), low), high)
+        cut: np.ndarray = np.minimum(np.maximum(_shaped(action, self.shape, self.element), low), high)
+        return cut
 
 
 def _shaped(action: np.ndarray, shape: tuple[int, ...], element: np.dtype) -> np.ndarray:

@@ -37,11 +37,12 @@ class BoxObs(ArrayObs):
         return super().describe() | {"dtype": self.dtype}
 
     @cached_property
-    def loses_digits(self) -> bool:  # type: ignore[override]
+    def loses_digits(self) -> bool:
         return bool(np.result_type(self.dtype, np.float32) != np.float32)
 
     @cached_property
-    def precision(self) -> float:  # type: ignore[override]
+    def precision(self) -> float:
+        """Two units in the last place of its type."""
         exact = np.dtype(self.dtype).kind != "f"
         return RESOLUTION if exact else max(RESOLUTION, 2 * float(np.finfo(self.dtype).eps))
 

@@ -1,4 +1,4 @@
-"""Plain facts about a space, as a policy file states them in JSON: each held against what it may be. ValueError says what is wrong."""
+"""Plain facts about a space, as a policy file states them: each held against what it may be, else ValueError."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Observations that are made of others: Tuple and Dict. The columns of their parts stand side by side, in gymnasium's order."""
+"""Observations that are made of others: Tuple and Dict. Their columns stand side by side in gymnasium's order."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator

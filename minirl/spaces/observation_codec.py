@@ -1,4 +1,4 @@
-"""What every observation space is made into: rows of numbers. The kinds stand in array_observations and nested_observations."""
+"""What every observation space is made into, rows of numbers; the kinds stand in array_ and nested_observations."""
 
 import math
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ Entries = Iterator[tuple[int, int]]  # of each entry of a MultiDiscrete its firs
 
 
 class ObsCodec(ABC):
-    """Observations of a batch -> (N, D). Plain data, so it travels with the policy; two codecs of the same fields are equal.
+    """Observations of a batch -> (N, D). Plain data, so it travels with the policy; equal where its fields are.
 
     `of_space` makes one of a gymnasium space, `read` of what `describe` and `entries` gave to a policy file. Both take
     the function that does the same for a space inside of this one, which only Tuple and Dict use.
@@ -34,11 +34,11 @@ class ObsCodec(ABC):
     @classmethod
     @abstractmethod
     def read(cls, about: Facts, entries: Entries, part: Callable[[Any], "ObsCodec"]) -> "ObsCodec":
-        """The codec that a description states, its MultiDiscretes by the next of `entries`. ValueError, KeyError, TypeError."""
+        """The codec that is described; MultiDiscretes take the next `entries`. ValueError, KeyError, TypeError."""
 
     @classmethod
     def read_shape(cls, about: Facts, scalar: bool = False, least: int = 0) -> tuple[int, ...]:
-        """The shape; looks as well at size (`least` or more) and start, which every kind states and not every kind has."""
+        """The shape; checks size (`least` or more) and start as well, which every kind states and not every kind has."""
         natural("obs size", about["size"], least)
         shape = shape_from("obs", about["shape"], scalar)
         integer("obs start", about["start"])
@@ -49,12 +49,12 @@ class ObsCodec(ABC):
         return {"kind": self.kind, "shape": list(self.shape), "start": 0, "size": 0}
 
     def entries(self) -> list[tuple[int, int]]:
-        """What a policy file holds besides, in a tensor: the entries of every MultiDiscrete, in the order of the description."""
+        """What a policy file holds besides, in a tensor: the entries of every MultiDiscrete, as they are described."""
         return []
 
     @abstractmethod
     def facts(self) -> tuple[Any, ...]:
-        """What two observation spaces have to agree in to hold the same observations; not the type of a Box's numbers."""
+        """What two spaces have to agree in to hold the same observations; not the type of a Box's numbers."""
 
     @abstractmethod
     def arrays(self) -> Iterator["ArrayObs"]:
@@ -72,11 +72,11 @@ class ObsCodec(ABC):
 
     @cached_property
     def resolution(self) -> np.ndarray:
-        """The part of a number below which a deviation is rounding, for each column (D,): two units in the last place of its type."""
+        """The precision of each column (D,): below that part of a number a deviation is rounding."""
         return np.concatenate([np.full(array.columns, array.precision) for array in self.arrays()])
 
     def encoded_type(self, dtype: Any, standardised: bool) -> np.dtype:
-        """The type to encode in for networks of `dtype`: float64 where digits would be lost before the mean is taken off."""
+        """The type to encode in for networks of `dtype`: float64 where digits would be lost before standardising."""
         return np.dtype(np.float64 if self.wide and standardised else dtype)
 
     def encode_one(self, obs: Any, dtype: np.dtype) -> np.ndarray:
@@ -95,8 +95,15 @@ class ObsCodec(ABC):
 class ArrayObs(ObsCodec):
     """An observation that is one array of numbers."""
 
-    loses_digits = False  # in float32
-    precision = RESOLUTION  # the part of a number below which a deviation is rounding
+    @property
+    def loses_digits(self) -> bool:
+        """Whether float32 is too narrow for its numbers."""
+        return False
+
+    @property
+    def precision(self) -> float:
+        """The part of a number below which a deviation is rounding."""
+        return RESOLUTION
 
     @cached_property
     def columns(self) -> int:

@@ -1,4 +1,4 @@
-"""Observation spaces as data: the table of kinds, and the codec of a gymnasium space or of a policy file's description."""
+"""Observation spaces as data: the table of kinds, and the codec of a space or of a policy file's facts."""
 
 from typing import Any
 

@@ -39,7 +39,7 @@ class Family(Protocol):
 class BoundedFamily(Family, Protocol):
     """One with `bounded = True`."""
 
-    def unit(self, action: np.ndarray) -> np.ndarray: ...  # raw -> [0, 1], how far from the lower bound to the upper one
+    def unit(self, action: np.ndarray) -> np.ndarray: ...  # raw -> [0, 1], how far from low to high
 
 
 class MaskableFamily(Family, Protocol):
