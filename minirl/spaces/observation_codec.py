@@ -38,7 +38,7 @@ class ObsCodec(ABC):
 
     @classmethod
     def read_shape(cls, about: Facts, scalar: bool = False, least: int = 0) -> tuple[int, ...]:
-        """The shape; checks size (`least` or more) and start as well, which every kind states and not every kind has."""
+        """The shape; checks size (`least` or more) and start too, which every kind states and not every kind has."""
         natural("obs size", about["size"], least)
         shape = shape_from("obs", about["shape"], scalar)
         integer("obs start", about["start"])

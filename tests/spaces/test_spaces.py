@@ -20,7 +20,7 @@ from minirl.errors import ConfigError, EnvError, FileError, NonFiniteError, Spac
 from minirl.files import safetensors
 from minirl.models.distributions import FAMILIES, NAMES
 from minirl.models.policy import Policy
-from minirl.spaces.actions import MultiBinaryAction, action_codec
+from minirl.spaces.actions import KINDS, MultiBinaryAction, action_codec
 from minirl.spaces.observations import BoxObs, DiscreteObs, TupleObs, obs_codec
 
 BOX = spaces.Box(-2.0, 3.0, (2, 2), np.float32)
@@ -377,6 +377,20 @@ def test_choices_that_are_no_numbers_are_refused(name, value, tmp_path):
     rewritten(path, lambda d: None, lambda arrays: arrays | {name: np.array(value, np.float64)})
     with pytest.raises(FileError, match="holds no minirl policy"):
         minirl.load(path)
+
+
+@pytest.mark.parametrize("actions", [spaces.Discrete(3), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2), BOX], ids=str)
+@pytest.mark.parametrize(("name", "value"), [("size", -1), ("size", "3"), ("start", 0.5), ("scaled", 1), ("scaled", None)])
+def test_a_fact_is_checked_also_where_the_kind_has_no_use_for_it(name, value, actions, tmp_path):
+    path = tmp_path / "p"
+    policy_file.save(path, agent_for(OBSERVATIONS[0], actions), "ppo", "none")
+    rewritten(path, lambda d: d["action"].update({name: value}))
+    with pytest.raises(FileError, match=f"holds no minirl policy: (action )?{name} (=|has to be)"):
+        minirl.load(path)
+
+
+def test_every_kind_of_actions_has_families_and_only_they_are_named():
+    assert set(KINDS) == set(NAMES) and {action_codec(space).kind for space in ACTIONS} == set(KINDS)
 
 
 def test_a_masked_file_needs_actions_that_can_be_masked(tmp_path):
