@@ -11,6 +11,7 @@ from minirl.algorithms.npg import NPGConfig, fisher_vector_product, natural_step
 from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.numerics.linear_solvers import conjugate_gradient
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.theory import demo
 
 # ------------------------------------------------------------------------------------------------------------------------- TR
@@ -42,7 +43,7 @@ def order_of(error_at):
 def _(policy, theta, batch, w, _moved, rng):
     v = 1e-3 * rng.standard_normal(len(theta))
     phi, cache = policy.forward(theta, batch.obs)
-    g = policy_gradient(policy, theta, cache, phi, batch, w)
+    g = policy_gradient(policy, theta, cache, phi, batch)
     return max(0.0, 2 - order_of(lambda h: abs(plain_gain(policy, theta, theta + h * v, batch) - h * g @ v)))
 
 
@@ -148,7 +149,8 @@ def _(rng):
 
 @measures("PPO-8", "gradient of the value loss against its differences", DIFFERENCES)
 def _(rng):
-    value, target, w = rng.normal(size=(3, 20))
+    value, target = rng.normal(size=(2, 20))
+    w = SampleWeights(rng.random(20))
     return relative_error(losses.value_loss(w, value, target)[1], gradient(lambda v: losses.value_loss(w, v, target)[0], value))
 
 

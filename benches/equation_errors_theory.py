@@ -12,7 +12,6 @@ from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.reinforce import ReinforceConfig, reinforce_gradient
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.models.distributions import Categorical, DiagGaussian
-from minirl.numerics.sample_weights import share
 from minirl.theory import bounds, demo, divergences, exact, gradients, mdp, reweighting
 
 # ------------------------------------------------------------------------------------------------------------ PG, by enumeration
@@ -266,7 +265,7 @@ def _(rng):
     policy, theta = exact.tabular_policy(problem), exact.pack(logits)
     batch = exact.exact_batch(problem, policy, theta)
     phi, cache = policy.forward(theta, batch.obs)
-    found = policy_gradient(policy, theta, cache, phi, batch, share(batch.weight)) * batch.weight.sum()
+    found = policy_gradient(policy, theta, cache, phi, batch) * batch.weights.n
     eye = np.eye(problem.shape[0])
     return relative_error(found, gradient(lambda th: mdp.solve(problem, exact.probabilities(policy, th, eye)).j, theta))
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from minirl.algorithms.ppo import policy_loss
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from oracles import chosen, made_up_batch, random_theta, score
 
-from minirl.algorithms import losses
 from minirl.models.distributions import Categorical, DiagGaussian
 from minirl.models.policy import Policy
-from minirl.numerics.sample_weights import share
 from minirl.theory import mdp
 
 ROUNDING, DIFFERENCES = 1e-12, 1e-9  # what float64 leaves of a closed form, and of five-point differences
@@ -39,7 +39,7 @@ def setting(policy, rng, n=17):
     """θ_old, a batch of π_old, weights, and a θ some way off."""
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, n, rng)
-    return theta, batch, share(batch.weight), theta + 0.1 * rng.standard_normal(len(theta))
+    return theta, batch, batch.weights, theta + 0.1 * rng.standard_normal(len(theta))
 
 
 def over_families(measure) -> Callable[[np.random.Generator], float]:
@@ -60,11 +60,11 @@ def mean_score(policy, theta, batch):
 def loss_of(policy, batch, w, theta_old, cfg, **extra):
     """dL/dφ's way to θ, and the loss as a function of θ: what the gradients below compare."""
     phi_old = policy.infer(theta_old, batch.obs)
-    part = chosen(batch.action, batch.adv, policy.dist.log_prob(phi_old, batch.action), w)._replace(phi_old=phi_old)
+    part = chosen(batch.action, batch.adv, policy.dist.log_prob(phi_old, batch.action), w.weight)._replace(phi_old=phi_old)
 
     def loss(theta):
         phi, cache = policy.forward(theta, batch.obs)
-        value, dphi, ratio = losses.policy_loss(policy.dist, phi, part, cfg, **extra)
+        value, dphi, ratio = policy_loss(policy.dist, phi, part, cfg, **extra)
         return value, policy.vjp(theta, cache, dphi), ratio
 
     return loss

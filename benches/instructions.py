@@ -24,6 +24,7 @@ import sys
 import tempfile
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,9 @@ def ppo_minibatch() -> Callable[[], Any]:
     """Loss, gradient, clipping and Adam on 64 samples, CartPole's shapes; a step size of 0 keeps each call the same."""
     cfg = PPOConfig()
     nets, state, batch = workloads.made_up(Categorical(2), 4, 64, "ppo", cfg)
-    theta, adam = nets.join(state["policy"], state["critic"]), state["adam"]
-    logp_old = nets.policy.dist.log_prob(nets.policy.infer(state["policy"], batch.obs), batch.action)
-
-    part = next(minibatches(batch, 64, np.random.default_rng(0), logp_old=logp_old))
+    theta, adam = nets.join(state["theta_pi"], state["theta_v"]), state["adam"]
+    logp_old = nets.policy.dist.log_prob(nets.policy.infer(state["theta_pi"], batch.obs), batch.action)
+    part = next(minibatches(replace(batch, logp_old=logp_old), 64, np.random.default_rng(0)))
 
     def call():
         gradient, *_ = minibatch_gradient(nets, theta, part, cfg)
@@ -75,9 +75,9 @@ def ppo_minibatch() -> Callable[[], Any]:
 def fisher_product() -> Callable[[], Any]:
     """(F + 0.1 I) v for 256 samples through 11-64-64-3."""
     nets, state, batch = workloads.made_up(DiagGaussian(3), 11, 256, "npg", NPGConfig())
-    theta = state["policy"]
+    theta = state["theta_pi"]
     phi, cache = nets.policy.forward(theta, batch.obs)
-    product = fisher_vector_product(nets.policy, theta, cache, phi, batch.weight / 256, 0.1)
+    product = fisher_vector_product(nets.policy, theta, cache, phi, batch.weights, 0.1)
     v = np.random.default_rng(0).standard_normal(len(theta))
     return lambda: product(v)
 
@@ -108,8 +108,13 @@ def collector_steps() -> Callable[[], Any]:
     codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space)
     policy, inputs = Policy(codecs[1].family(), 4, (64, 64), "tanh"), ObsNormalizer(RunningMoments.zeros(4))
     theta = policy.init(random_streams.generator(seeds["init"]), 0.0)
-    collector = Collector(envs, policy, codecs, seeds, 32, "float32")
-    return lambda: collector.collect(theta, inputs)
+    collector = Collector(envs, policy, codecs, seeds, PPOConfig(num_envs=4, num_steps=32))
+
+    def call():
+        collector.collect(theta, inputs)
+        collector.commit()
+
+    return call
 
 
 def gae() -> Callable[[], Any]:

@@ -34,7 +34,7 @@ def update_named(name: str) -> Any:
 def run(name: str, show: bool) -> dict[str, Any]:
     """One update of 2048 samples; what it makes of θ where that is asked for."""
     state, _ = update_named(name)()
-    return {key: state[key].tolist() for key in ("policy", "critic")} if show else {}
+    return {key: state[key].tolist() for key in ("theta_pi", "theta_v")} if show else {}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def sides():
 def test_update(benchmark, sides, name, side):
     if side == "kernels":  # each side's first update, of one seed
         first = {key: worker.ask("run", name=name, show=True) for key, worker in sides.items()}
-        for part in ("policy", "critic"):
+        for part in ("theta_pi", "theta_v"):
             ours, theirs = (np.array(first[key][part]) for key in ("kernels", "twins"))
             assert np.linalg.norm(ours - theirs) < 1e-3 * np.linalg.norm(theirs)
     benchmark.group, benchmark.name = name, side

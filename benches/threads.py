@@ -39,10 +39,10 @@ def update(pool: ThreadPoolExecutor) -> tuple[Callable[[], Any], Callable[[], An
     nets, state, batch = workloads.made_up(DiagGaussian(6), 17, workloads.SAMPLES, "trpo", cfg)
 
     def step() -> Any:
-        return trpo_step(nets.policy, state["policy"], batch, cfg)
+        return trpo_step(nets.policy, state["theta_pi"], batch, cfg)
 
     def fit() -> Any:
-        return fit_critic(nets.critic, state["critic"], state["adam"], batch, cfg, np.random.default_rng(0))
+        return fit_critic(nets.critic, state["theta_v"], state["adam_v"], batch, cfg, np.random.default_rng(0))
 
     def at_once() -> Any:
         other = pool.submit(step)

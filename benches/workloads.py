@@ -13,6 +13,7 @@ from minirl.models.actor_critic import Networks
 from minirl.models.critic import Critic
 from minirl.models.distributions import Categorical, DiagGaussian
 from minirl.models.policy import Policy
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import Batch
 from minirl.training.learner import Learner, keep_freed_memory
 
@@ -32,9 +33,9 @@ def made_up(dist: Any, obs_dim: int, n: int, algorithm: str, config: Any) -> tup
     nets = Networks(Policy(dist, obs_dim, config.hidden, "tanh"), Critic(obs_dim, config.hidden, "tanh"))
     state = algorithms.find(algorithm).init(nets, config, rng)
     obs = rng.standard_normal((n, obs_dim)).astype(np.float32)
-    action = dist.sample(nets.policy.infer(state["policy"], obs), rng)
+    action = dist.sample(nets.policy.infer(state["theta_pi"], obs), rng)
     adv, returns = rng.standard_normal(n), rng.standard_normal(n)
-    return nets, state, Batch(obs, action, adv, returns, np.zeros(n), np.ones(n))
+    return nets, state, Batch(obs, action, adv, returns, np.zeros(n), SampleWeights(np.ones(n)))
 
 
 def update_of(algorithm: str, dist: Any, obs_dim: int, n: int = SAMPLES, **fields: Any) -> Callable[[], Any]:
@@ -60,9 +61,9 @@ def trpo_update() -> Callable[[], Any]:
 def fisher_product() -> tuple[Callable[[np.ndarray], np.ndarray], Policy, np.ndarray, np.ndarray]:
     """W7: v -> (F + 0.1 I) v for 2048 samples through 11-64-64-3, the policy, its θ (n,) and the observations (N, D)."""
     nets, state, batch = made_up(DiagGaussian(3), 11, SAMPLES, "trpo", algorithms.find("trpo").config())
-    theta = state["policy"]
+    theta = state["theta_pi"]
     phi, cache = nets.policy.forward(theta, batch.obs)
-    return fisher_vector_product(nets.policy, theta, cache, phi, batch.weight / SAMPLES, 0.1), nets.policy, theta, batch.obs
+    return fisher_vector_product(nets.policy, theta, cache, phi, batch.weights, 0.1), nets.policy, theta, batch.obs
 
 
 def w1(seed: int = 0) -> Learner:

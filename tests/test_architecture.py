@@ -19,15 +19,16 @@ FLOORS = {  # folders, and the few modules of the root; no list of file names
     1: ("_core", "files"),
     2: ("numerics",),
     3: ("models",),
-    4: ("config", "spaces", "samples"),
-    5: ("envs", "algorithms", "deploy"),
-    6: ("training",),
-    7: ("runs",),
-    8: ("api",),
-    9: ("cli",),
-    10: ("__main__", "__init__"),
+    4: ("config", "spaces"),
+    5: ("samples",),
+    6: ("envs", "algorithms", "deploy"),
+    7: ("training",),
+    8: ("runs",),
+    9: ("api",),
+    10: ("cli",),
+    11: ("__main__", "__init__"),
 }
-ASIDE = {"theory": 6, "equations": 1}  # they may use what lies below that floor; nobody but the command line uses them
+ASIDE = {"theory": 7, "equations": 1}  # they may use what lies below that floor; nobody but the command line uses them
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms} | ASIDE
 ALGORITHMS = ["reinforce", "npg", "trpo", "ppo"]  # each knows only those before it
 
@@ -146,6 +147,30 @@ def test_an_algorithm_knows_only_those_before_it():
             parts = imported.split(".")
             if parts[:2] == ["minirl", "algorithms"] and parts[2] in ALGORITHMS:
                 assert ALGORITHMS.index(parts[2]) < ALGORITHMS.index(name), f"{name} imports {parts[2]}"
+
+
+def parameters(path):
+    """(function, parameter names without self and cls) for each function of a file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            a = node.args
+            rest = [each for each in (a.vararg, a.kwarg) if each]
+            yield node, [arg.arg for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs, *rest) if arg.arg not in ("self", "cls")]
+
+
+def test_a_function_of_an_algorithm_takes_at_most_six_parameters():
+    for path in (PACKAGE / "algorithms").glob("*.py"):
+        for function, names in parameters(path):
+            assert len(names) <= 6, f"{path.name}: {function.name} takes {names}"
+            assert not function.args.vararg and not function.args.kwarg, f"{path.name}: {function.name} hides parameters"
+
+
+def test_other_ranks_stand_where_weights_are_made_and_nowhere_else():
+    """The samples' weights know them: forgetting them has to be impossible, not unlikely."""
+    takers = {(named(path), function.name) for path in FILES for function, names in parameters(path) if "comm" in names}
+    assert takers == {("numerics/sample_weights.py", "__init__"), ("training/learner.py", "__init__")}
+    sums = [named(path) for path in FILES if re.search(r"comm\.(sum|max)\(", path.read_text("utf-8"))]
+    assert sums == ["numerics/sample_weights.py"]
 
 
 def test_deploying_needs_numpy_alone():

@@ -108,7 +108,7 @@ def library_updates(name, config, seeds, made):
         env.seed = seed
     fields = NOT_NORMALISED | asdict(config) | {"dtype": "float64"}
     learner = minirl.learn(name, envs, minirl.configure(name, **fields))
-    return [(learner.state["policy"].copy(), learner.state["critic"].copy()) for _ in learner]
+    return [(learner.state["theta_pi"].copy(), learner.state["theta_v"].copy()) for _ in learner]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -4,29 +4,37 @@ Adding one: a file and a row here; or a row of your own from outside, wherever a
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from minirl.algorithms import npg, ppo, reinforce, trpo
 from minirl.config import Config, explain_fields
 from minirl.errors import ConfigError
 from minirl.models.actor_critic import Networks
+from minirl.numerics.arrays import Array
+
+
+class State(TypedDict):
+    """What every algorithm's state has beside its own."""
+
+    theta_pi: Array
+    theta_v: Array
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """`init(nets, cfg, rng) -> state`; `update(nets, state, batch, cfg, rng, progress, comm) -> (state, info)`.
+    """`init(nets, cfg, rng) -> state`; `update(nets, state, batch, cfg, rng, progress) -> (state, info)`.
 
-    state: a dict of arrays, with θ of both networks as "policy" and "critic"; info: metrics by their names in the metrics files.
+    state: a tree of arrays and numbers, with θ of both networks; info: metrics by their names in the metrics files.
     networks: `(policy, critic, cfg) -> Networks`, how the two stand beside each other.
     ConfigError for a name that no directory could have, and for a configuration that does not derive from Config.
     """
 
     name: str
     config: type[Config]
-    init: Callable[..., dict[str, Any]]
-    update: Callable[..., tuple[dict[str, Any], dict[str, Any]]]
+    init: Callable[..., State]
+    update: Callable[..., tuple[State, Mapping[str, float | int | str]]]
     summary: str = ""
     networks: Callable[..., Networks] = lambda policy, critic, _cfg: Networks(policy, critic)
 

@@ -1,30 +1,61 @@
 """Numbers that describe an update and change nothing."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from minirl.numerics.communicator import SERIAL
-from minirl.numerics.sample_weights import mean, share
+from minirl.numerics.arrays import Array
+from minirl.numerics.running_moments import is_constant
+from minirl.numerics.sample_weights import SampleWeights
 
 LOG_RATIO_LIMIT = 20.0  # e²⁰ ≈ 5e8: a log ratio beyond it is reported as ±20, never as infinity
 
 
-def minibatch_means(taken, clip: float, comm=SERIAL) -> dict[str, float]:
-    """What the minibatches of an update measured, as means over their samples; `taken`: (losses, ratio, w) of each."""
-    sizes = comm.sum(np.array([np.count_nonzero(w) for _, _, w in taken], np.float64))
-    clipped = comm.sum(np.array([np.dot(w, np.abs(ratio - 1) > clip) for _, ratio, w in taken]))
-    columns = {name: np.array([losses[name] for losses, _, _ in taken]) for name in ("policy_loss", "value_loss")}
-    return {name: mean(share(sizes), column) for name, column in (columns | {"clipfrac": clipped}).items()}
+class MinibatchLosses(NamedTuple):
+    """What one minibatch measured before its step."""
+
+    policy: float
+    value: float
+    ratio: Array  # (N,) r
+    weights: SampleWeights
 
 
-def surrogate_gain(logratio: np.ndarray, adv: np.ndarray, w: np.ndarray, comm=SERIAL) -> float:
-    """L(θ) − L(θ_old) = Σ_n w_n (r_n − 1) A_n, log r (N,) = log π − log π_old, A (N,), w (N,) from `share`."""
-    return mean(w, np.expm1(np.minimum(logratio, LOG_RATIO_LIMIT)) * adv, comm)
+def minibatch_means(taken: list[MinibatchLosses], clip: float) -> dict[str, float]:
+    """What the minibatches of an update measured, as means over their samples, over all ranks."""
+    ranks = taken[0].weights
+    sizes = ranks.total(np.array([np.count_nonzero(each.weights.w) for each in taken], np.float64))
+    clipped = ranks.total(np.array([np.dot(each.weights.w, np.abs(each.ratio - 1) > clip) for each in taken]))
+    each_counts = SampleWeights(sizes)  # what is summed here is the same on every rank
+    return {
+        "policy_loss": each_counts.mean(np.array([each.policy for each in taken])),
+        "value_loss": each_counts.mean(np.array([each.value for each in taken])),
+        "clipfrac": each_counts.mean(clipped),
+    }
 
 
-def kl_estimates(logratio: np.ndarray, w: np.ndarray, comm=SERIAL) -> dict[str, float]:
-    """Schulman's three estimates of KL(old‖new) from samples of the old policy, log r = log π − log π_old (N,), w (N,) from `share`.
+def surrogate_gain(logratio: Array, adv: Array, weights: SampleWeights) -> float:
+    """L(θ) − L(θ_old) = Σ_n w_n (r_n − 1) A_n, log r (N,) = log π − log π_old, A (N,)."""
+    return weights.mean(np.expm1(np.minimum(logratio, LOG_RATIO_LIMIT)) * adv)
 
-    k1 = −log r (unbiased, may be negative), k2 = ½(log r)² (biased, small variance), k3 = (r − 1) − log r (unbiased, never negative).
+
+def kl_estimates(logratio: Array, weights: SampleWeights) -> dict[str, float]:
+    """Schulman's three estimates of KL(old‖new) from samples of the old policy, log r = log π − log π_old (N,).
+
+    k1 = −log r (unbiased, may be negative); k2 = ½(log r)² (biased, small variance);
+    k3 = (r − 1) − log r (unbiased, never negative).
     """
     logr = np.clip(logratio.astype(np.float64), -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
-    return {"k1": mean(w, -logr, comm), "k2": mean(w, 0.5 * logr * logr, comm), "k3": mean(w, np.expm1(logr) - logr, comm)}
+    return {
+        "k1": weights.mean(-logr),
+        "k2": weights.mean(0.5 * logr * logr),
+        "k3": weights.mean(np.expm1(logr) - logr),
+    }
+
+
+def explained_variance(prediction: Array, target: Array, weights: SampleWeights) -> float:
+    """1 − Var(target − prediction) / Var(target), both (N,); 0 where the target does not vary."""
+    _, m2_error = weights.moments((target - prediction)[:, None])
+    centre, m2_target = weights.moments(target[:, None])
+    if weights.n == 0 or is_constant(m2_target[0] / weights.n, centre[0]):
+        return 0.0
+    return float(1 - m2_error[0] / m2_target[0])

@@ -7,21 +7,31 @@ clip [PPO-4], and KL kept near a target by adapting its coefficient [PPO-5] or t
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 
-from minirl.algorithms.diagnostics import kl_estimates, minibatch_means, surrogate_gain
-from minirl.algorithms.losses import KLStop, clipped_value_loss, policy_loss, value_loss
+from minirl.algorithms.diagnostics import (
+    MinibatchLosses,
+    explained_variance,
+    kl_estimates,
+    minibatch_means,
+    surrogate_gain,
+)
+from minirl.algorithms.kl_stop import KLStop
+from minirl.algorithms.losses import clipped_value_loss, surrogate, value_loss
 from minirl.algorithms.value_fit import track_returns
 from minirl.config import AtLeastOne, Config, NonNegative, Positive, Range
 from minirl.errors import ConfigError, MinirlError, NonFiniteError
 from minirl.models.actor_critic import Networks, SharedNetworks
-from minirl.numerics.communicator import SERIAL
-from minirl.numerics.optimizers import adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
-from minirl.numerics.sample_weights import explained_variance, mean, share
-from minirl.samples.batch import Minibatch, minibatches
+from minirl.models.critic import Critic
+from minirl.models.distributions import Family
+from minirl.models.policy import Policy
+from minirl.numerics.arrays import Array
+from minirl.numerics.optimizers import AdamState, adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
+from minirl.samples.batch import Batch, Minibatch, minibatches
 
 VANISHING = 1e-9  # of a clipped gradient: far below Adam's ε, it moves nothing
 KL_COEF_RANGE = (1e-4, 1e4)  # β stays in here, whatever the measured KL
@@ -67,21 +77,54 @@ class PPOConfig(Config):
             raise ConfigError(f"huber = {self.huber!r}: clip_value is a value loss of its own, set one of them")
 
 
-def minibatch_gradient(nets: Networks, theta, part: Minibatch, cfg, comm=SERIAL, kl_coef=0.0):
-    """Loss and gradient of one minibatch in θ of both networks (n,); the policy's φ and ratios on it."""
+class PPOState(TypedDict):
+    """What learning changes."""
+
+    theta_pi: Array
+    theta_v: Array
+    adam: AdamState  # one over both
+    kl_coef: float  # β, where it adapts
+    lr: float  # α, where it adapts
+
+
+def policy_loss(dist: Family, phi: Array, part: Minibatch, cfg: PPOConfig, kl_coef: float = 0.0) -> tuple[float, Array, Array]:
+    """−(L + c_H H), its gradient in φ (N, P), and r (N,). L is L^CLIP, or L^KLPEN with `kl_coef` as β. [PPO-1, PPO-4, PPO-7]"""
+    clip = cfg.clip if cfg.objective == "clip" else np.inf
+    loss, dphi, ratio = surrogate(dist, phi, part, clip, cfg.dual_clip, cfg.ent_coef)  # [PPO-1, PPO-2, PPO-3, PPO-7]
+    loss = part.weights.total(loss)
+    if cfg.objective == "kl":  # the analytic KL, old first: β changes the direction
+        loss += kl_coef * part.weights.mean(dist.kl(part.phi_old, phi))  # [PPO-4]
+        dphi += dist.dkl(part.phi_old, phi) * (kl_coef * part.weights.w).astype(phi.dtype)[:, None]  # ∇(r A) − β ∇KL [PPO-4]
+    return loss, dphi, ratio
+
+
+def minibatch_gradient(
+    nets: Networks, theta: Array, part: Minibatch, cfg: PPOConfig, kl_coef: float = 0.0
+) -> tuple[Array, MinibatchLosses, Array]:
+    """Gradient of one minibatch's loss in θ of both networks (n,), the losses, and the policy's φ (N, P) on it."""
     phi, value, cache = nets.forward(theta, part.obs, part.mask)
-    loss_pi, dphi, ratio = policy_loss(nets.policy.dist, phi, part, cfg, comm, kl_coef)
+    loss_pi, dphi, ratio = policy_loss(nets.policy.dist, phi, part, cfg, kl_coef)
     if cfg.clip_value is None:
-        w, limit = nets.critic.in_units(theta, part.w), cfg.huber and cfg.huber * nets.critic.unit(theta)
-        loss_v, dvalue = value_loss(w, value, part.returns, comm, limit)  # [PPO-8]
+        weights, limit = nets.critic.in_units(theta, part.weights), cfg.huber and cfg.huber * nets.critic.unit(theta)
+        loss_v, dvalue = value_loss(weights, value, part.returns, limit)  # [PPO-8]
     else:
-        loss_v, dvalue = clipped_value_loss(part.w, value, part.value, part.returns, cfg.clip_value, comm)
+        loss_v, dvalue = clipped_value_loss(part.weights, value, part.value, part.returns, cfg.clip_value)
 
-    gradient = nets.vjp(theta, cache, dphi, dvalue * theta.dtype.type(cfg.vf_coef))
-    return comm.sum(gradient), {"policy_loss": loss_pi, "value_loss": loss_v}, phi, ratio
+    gradient = part.weights.total(nets.vjp(theta, cache, dphi, dvalue * theta.dtype.type(cfg.vf_coef)))
+    return gradient, MinibatchLosses(loss_pi, loss_v, ratio, part.weights), phi
 
 
-def check_gradient(gradient_pi, norm, scale):
+def take_step(nets: Networks, theta: Array, gradient: Array, adam: AdamState, cfg: PPOConfig, lr: float) -> None:
+    """One step of length α = lr, in place; an error where it would be none, or NaN. [PPO-9, PPO-12]"""
+    norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)
+    check_gradient(nets.policy_alone(gradient), norm, scale)
+    if cfg.optimizer == "adam":
+        adam_step(theta, gradient, adam, lr, scale)  # [PPO-9]
+    else:
+        ascent_step(theta, gradient, lr, scale)  # θ ← θ + α ∇L [PPO-12]
+
+
+def check_gradient(gradient_pi: Array, norm: float, scale: float) -> None:
     """Raise instead of going on without a word when the policy would get NaN, or nothing because the value loss fills the norm."""
     if not math.isfinite(norm):
         raise NonFiniteError("the gradient of the loss", "check the scale of the rewards, set normalize_reward, or lower lr")
@@ -91,93 +134,89 @@ def check_gradient(gradient_pi, norm, scale):
         )
 
 
-def passes(batch, logp_old, phi_old, value_of, cfg, rng, comm):
-    """Every minibatch of the K epochs; with `recompute_adv` each epoch's advantages are those of the critic so far."""
-    anew, value = batch.again, batch.value
+def passes(nets: Networks, theta: Array, batch: Batch, cfg: PPOConfig, rng: np.random.Generator) -> Iterator[Minibatch]:
+    """Every minibatch of the K epochs. θ moves between two of them: `recompute_adv` asks the critic as it is at each epoch."""
+    value_old = batch.value
     for epoch in range(cfg.epochs):
         if epoch > 0 and cfg.recompute_adv:
-            batch = anew(value_of)
-            if cfg.clip_value is not None:
-                batch = replace(batch, value=value)  # V is clipped about that of the rollout, not of this epoch
-        yield from minibatches(batch, cfg.minibatch_size, rng, comm, logp_old, phi_old)
+            batch = batch.estimated_by(lambda obs: nets.critic.value(nets.split(theta)[1], obs))
+            if cfg.clip_value is not None:  # V is clipped about that of the rollout, not of this epoch
+                batch = replace(batch, value=value_old)
+        yield from minibatches(batch, cfg.minibatch_size, rng)
 
 
-def ppo_step(nets: Networks, theta_old, adam, batch, phi_old, cfg, lr, rng, comm=SERIAL, kl_coef=0.0):
-    """K epochs of minibatch ascent from θ_old of both networks (n,): -> θ, Adam's state, info; the inputs stay.    [PPO-9]
+def ppo_step(
+    nets: Networks, state: PPOState, batch: Batch, cfg: PPOConfig, rng: np.random.Generator
+) -> tuple[Array, AdamState, dict[str, float]]:
+    """K epochs of minibatch steps from θ_old with α = state["lr"], β = state["kl_coef"]. -> θ of both networks (n,), Adam's state, info.
 
-    phi_old (N, P): the distributions of θ_old, from which the samples came.
-    With `target_kl`, the step that takes the exact KL(old‖new) beyond 1.5 times it is undone, or shortened where it is
-    the first, and the update ends. KL is measured on the minibatch that follows, after the first and last step on all.
+    `batch` knows π_old of its samples, phi_old and logp_old. The inputs stay. [PPO-9]
     """
-    theta, adam = theta_old.copy(), copy_adam(adam)
-    logp_old = nets.policy.dist.log_prob(phi_old, batch.action)
-    stop, first_step = KLStop(nets, batch, phi_old, cfg.target_kl, comm), 1.0
-    taken: list[Any] = []  # losses, ratios and weights of each step that stands
-
-    def value_now(obs):
-        return nets.critic.value(nets.split(theta)[1], obs)
-
-    for part in passes(batch, logp_old, phi_old, value_now, cfg, rng, comm):
-        gradient, measured, phi, ratio = minibatch_gradient(nets, theta, part, cfg, comm, kl_coef)
-        if len(taken) > 1 and stop.passed(part.w, part.phi_old, phi):
-            theta, adam = stop.undo(taken)
+    theta, adam = nets.join(state["theta_pi"], state["theta_v"]), copy_adam(state["adam"])
+    stop = KLStop(nets, batch, cfg.target_kl)
+    taken: list[MinibatchLosses] = []
+    for part in passes(nets, theta, batch, cfg, rng):
+        gradient, losses, phi = minibatch_gradient(nets, theta, part, cfg, state["kl_coef"])
+        if stop.passed(part, phi):
             break
         stop.remember(theta, adam)
-        norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)
-        check_gradient(nets.policy_alone(gradient), norm, scale)
-        if cfg.optimizer == "adam":
-            adam_step(theta, gradient, adam, lr, scale)  # [PPO-9]
-        else:
-            ascent_step(theta, gradient, lr, scale)  # θ ← θ + α ∇L                                                [PPO-12]
-        taken.append((measured, ratio, part.w))
-        if len(taken) == 1:
-            theta, first_step = stop.shorten(theta)
-            if first_step < 1:
-                break
-    else:
-        if len(taken) > 1 and stop.passed_by(nets.split(theta)[0]):
-            theta, adam = stop.undo(taken)
-    info = minibatch_means(taken, cfg.clip, comm) | {"gradient_steps": len(taken)}
-    return theta, adam, info if cfg.target_kl is None else info | {"first_step": first_step}
+        take_step(nets, theta, gradient, adam, cfg, state["lr"])  # θ ← θ + α ∇(L^CLIP − c_V L_V + c_H H)  [PPO-9]
+        taken.append(losses)
+        if stop.shorten_first(theta):
+            break
+    theta, adam = stop.undone(theta, adam)
+    stood = taken[: len(taken) - stop.exceeded]
+    info = minibatch_means(stood, cfg.clip) | {"gradient_steps": len(stood)}
+    return theta, adam, info if cfg.target_kl is None else info | {"first_step": stop.first_step}
 
 
-def networks(policy, critic, cfg: PPOConfig) -> Networks:
+def networks(policy: Policy, critic: Critic, cfg: PPOConfig) -> Networks:
     """π and V with a trunk each, or with one for both."""
     return (SharedNetworks if cfg.share_trunk else Networks)(policy, critic)
 
 
-def init(nets: Networks, cfg: PPOConfig, rng: np.random.Generator) -> dict[str, Any]:
+def init(nets: Networks, cfg: PPOConfig, rng: np.random.Generator) -> PPOState:
     """First training state: θ of policy and critic, one Adam over both, and what adapts."""
     theta = nets.join(nets.policy.init(rng, cfg.log_std, cfg.dtype), nets.critic.init(rng, cfg.dtype))
-    (policy, critic), adam = nets.split(theta), adam_init(len(theta), cfg.dtype)
-    return {"policy": policy, "critic": critic, "adam": adam, "kl_coef": cfg.kl_coef, "lr": cfg.lr}
+    (theta_pi, theta_v), adam = nets.split(theta), adam_init(len(theta), cfg.dtype)
+    return {"theta_pi": theta_pi, "theta_v": theta_v, "adam": adam, "kl_coef": cfg.kl_coef, "lr": cfg.lr}
 
 
-def update(nets: Networks, state, batch, cfg: PPOConfig, rng, progress: float = 0.0, comm=SERIAL):
-    """state, batch -> new state, info; nothing is changed in place. `progress` in [0, 1) is the part of the training done."""
+def update(
+    nets: Networks, state: PPOState, batch: Batch, cfg: PPOConfig, rng: np.random.Generator, progress: float = 0.0
+) -> tuple[PPOState, dict[str, float]]:
+    """state, batch -> new state, metrics; nothing is changed in place. `progress` in [0, 1) is the part of the training done."""
     lr = state["lr"] if cfg.adapt == "lr" else cfg.lr * (1 - progress if cfg.anneal_lr else 1)
     kl_coef = state["kl_coef"] if cfg.adapt == "kl_coef" else cfg.kl_coef
-    theta_old = nets.join(state["policy"], track_returns(nets.critic, state["critic"], batch, comm))
-    phi_old = nets.policy.infer(state["policy"], batch.obs, batch.mask)
-    theta, adam, info = ppo_step(nets, theta_old, state["adam"], batch, phi_old, cfg, lr, rng, comm, kl_coef)
+    theta_v = track_returns(nets.critic, state["theta_v"], batch)
+    phi_old = nets.policy.infer(state["theta_pi"], batch.obs, batch.mask)
+    batch = replace(batch, phi_old=phi_old, logp_old=nets.policy.dist.log_prob(phi_old, batch.action))
+
+    now: PPOState = {**state, "theta_v": theta_v, "lr": lr, "kl_coef": kl_coef}
+    theta, adam, info = ppo_step(nets, now, batch, cfg, rng)
     if not (np.isfinite(theta).all() and np.isfinite(adam["v"]).all()):
         raise NonFiniteError("a parameter or its moment in Adam", "lower lr or max_grad_norm")
 
-    policy, critic = nets.split(theta)
-    phi = nets.policy.infer(policy, batch.obs, batch.mask)
-    measured = measure(nets.policy.dist, phi_old, phi, batch, comm) | {"charts/learning_rate": lr}
-    kl, adapted = measured["losses/approx_kl"], {"kl_coef": state["kl_coef"], "lr": state["lr"]}
-    if cfg.adapt == "kl_coef":
-        adapted["kl_coef"] = adapt_kl_coef(state["kl_coef"], kl, cfg.kl_target)  # [PPO-5]
-    elif cfg.adapt == "lr":
-        adapted["lr"] = adapt_lr(state["lr"], kl, cfg.kl_target, cfg.dead_band, cfg.lr)  # [PPO-6]
+    theta_pi, theta_v = nets.split(theta)
+    measured = measure(nets.policy, theta_pi, batch) | {"charts/learning_rate": lr}
     if cfg.objective == "kl":
         measured["losses/kl_coef"] = kl_coef
-    return {"policy": policy, "critic": critic, "adam": adam} | adapted, {f"losses/{k}": v for k, v in info.items()} | measured
+    kl_coef, lr = adapted(state, measured["losses/approx_kl"], cfg)
+    new: PPOState = {"theta_pi": theta_pi, "theta_v": theta_v, "adam": adam, "kl_coef": kl_coef, "lr": lr}
+    return new, {f"losses/{name}": value for name, value in info.items()} | measured
+
+
+def adapted(state: PPOState, kl: float, cfg: PPOConfig) -> tuple[float, float]:
+    """β and α of the next update."""
+    if cfg.adapt == "kl_coef":
+        return adapt_kl_coef(state["kl_coef"], kl, cfg.kl_target), state["lr"]  # [PPO-5]
+    if cfg.adapt == "lr":
+        return state["kl_coef"], adapt_lr(state["lr"], kl, cfg.kl_target, cfg.dead_band, cfg.lr)  # [PPO-6]
+    return state["kl_coef"], state["lr"]
 
 
 def adapt_kl_coef(kl_coef: float, kl: float, target: float) -> float:
-    """β/2 where KL < D/1.5, 2β where KL > 1.5 D, else β; D = target.                                               [PPO-5]"""
+    """β/2 where KL < D/1.5, 2β where KL > 1.5 D, else β; D = target. [PPO-5]"""
     if kl < target / 1.5:
         kl_coef = kl_coef / 2  # [PPO-5]
     elif kl > 1.5 * target:
@@ -194,13 +233,14 @@ def adapt_lr(lr: float, kl: float, target: float, band: float, configured: float
     return min(max(lr, LR_RANGE[0] * configured), LR_RANGE[1] * configured)
 
 
-def measure(dist, phi_old, phi, batch, comm=SERIAL) -> dict[str, float]:
+def measure(policy: Policy, theta_pi: Array, batch: Batch) -> dict[str, float]:
     """What the update did to the policy, on the whole batch; KL is exact, and its estimates from samples stand beside it."""
-    w = share(batch.weight, comm)
-    logratio = dist.log_prob(phi, batch.action) - dist.log_prob(phi_old, batch.action)
+    dist, mean = policy.dist, batch.weights.mean
+    phi = policy.infer(theta_pi, batch.obs, batch.mask)
+    logratio = dist.log_prob(phi, batch.action) - batch.logp_old
     return {
-        "losses/approx_kl": mean(w, dist.kl(phi_old, phi), comm),  # old first                                      [KL-11]
-        "losses/surrogate_gain": surrogate_gain(logratio, batch.adv, w, comm),
-        "losses/entropy": mean(w, dist.entropy(phi), comm),
-        "losses/explained_variance": explained_variance(batch.value, batch.returns, batch.weight, comm),
-    } | {f"losses/kl_{name}": value for name, value in kl_estimates(logratio, w, comm).items()}
+        "losses/approx_kl": mean(dist.kl(batch.phi_old, phi)),  # old first [KL-11]
+        "losses/surrogate_gain": surrogate_gain(logratio, batch.adv, batch.weights),
+        "losses/entropy": mean(dist.entropy(phi)),
+        "losses/explained_variance": explained_variance(batch.value, batch.returns, batch.weights),
+    } | {f"losses/kl_{name}": value for name, value in kl_estimates(logratio, batch.weights).items()}

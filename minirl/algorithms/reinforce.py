@@ -7,21 +7,22 @@ expectation, with less and less variance. How far to follow it is left to a step
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 
-from minirl.algorithms.value_fit import fit_critic, track_returns
-from minirl.config import AtLeastOne, Config, NonNegative, Positive
+from minirl.algorithms.value_fit import ValueFitConfig, fit_critic, track_returns
+from minirl.config import AtLeastOne, NonNegative, Positive
 from minirl.errors import NonFiniteError
 from minirl.models.actor_critic import Networks
-from minirl.numerics.communicator import SERIAL
-from minirl.numerics.optimizers import adam_init, adam_step, ascent_step, copy_adam
-from minirl.numerics.sample_weights import mean, share
+from minirl.models.policy import Policy
+from minirl.numerics.arrays import Array
+from minirl.numerics.optimizers import AdamState, adam_init, adam_step, ascent_step, copy_adam
+from minirl.samples.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReinforceConfig(Config):
+class ReinforceConfig(ValueFitConfig):
     """Configuration of REINFORCE."""
 
     advantage: Literal["gae", "baseline", "reward_to_go", "trajectory"] = "baseline"  # Â: GAE, G_t − V(s_t), G_t, or R(τ)
@@ -29,34 +30,41 @@ class ReinforceConfig(Config):
     optimizer: Literal["adam", "ascent"] = "adam"  # ascent is θ ← θ + α∇L and nothing else
     gradient_steps: Annotated[int, AtLeastOne] = 1  # steps on a batch before it is thrown away, >= 1; from the second on weighted by r
     ent_coef: Annotated[float, NonNegative] = 0.0  # weight of the entropy bonus, >= 0
-    critic_lr: Annotated[float, Positive] = 1e-3  # Adam step size of the value function, > 0
-    critic_epochs: Annotated[int, AtLeastOne] = 10  # passes over the batch to fit the value function, >= 1
-    minibatch_size: Annotated[int, AtLeastOne] = 64  # largest minibatch of these passes, >= 1
 
 
-def reinforce_gradient(policy, theta, batch, logp_old, cfg, comm=SERIAL):
-    """∇loss (n,) and loss: −(1/|S|) Σ r_n A_n with r_n = 1 on fresh data, so that ∇r = ∇log π.           [PG-13, IS-6, IS-5]"""
-    w = share(batch.weight, comm)
-    per_trajectory = comm.sum(float(batch.weight.sum())) / comm.sum(float(batch.trajectories))  # N/|S|: Σ over t, mean over i
+class ReinforceState(TypedDict):
+    """What learning changes."""
+
+    theta_pi: Array
+    theta_v: Array
+    adam_pi: AdamState
+    adam_v: AdamState
+
+
+def reinforce_gradient(policy: Policy, theta: Array, batch: Batch, logp_old: Array, cfg: ReinforceConfig) -> tuple[Array, float]:
+    """∇loss (n,) and loss: −(1/|S|) Σ r_n A_n with r_n = 1 on fresh data, so that ∇r = ∇log π. [PG-13, IS-6, IS-5]"""
+    weights, w = batch.weights, batch.weights.w
+    per_trajectory = weights.n / weights.total(float(batch.trajectories))  # N/|S|: Σ over t, mean over i
     phi, cache = policy.forward(theta, batch.obs, batch.mask)
-    ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n, the importance weight                 [IS-2]
-    loss = -per_trajectory * mean(w, ratio * batch.adv, comm)  # [IS-1, IS-6, PG-13]
-    push = -per_trajectory * w * ratio * batch.adv  # ∇r = r ∇log π                                                  [IS-5]
+    ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n, the importance weight [IS-2]
+    loss = -per_trajectory * weights.mean(ratio * batch.adv)  # [IS-1, IS-6, PG-13]
+    push = -per_trajectory * w * ratio * batch.adv  # ∇r = r ∇log π [IS-5]
     dphi = policy.dist.dlog_prob(phi, batch.action) * push.astype(phi.dtype)[:, None]  # [PG-11]
     if cfg.ent_coef:
         dphi -= policy.dist.dentropy(phi) * (per_trajectory * cfg.ent_coef * w).astype(phi.dtype)[:, None]
-    return comm.sum(policy.vjp(theta, cache, dphi)), loss
+    return weights.total(policy.vjp(theta, cache, dphi)), loss
 
 
-def reinforce_step(policy, theta_old, adam, batch, cfg, comm=SERIAL):
+def reinforce_step(
+    policy: Policy, theta_old: Array, adam: AdamState, batch: Batch, cfg: ReinforceConfig
+) -> tuple[Array, AdamState, dict[str, float]]:
     """`gradient_steps` steps down the loss: θ_old (n,) -> θ (n,), Adam's state, info; the inputs stay."""
-    theta, adam = theta_old.copy(), copy_adam(adam)
+    theta, adam, loss = theta_old.copy(), copy_adam(adam), 0.0
     logp_old = policy.dist.log_prob(policy.infer(theta, batch.obs, batch.mask), batch.action)
-    loss = 0.0
     for _ in range(cfg.gradient_steps):
-        gradient, loss = reinforce_gradient(policy, theta, batch, logp_old, cfg, comm)
+        gradient, loss = reinforce_gradient(policy, theta, batch, logp_old, cfg)
         if cfg.optimizer == "ascent":
-            ascent_step(theta, gradient, cfg.lr)  # θ ← θ + α∇L                                                    [PG-12]
+            ascent_step(theta, gradient, cfg.lr)  # θ ← θ + α∇L [PG-12]
         else:
             adam_step(theta, gradient, adam, cfg.lr)
     if not (np.isfinite(theta).all() and np.isfinite(adam["v"]).all()):
@@ -64,23 +72,30 @@ def reinforce_step(policy, theta_old, adam, batch, cfg, comm=SERIAL):
     return theta, adam, {"losses/policy_loss": loss}
 
 
-def init(nets: Networks, cfg: ReinforceConfig, rng: np.random.Generator) -> dict[str, Any]:
+def init(nets: Networks, cfg: ReinforceConfig, rng: np.random.Generator) -> ReinforceState:
     """First training state: θ of policy and critic, an Adam for each."""
-    policy, critic = nets.policy.init(rng, cfg.log_std, cfg.dtype), nets.critic.init(rng, cfg.dtype)
-    adams = {"policy_adam": adam_init(len(policy), cfg.dtype), "adam": adam_init(len(critic), cfg.dtype)}
-    return {"policy": policy, "critic": critic} | adams
+    theta_pi, theta_v = nets.policy.init(rng, cfg.log_std, cfg.dtype), nets.critic.init(rng, cfg.dtype)
+    adam_pi, adam_v = adam_init(len(theta_pi), cfg.dtype), adam_init(len(theta_v), cfg.dtype)
+    return {"theta_pi": theta_pi, "theta_v": theta_v, "adam_pi": adam_pi, "adam_v": adam_v}
 
 
-def update(nets: Networks, state, batch, cfg: ReinforceConfig, rng, progress: float = 0.0, comm=SERIAL):
-    """state, batch -> new state, info; nothing is changed in place."""
-    policy = nets.policy
-    theta, policy_adam, info = reinforce_step(policy, state["policy"], state["policy_adam"], batch, cfg, comm)
-    critic = track_returns(nets.critic, state["critic"], batch, comm)
-    critic, adam, critic_info = fit_critic(nets.critic, critic, state["adam"], batch, cfg, rng, comm)
-    w = share(batch.weight, comm)
-    phi_old, phi = policy.infer(state["policy"], batch.obs, batch.mask), policy.infer(theta, batch.obs, batch.mask)
+def update(
+    nets: Networks,
+    state: ReinforceState,
+    batch: Batch,
+    cfg: ReinforceConfig,
+    rng: np.random.Generator,
+    progress: float = 0.0,
+) -> tuple[ReinforceState, dict[str, float]]:
+    """state, batch -> new state, metrics; nothing is changed in place. `progress` is not used."""
+    policy, mean = nets.policy, batch.weights.mean
+    theta_pi, adam_pi, info = reinforce_step(policy, state["theta_pi"], state["adam_pi"], batch, cfg)
+    theta_v = track_returns(nets.critic, state["theta_v"], batch)
+    theta_v, adam_v, critic_info = fit_critic(nets.critic, theta_v, state["adam_v"], batch, cfg, rng)
+    phi_old, phi = policy.infer(state["theta_pi"], batch.obs, batch.mask), policy.infer(theta_pi, batch.obs, batch.mask)
     measured = {
-        "losses/approx_kl": mean(w, policy.dist.kl(phi_old, phi), comm),
-        "losses/entropy": mean(w, policy.dist.entropy(phi), comm),
+        "losses/approx_kl": mean(policy.dist.kl(phi_old, phi)),
+        "losses/entropy": mean(policy.dist.entropy(phi)),
     }
-    return {"policy": theta, "policy_adam": policy_adam, "critic": critic, "adam": adam}, info | critic_info | measured
+    new: ReinforceState = {"theta_pi": theta_pi, "theta_v": theta_v, "adam_pi": adam_pi, "adam_v": adam_v}
+    return new, info | critic_info | measured

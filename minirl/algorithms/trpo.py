@@ -11,12 +11,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from minirl.algorithms.npg import NPGConfig, init, natural_step, update_with
+from minirl.algorithms.npg import Info, NPGConfig, NPGState, init, natural_step, update_with
 from minirl.config import AtLeastOne, Positive, Range
 from minirl.errors import ConfigError
 from minirl.models.actor_critic import Networks
-from minirl.numerics.communicator import SERIAL
-from minirl.numerics.sample_weights import mean, share
+from minirl.models.policy import Policy
+from minirl.numerics.arrays import Array
+from minirl.samples.batch import Batch
 
 __all__ = ["TRPOConfig", "init", "trpo_step", "update"]
 
@@ -37,54 +38,54 @@ class TRPOConfig(NPGConfig):
             raise ConfigError("form = 'bound': its C is made of γ < 1 and true advantages; set normalize_adv to False and gamma below 1")
 
 
-def trpo_step(policy, theta_old, batch, cfg, comm=SERIAL):
+def trpo_step(policy: Policy, theta_old: Array, batch: Batch, cfg: TRPOConfig) -> tuple[Array, Info]:
     """One step inside the trust region on a batch of N samples: θ_old (n,) -> θ (n,), info; θ_old itself if no try is accepted."""
-    stored, start = theta_old.dtype, theta_old
+    stored, start, weights = theta_old.dtype, theta_old, batch.weights
     if cfg.form == "bound":  # C is so large that what its steps gain and cost would drown in float32's rounding
         start, batch = theta_old.astype(np.float64), in_float64(batch)
-    step, phi_old, info = natural_step(policy, start, batch, cfg, comm)  # √(2δ / xᵀFx) x                       [TR-7]
-    w, predicted, refused = share(batch.weight, comm), info["predicted_gain"], ""
-    loss_old = -mean(w, batch.adv, comm)
-    info |= {"kl": 0.0, "kl_max": 0.0, "gain": 0.0, "predicted_gain": 0.0, "policy_loss": loss_old, "accepted": 0}
+    step, phi_old, info = natural_step(policy, start, batch, cfg)  # √(2δ / xᵀFx) x [TR-7]
+    loss_old = -weights.mean(batch.adv)
+    nothing = {"kl": 0.0, "kl_max": 0.0, "gain": 0.0, "predicted_gain": 0.0, "policy_loss": loss_old, "accepted": 0}
     if not step.any():
-        return theta_old, info | {"backtracks": 0, "refused": ""}
+        return theta_old, info | nothing | {"backtracks": 0, "refused": ""}
     logp_old = policy.dist.log_prob(phi_old, batch.action)  # (N,)
-    length = first_length(policy, start, batch, step, predicted, cfg, comm)
+    predicted, refused = float(info["predicted_gain"]), ""
+    length = first_length(policy, start, batch, step, predicted, cfg)
 
     for i in range(cfg.backtracks):
         with np.errstate(over="ignore", invalid="ignore"):  # a try may go too far: then it is refused
             tried = cfg.shrink**i * length * step
             theta = (start + tried.astype(start.dtype)).astype(stored)  # [TR-11]
             phi = policy.infer(theta.astype(start.dtype), batch.obs, batch.mask)  # (N, P)
-            ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n                               [IS-2]
-            gain = mean(w, (ratio - 1) * batch.adv, comm)  # L(θ) − L(θ_old)                                        [SUR-1, SUR-3]
+            ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n [IS-2]
+            gain = weights.mean((ratio - 1) * batch.adv)  # L(θ) − L(θ_old) [SUR-1, SUR-3]
             kl = policy.dist.kl(phi_old, phi)  # (N,), old first
-            kl_mean, kl_max = mean(w, kl, comm), largest(kl, w, comm)  # [KL-11, KL-12]
-        if accepts(gain, kl_mean, kl_max, batch, cfg, comm) and np.isfinite(theta).all():  # tanh hides an infinity
+            kl_mean, kl_max = weights.mean(kl), weights.largest(kl)  # [KL-11, KL-12]
+        if accepts(gain, kl_mean, kl_max, batch, cfg) and np.isfinite(theta).all():  # tanh hides an infinity
             info |= {"kl": kl_mean, "kl_max": kl_max, "gain": gain, "policy_loss": loss_old - gain, "accepted": 1}
             promised = cfg.shrink**i * length * predicted
             return theta, info | {"predicted_gain": promised, "backtracks": i, "refused": refused}
         refused = why_refused(gain, kl_mean, kl_max, theta - start, tried, cfg)
-    return theta_old, info | {"backtracks": cfg.backtracks, "refused": refused}
+    return theta_old, info | nothing | {"backtracks": cfg.backtracks, "refused": refused}
 
 
-def in_float64(batch):
+def in_float64(batch: Batch) -> Batch:
     """The batch with observations, and actions that are not numbers of things, in float64."""
     action = batch.action if batch.action.dtype.kind == "i" else batch.action.astype(np.float64)
     return replace(batch, obs=batch.obs.astype(np.float64), action=action)
 
 
-def accepts(gain, kl_mean, kl_max, batch, cfg, comm=SERIAL) -> bool:
-    """Whether a try counts as an improvement inside the trust region; NaN compares false, so it is refused.             [TR-11]"""
+def accepts(gain: float, kl_mean: float, kl_max: float, batch: Batch, cfg: TRPOConfig) -> bool:
+    """Whether a try counts as an improvement inside the trust region; NaN compares false, so it is refused. [TR-11]"""
     if cfg.form == "penalty":
-        return gain - cfg.kl_coef * kl_mean > 0  # Form 2                                                               [TR-12]
+        return gain - cfg.kl_coef * kl_mean > 0  # Form 2 [TR-12]
     if cfg.form == "bound":
-        return gain - bound_coef(batch, cfg, comm) * kl_max > 0  # [SUR-7, SUR-8]
+        return gain - bound_coef(batch, cfg) * kl_max > 0  # [SUR-7, SUR-8]
     kl = kl_mean if cfg.kl == "mean" else kl_max
-    return kl <= cfg.delta and gain > 0  # Form 1 [TR-1, TR-11], or for every visited state                             [TR-13]
+    return kl <= cfg.delta and gain > 0  # Form 1 [TR-1, TR-11], or for every visited state [TR-13]
 
 
-def why_refused(gain, kl_mean, kl_max, moved, step, cfg) -> str:
+def why_refused(gain: float, kl_mean: float, kl_max: float, moved: Array, step: Array, cfg: TRPOConfig) -> str:
     """Which test a try did not pass; "resolution" where θ's type could not hold half of the step."""
     if not (np.isfinite([gain, kl_mean, kl_max]).all() and np.isfinite(moved).all()):
         return "not finite"
@@ -93,40 +94,36 @@ def why_refused(gain, kl_mean, kl_max, moved, step, cfg) -> str:
     return "resolution" if np.abs(moved - step).sum() > 0.5 * np.abs(step).sum() else "gain"
 
 
-def bound_coef(batch, cfg, comm=SERIAL) -> float:
-    """(1−γ) C = 4 γ max|A| / (1−γ): C of Schulman et al., Theorem 1, for an L that is a mean over normalised visits.     [SUR-7]"""
-    return 4 * cfg.gamma * largest(np.abs(batch.adv), batch.weight, comm) / (1 - cfg.gamma)  # [SUR-7]
+def bound_coef(batch: Batch, cfg: TRPOConfig) -> float:
+    """(1−γ) C = 4 γ max|A| / (1−γ): C of Schulman et al., Theorem 1, for an L that is a mean over normalised visits. [SUR-7]"""
+    return 4 * cfg.gamma * batch.weights.largest(np.abs(batch.adv)) / (1 - cfg.gamma)  # [SUR-7]
 
 
-def first_length(policy, theta_old, batch, step, predicted_gain, cfg, comm=SERIAL) -> float:
+def first_length(policy: Policy, theta_old: Array, batch: Batch, step: Array, predicted_gain: float, cfg: TRPOConfig) -> float:
     """What the natural step of mean KL δ is multiplied by before the first try.
 
-    The step is (1/λ) F⁻¹g with λ = gᵀΔθ / 2δ [TR-7], and the maximiser of gᵀΔθ − (β/2) ΔθᵀFΔθ is λ/β times it. Where the worst
-    state counts, its second-order KL q = ½ φ̇ᵀF_dist φ̇ is brought to δ, or t in the bound's t gᵀΔθ − C t² q to its
+    The step is (1/λ) F⁻¹g with λ = gᵀΔθ / 2δ [TR-7], and the maximiser of gᵀΔθ − (β/2) ΔθᵀFΔθ is λ/β times it. Where the
+    worst state counts, its second-order KL q = ½ φ̇ᵀF_dist φ̇ is brought to δ, or t in the bound's t gᵀΔθ − C t² q to its
     maximum; but not beyond δ, since that has no end as C goes to 0 (γ = 0: nothing that comes after counts).
     """
     if cfg.form == "penalty":
-        return predicted_gain / (2 * cfg.delta * cfg.kl_coef)  # λ/β                                            [TR-12, TR-15]
+        return predicted_gain / (2 * cfg.delta * cfg.kl_coef)  # λ/β [TR-12, TR-15]
     if cfg.form == "constraint" and cfg.kl == "mean":
         return 1.0
     phi, cache = policy.forward(theta_old, batch.obs, batch.mask)
     phi_dot = policy.jvp(theta_old, cache, step.astype(theta_old.dtype))
-    model = 0.5 * (phi_dot * policy.dist.fisher_vec(phi, phi_dot)).sum(axis=1)  # q_n                                  [TR-3]
-    worst = largest(model, batch.weight, comm)
+    model = 0.5 * (phi_dot * policy.dist.fisher_vec(phi, phi_dot)).sum(axis=1)  # q_n [TR-3]
+    worst = batch.weights.largest(model)
     if not worst > 0:
         return 1.0
-    at_delta, bend = float(np.sqrt(cfg.delta / worst)), 0.0
+    at_delta, curvature = float(np.sqrt(cfg.delta / worst)), 0.0
     if cfg.form == "bound":
-        bend = 2 * bound_coef(batch, cfg, comm) * worst
-    return min(predicted_gain / bend, at_delta) if bend > 0 else at_delta
+        curvature = 2 * bound_coef(batch, cfg) * worst
+    return min(predicted_gain / curvature, at_delta) if curvature > 0 else at_delta
 
 
-def largest(x, weight, comm=SERIAL) -> float:
-    """max over the samples that count, over all ranks; 0 where there are none. NaN stays NaN."""
-    counted = x[weight > 0]
-    return comm.max(float(counted.max()) if len(counted) else 0.0)
-
-
-def update(nets: Networks, state, batch, cfg: TRPOConfig, rng, progress: float = 0.0, comm=SERIAL):
-    """state, batch -> new state, info; nothing is changed in place. Policy first, then the critic.                [TR-14]"""
-    return update_with(trpo_step, nets, state, batch, cfg, rng, comm)  # [TR-14]
+def update(
+    nets: Networks, state: NPGState, batch: Batch, cfg: TRPOConfig, rng: np.random.Generator, progress: float = 0.0
+) -> tuple[NPGState, Info]:
+    """state, batch -> new state, metrics; nothing is changed in place. Policy first, then the critic. [TR-14]"""
+    return update_with(trpo_step, nets, state, batch, cfg, rng)  # [TR-14]

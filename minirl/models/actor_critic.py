@@ -92,7 +92,7 @@ class SharedNetworks(Networks):
         n, free = self.mlp.num_params, self.policy.dist.num_free
         y, cache = self.mlp.forward(theta[:n], obs)
         phi = np.hstack([y[:, :-1], np.broadcast_to(theta[n : n + free], (len(y), free))])
-        return masked(phi, mask), self.critic.scale(theta, y[:, -1]), cache
+        return masked(phi, mask), self.critic.scale(theta, y[:, -1]), (cache, ())
 
     def vjp(self, theta, cache, dphi, dvalue):
         """The gradient in θ (n,): the trunk's is the sum of what both heads send back."""
@@ -101,4 +101,4 @@ class SharedNetworks(Networks):
         dy = np.hstack([dphi[:, :outputs], (dvalue * self.critic.unit(theta)).astype(theta.dtype)[:, None]])
         rest = np.zeros(len(theta) - n, theta.dtype)  # no gradient moves μ and σ
         rest[:free] = dphi[:, outputs:].sum(axis=0, dtype=np.float64)
-        return np.concatenate([self.mlp.vjp(theta[:n], cache, dy), rest])
+        return np.concatenate([self.mlp.vjp(theta[:n], cache[0], dy), rest])

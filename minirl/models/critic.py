@@ -6,6 +6,8 @@ import numpy as np
 
 from minirl import _core
 from minirl.models.mlp import MLP
+from minirl.numerics.arrays import Array
+from minirl.numerics.sample_weights import SampleWeights
 
 
 class Critic:
@@ -28,9 +30,9 @@ class Critic:
         """σ, in which errors of V are measured; 1 when not scaled."""
         return float(theta[-1]) if self.scaled else 1.0
 
-    def in_units(self, theta: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """The weights of squared errors of V (N,), the errors taken in units of σ."""
-        return w / self.unit(theta) ** 2 if self.scaled else w
+    def in_units(self, theta: Array, weights: SampleWeights) -> SampleWeights:
+        """The weights of squared errors of V, the errors taken in units of σ."""
+        return weights / self.unit(theta) ** 2 if self.scaled else weights
 
     def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """θ of the MLP, and [μ, σ] where it is scaled."""

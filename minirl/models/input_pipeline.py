@@ -8,8 +8,9 @@ import numpy as np
 
 from minirl import _core
 from minirl.models.fourier_features import RandomFeatures
-from minirl.numerics.communicator import SERIAL
+from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import RESOLUTION, RunningMoments
+from minirl.numerics.sample_weights import SampleWeights
 
 LIMIT = 10.0  # where standardised observations are cut
 
@@ -67,9 +68,9 @@ class ObsNormalizer(AffineInputs):
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
         return self.moments.mean, self.inv_std
 
-    def update(self, x: np.ndarray, weight: np.ndarray, comm=SERIAL) -> "ObsNormalizer":
-        """Take in x (N, D), each row with its weight."""
-        return replace(self, moments=self.moments.update(x, weight, comm))
+    def update(self, x: Array, weights: SampleWeights) -> "ObsNormalizer":
+        """Take in x (N, D)."""
+        return replace(self, moments=self.moments.update(x, weights))
 
 
 def network_inputs(normalizer: ObsNormalizer | None, features: RandomFeatures | None) -> Inputs:

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 
 from minirl import _core
+from minirl.numerics.arrays import Array
+
+Cache = tuple[Array, ...]  # the activations of each layer, of a forward pass
 
 
 class MLP:

@@ -1,15 +1,19 @@
 """A group of processes as the sums over samples see it: one, until somebody brings more."""
 
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from minirl.numerics.arrays import Array
+
+Sum = TypeVar("Sum", float, Array)
 
 
 class Communicator(Protocol):
-    """What the reductions need of a group of processes."""
+    """What the sums over samples need of a group of processes."""
 
     rank: int
     size: int
 
-    def sum(self, x):
+    def sum(self, x: Sum) -> Sum:
         """Element-wise sum of a float or array over all ranks, the same result on each."""
         ...
 
@@ -23,7 +27,7 @@ class Serial:
 
     rank, size = 0, 1
 
-    def sum(self, x):
+    def sum(self, x: Sum) -> Sum:
         return x
 
     def max(self, x: float) -> float:

@@ -1,51 +1,88 @@
 """The one place where sums over samples are taken, in float64, over one process or many.
 
-Each sample has a weight (1, unless it is not to count); `share` makes the weights of a batch sum to 1 over all ranks, and then
-every mean, variance, gradient and Fisher product is a weighted sum that `comm.sum` completes.
+Each sample has a weight: 1, or 0 where it is not to count. `SampleWeights` knows these and the other ranks, each of which
+holds samples of its own, so that nobody who takes a mean, a gradient or a Fisher product can forget them.
 """
+
+import math
+from collections.abc import Iterator
 
 import numpy as np
 
-from minirl.numerics.communicator import SERIAL
-from minirl.numerics.running_moments import is_constant, moments
+from minirl.numerics.arrays import Array
+from minirl.numerics.communicator import SERIAL, Communicator, Sum
 
 
-def share(weight, comm=SERIAL):
-    """w_n = weight_n / Σ weight: (N,) -> (N,) float64, summing to 1 over all ranks. A total of 0 gives zeros."""
-    total = comm.sum(float(weight.sum(dtype=np.float64)))
-    return weight / total if total > 0 else np.zeros(len(weight))
+class SampleWeights:
+    """What each of N samples of this rank counts among those of all ranks.
 
-
-def share_each(weight, lengths, comm=SERIAL):
-    """`share` of each of several parts, one after the other in weight (N,) and as long as `lengths` says -> (N,)."""
-    part = np.repeat(np.arange(len(lengths)), lengths)
-    total = comm.sum(np.bincount(part, weight, len(lengths)))
-    return weight / np.where(total > 0, total, np.inf)[part]
-
-
-def mean(w, x, comm=SERIAL) -> float:
-    """Σ_n w_n x_n over all ranks: w (N,) from `share`, x (N,) -> float; ValueError for x of another shape, which would broadcast."""
-    if x.shape != w.shape:
-        raise ValueError(f"mean of an array of shape {x.shape} with weights of shape {w.shape}")
-    return float(comm.sum(float(np.dot(w, x))))
-
-
-def standardize_adv(adv, weight, comm=SERIAL):
-    """Advantages (N,) to mean 0 and standard deviation 1 over all ranks, float64.
-
-    Two passes in float64 and a relative threshold: values that differ by rounding alone become exactly 0 instead of
-    noise of full size. Fewer than two samples are left as they are.
+    w (N,) = weight_n / Σ weight, float64, sums to 1 over all ranks (all 0 where nothing counts); n = Σ weight, over all ranks.
+    With it a mean, a gradient or a Fisher product is a sum of w_n x_n, that `total` completes.
     """
-    n, centre, m2 = moments(weight, adv[:, None], comm)
-    if n < 2:
-        return adv.astype(np.float64)
-    if is_constant(m2[0] / n, centre[0]):
-        return np.zeros(len(adv))
-    return (adv.astype(np.float64) - centre[0]) / np.sqrt(m2[0] / n)
 
+    def __init__(self, weight: Array, comm: Communicator = SERIAL):
+        self.weight, self.comm = weight, comm
+        self.n = comm.sum(float(weight.sum(dtype=np.float64)))
+        self.w = weight / self.n if self.n > 0 else np.zeros(len(weight))
 
-def explained_variance(prediction, target, weight, comm=SERIAL) -> float:
-    """1 − Var(target − prediction) / Var(target); NaN-free: 0 where the target does not vary."""
-    _, _, m2_error = moments(weight, (target - prediction)[:, None], comm)
-    n, centre, m2_target = moments(weight, target[:, None], comm)
-    return 0.0 if n == 0 or is_constant(m2_target[0] / n, centre[0]) else float(1 - m2_error[0] / m2_target[0])
+    def __len__(self) -> int:
+        return len(self.w)
+
+    def total(self, x: Sum) -> Sum:
+        """Σ over the ranks of a float or array that is already this rank's sum, such as Σ_n w_n ∇log π_n."""
+        return self.comm.sum(x)
+
+    def mean(self, x: Array) -> float:
+        """Σ_n w_n x_n over all ranks, x (N,); ValueError for x of another shape, which would broadcast."""
+        if x.shape != self.w.shape:
+            raise ValueError(f"mean of an array of shape {x.shape} with weights of shape {self.w.shape}")
+        return float(self.total(float(np.dot(self.w, x))))
+
+    def largest(self, x: Array) -> float:
+        """max x_n over the samples that count, over all ranks; 0 where there are none. NaN stays NaN."""
+        counted = x[self.weight > 0]
+        return self.comm.max(float(counted.max()) if len(counted) else 0.0)
+
+    def moments(self, x: Array) -> tuple[Array, Array]:
+        """Mean (D,) and sum of squared deviations (D,) of the columns of x (N, D), over all ranks, in float64.
+
+        In two passes: the second is about the mean, so that a large offset costs no digits.
+        """
+        x = x.astype(np.float64, copy=False)
+        centre = self.total(self.weight @ x) / (self.n if self.n > 0 else 1.0)
+        deviation = x - centre
+        return centre, self.total(self.weight @ (deviation * deviation))
+
+    def __truediv__(self, unit: float) -> "SampleWeights":
+        """The same with w / unit: for a mean of something in other units."""
+        return self._with(self.weight, self.w / unit, self.n)
+
+    def of(self, rows: Array) -> "SampleWeights":
+        """Those of some of the samples, summing to 1 again."""
+        return SampleWeights(self.weight[rows], self.comm)
+
+    def standing_for_all(self, rows: Array) -> "SampleWeights":
+        """Those of some samples drawn from this rank's, each of which stands for as many as it was drawn from."""
+        counted = np.count_nonzero(self.weight)
+        return SampleWeights(self.weight[rows] * (counted / max(len(rows), 1)), self.comm)
+
+    def part_lengths(self, size: int) -> list[int]:
+        """N in parts of at most `size` that differ by at most one in length, as many on every rank."""
+        n, parts = len(self), max(1, math.ceil(self.comm.max(len(self)) / size))
+        return [n // parts + (i < n % parts) for i in range(parts)]
+
+    def parts(self, order: Array, lengths: list[int]) -> Iterator["SampleWeights"]:
+        """Those of each of several parts of the samples in `order`, summing to 1 in each; one reduction for all parts."""
+        weight, part = self.weight[order], np.repeat(np.arange(len(lengths)), lengths)
+        total = self.total(np.bincount(part, weight, len(lengths)))
+        w = weight / np.where(total > 0, total, np.inf)[part]
+        end = 0
+        for length, n in zip(lengths, total, strict=True):
+            start, end = end, end + length
+            yield self._with(weight[start:end], w[start:end], float(n))
+
+    def _with(self, weight: Array, w: Array, n: float) -> "SampleWeights":
+        """These arrays among the same ranks, without another reduction."""
+        other = SampleWeights.__new__(SampleWeights)
+        other.weight, other.w, other.n, other.comm = weight, w, n, self.comm
+        return other

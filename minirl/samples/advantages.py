@@ -1,14 +1,20 @@
 """Advantages and the critic's targets from a rollout: the ladder from R(τ) to GAE."""
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from minirl import _core
+from minirl.config import Config
+from minirl.numerics.arrays import Array
+from minirl.numerics.running_moments import is_constant
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.rollout import Rollout
 
+Function = Callable[[Array], Array]
 
-def evaluate_states(rollout: Rollout, value_of: Any, inputs: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+
+def evaluate_states(rollout: Rollout, value_of: Function, inputs: Function) -> tuple[Array, Array, Array]:
     """What the networks see (T·B, D), V(s_t) and V(s'_t) (T, B).
 
     V(s'_t) is V of the next row, but where the next row is another episode's, or there is none, the critic is asked for the
@@ -28,7 +34,7 @@ def evaluate_states(rollout: Rollout, value_of: Any, inputs: Any) -> tuple[np.nd
     return obs, value, next_value
 
 
-def advantages(reward, value, next_value, rollout: Rollout, cfg: Any) -> tuple[np.ndarray, np.ndarray]:
+def advantages(reward: Array, value: Array, next_value: Array, rollout: Rollout, cfg: Config) -> tuple[Array, Array]:
     """Â and the critic's targets (T, B) by `cfg.advantage`, the ladder from REINFORCE to GAE.
 
     An episode that is not finished is continued by its value; of one that began in an earlier rollout only this part counts.
@@ -36,18 +42,32 @@ def advantages(reward, value, next_value, rollout: Rollout, cfg: Any) -> tuple[n
     if cfg.advantage == "gae":
         adv = _core.gae(reward, value, next_value, rollout.terminated, rollout.cut, cfg.gamma, cfg.lam)
         return adv, adv + value
-    returns = _core.discounted_returns(reward, next_value, rollout.terminated, rollout.cut, cfg.gamma)  # G_t             [PG-6]
+    returns = _core.discounted_returns(reward, next_value, rollout.terminated, rollout.cut, cfg.gamma)  # G_t [PG-6]
     if cfg.advantage == "baseline":
-        return returns - value, returns  # G_t − V(s_t)                                                                 [PG-7, PG-8]
+        return returns - value, returns  # G_t − V(s_t) [PG-7, PG-8]
     if cfg.advantage == "reward_to_go":
         return returns, returns
-    first = segment_starts(rollout)  # R(τ) is G at the first step of the episode's part                              [PG-5]
+    first = segment_starts(rollout)  # R(τ) is G at the first step of the episode's part [PG-5]
     return np.take_along_axis(returns, first, axis=0), returns
 
 
-def segment_starts(rollout: Rollout) -> np.ndarray:
+def segment_starts(rollout: Rollout) -> Array:
     """For each row the number of the first row of the same episode in this rollout, (T, B) int; a reset step belongs to none."""
     rows = np.arange(len(rollout.cut))[:, None]
     begins = np.ones(rollout.cut.shape, bool)
     begins[1:] = (rollout.cut | ~rollout.valid)[:-1]
     return np.maximum.accumulate(np.where(begins, rows, 0), axis=0)
+
+
+def standardize_adv(adv: Array, weights: SampleWeights) -> Array:
+    """Advantages (N,) to mean 0 and standard deviation 1 over all ranks, float64.
+
+    Two passes in float64 and a relative threshold: values that differ by rounding alone become exactly 0 instead of
+    noise of full size. Fewer than two samples are left as they are.
+    """
+    centre, m2 = weights.moments(adv[:, None])
+    if weights.n < 2:
+        return adv.astype(np.float64)
+    if is_constant(m2[0] / weights.n, centre[0]):
+        return np.zeros(len(adv))
+    return np.asarray((adv.astype(np.float64) - centre[0]) / np.sqrt(m2[0] / weights.n))

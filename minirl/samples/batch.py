@@ -1,15 +1,15 @@
 """The flat batch (N) that an update sees, and the minibatches that a pass over it is made of."""
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from minirl.numerics.communicator import SERIAL
-from minirl.numerics.sample_weights import share_each, standardize_adv
-from minirl.samples.advantages import advantages, evaluate_states
+from minirl.config import Config
+from minirl.numerics.arrays import Array
+from minirl.numerics.sample_weights import SampleWeights
+from minirl.samples.advantages import Function, advantages, evaluate_states, standardize_adv
 from minirl.samples.rollout import Rollout
 
 
@@ -17,41 +17,49 @@ from minirl.samples.rollout import Rollout
 class Batch:
     """N samples: all that an update knows of the environments."""
 
-    obs: np.ndarray  # (N, D) as the networks see it
-    action: np.ndarray  # (N,) or (N, d)
-    adv: np.ndarray  # (N,) float64
-    returns: np.ndarray  # (N,) float64, targets of the critic
-    value: np.ndarray  # (N,) float64, V(s) of the critic that made the advantages
-    weight: np.ndarray  # (N,) float64, how much each sample counts
-    again: Callable[[Any], "Batch"] | None = None  # the same samples with the advantages of another critic, obs -> V; not twice
+    obs: Array  # (N, D) as the networks see it
+    action: Array  # (N,) or (N, d)
+    adv: Array  # (N,) float64
+    returns: Array  # (N,) float64, targets of the critic
+    value: Array  # (N,) float64, V(s) of the critic that made the advantages
+    weights: SampleWeights  # what each sample counts among those of all ranks: every mean over samples is theirs
+    estimate: Callable[[Function], "Batch"] | None = None  # the same samples with the advantages of another critic, obs -> V
     trajectories: int = 1  # |S|, episodes or parts of one that the samples belong to
-    mask: np.ndarray | None = None  # (N, K) bool: the actions that were allowed; None where all always are
-    fisher: np.ndarray | None = None  # (M,) rows that stand for all in the Fisher matrix; None: drawn where needed
+    mask: Array | None = None  # (N, K) bool: the actions that were allowed; None where all always are
+    fisher: Array | None = None  # (M,) rows that stand for all in the Fisher matrix; None: drawn where needed
+    phi_old: Array = None  # type: ignore[assignment]  # (N, P) of π_old, which took the actions: set by an update that compares
+    logp_old: Array = None  # type: ignore[assignment]  # (N,) log π_old of them, likewise
 
     def __len__(self) -> int:
         return len(self.obs)
 
-    def mask_of(self, rows: Any) -> np.ndarray | None:
+    def mask_of(self, rows: Array) -> Array | None:
         """The mask of some of the samples."""
         return None if self.mask is None else self.mask[rows]
+
+    def estimated_by(self, value_of: Function) -> "Batch":
+        """The same samples, π_old included, with advantages and returns by another critic."""
+        if self.estimate is None:
+            raise ValueError("estimate is None: a batch made by hand has no rollout to estimate advantages from")
+        return replace(self.estimate(value_of), estimate=self.estimate, phi_old=self.phi_old, logp_old=self.logp_old)
 
 
 class Minibatch(NamedTuple):
     """Some samples of a batch, as a step of an update sees them."""
 
-    w: np.ndarray  # (N,) float64, what each counts; all of them sum to 1 over all ranks
-    obs: np.ndarray
-    action: np.ndarray
-    adv: np.ndarray
-    returns: np.ndarray
-    value: np.ndarray
-    mask: np.ndarray | None = None
-    logp_old: np.ndarray | None = None  # (N,) log π_old of the actions
-    phi_old: np.ndarray | None = None  # (N, P) of π_old
+    weights: SampleWeights  # sum to 1 over the minibatches of all ranks
+    obs: Array
+    action: Array
+    adv: Array
+    returns: Array
+    value: Array
+    mask: Array | None = None
+    logp_old: Array = None  # type: ignore[assignment]  # these two where the batch has them
+    phi_old: Array = None  # type: ignore[assignment]
 
 
-def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, inputs: Any, cfg: Any, comm: Any = SERIAL) -> Batch:
-    """Advantages and returns, without the reset steps; `reward` (T, B) is the scaled one.
+def make_batch(rollout: Rollout, reward: Array, weights: SampleWeights, value_of: Function, inputs: Function, cfg: Config) -> Batch:
+    """Advantages and returns, without the reset steps; `reward` (T, B) is the scaled one, `weights` are those of the T·B steps.
 
     value_of: obs (N, D) -> V (N,);  inputs: what stands before the networks, of observations (N, D).
     """
@@ -59,21 +67,20 @@ def make_batch(rollout: Rollout, reward: np.ndarray, value_of: Any, inputs: Any,
     adv, returns = advantages(reward, value, next_value, rollout, cfg)
     keep = np.flatnonzero(rollout.valid)
     action = rollout.action.reshape(obs.shape[0], *rollout.action.shape[2:])
-    weight = np.ones(len(keep))
-    flat = adv.reshape(-1)[keep]
+    weights, flat = weights.of(keep), adv.reshape(-1)[keep]
     return Batch(
         obs=obs[keep],
         action=action[keep],
-        adv=standardize_adv(flat, weight, comm) if cfg.normalize_adv else flat,
+        adv=standardize_adv(flat, weights) if cfg.normalize_adv else flat,
         returns=returns.reshape(-1)[keep],
         value=value.reshape(-1)[keep],
-        weight=weight,
+        weights=weights,
         trajectories=int((rollout.cut & rollout.valid).sum()) + int((rollout.valid & ~rollout.cut)[-1:].sum()),
         mask=rollout.mask.reshape(len(obs), -1)[keep] if rollout.mask is not None else None,
     )
 
 
-def one_in(k: int, weight: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+def one_in(k: int, weight: Array, rng: np.random.Generator | None = None) -> Array:
     """⌈N/k⌉ row numbers of the N samples that count, one from each of as many stretches; without `rng` always the same.
 
     Each row is as likely as any other. The rows run over the environments first: each k-th could be one environment's.
@@ -82,21 +89,20 @@ def one_in(k: int, weight: np.ndarray, rng: np.random.Generator | None = None) -
     n, parts = len(counted), -(-len(counted) // k)
     draw = (rng or np.random.Generator(np.random.PCG64(0))).random(parts)
     at = (np.arange(parts) + draw) * (n / max(parts, 1))
-    return counted[np.minimum(at.astype(np.intp), n - 1)]
+    return np.asarray(counted[np.minimum(at.astype(np.intp), n - 1)])
 
 
-def minibatches(batch: Batch, size: int, rng: np.random.Generator, comm: Any = SERIAL, logp_old: Any = None, phi_old: Any = None):
+def minibatches(batch: Batch, size: int, rng: np.random.Generator) -> Iterator[Minibatch]:
     """One pass over a batch: its samples in a random order, in ⌈n/size⌉ parts that differ by at most one in length.
 
-    Each sample is used once, and no part is a small remainder whose few samples would weigh more than the others. The samples are
-    put in their order once, so that a part is a stretch of memory.
+    Each sample is used once, and no part is a small remainder whose few samples would weigh more than the others.
+    All samples are put in their order at once, so that a part is a stretch of memory.
     """
-    n, parts = len(batch), max(1, math.ceil(comm.max(len(batch)) / size))  # as many on every rank
-    order = rng.permutation(n)
-    lengths = [n // parts + (i < n % parts) for i in range(parts)]
-    columns = batch.obs, batch.action, batch.adv, batch.returns, batch.value, batch.mask, logp_old, phi_old
-    whole: list[Any] = [share_each(batch.weight[order], lengths, comm)] + [None if x is None else x.take(order, axis=0) for x in columns]
+    lengths = batch.weights.part_lengths(size)
+    order = rng.permutation(len(batch))
+    columns = batch.obs, batch.action, batch.adv, batch.returns, batch.value, batch.mask, batch.logp_old, batch.phi_old
+    ordered = [None if x is None else x.take(order, axis=0) for x in columns]
     end = 0
-    for length in lengths:
-        start, end = end, end + length
-        yield Minibatch._make(None if x is None else x[start:end] for x in whole)
+    for weights in batch.weights.parts(order, lengths):
+        start, end = end, end + len(weights)
+        yield Minibatch(weights, *(None if x is None else x[start:end] for x in ordered))  # type: ignore[arg-type]

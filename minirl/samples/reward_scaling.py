@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from minirl import _core
-from minirl.numerics.communicator import SERIAL
+from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import RunningMoments
+from minirl.numerics.sample_weights import SampleWeights
 
 
 @dataclass(frozen=True)
@@ -17,13 +16,13 @@ class RewardScaler:
     """
 
     moments: RunningMoments
-    carry: np.ndarray  # R of each environment (B,)
+    carry: Array  # R of each environment (B,)
 
-    def update(self, reward: np.ndarray, cut: np.ndarray, weight: np.ndarray, gamma: float, comm=SERIAL) -> "RewardScaler":
-        """Take in a rollout: reward, cut, weight (T, B)."""
+    def update(self, reward: Array, cut: Array, weights: SampleWeights, gamma: float) -> "RewardScaler":
+        """Take in a rollout: reward, cut (T, B), the weights of its T·B steps."""
         sums, carry = _core.running_return(reward, cut, self.carry, gamma)
-        return replace(self, moments=self.moments.update(sums.reshape(-1, 1), weight.reshape(-1), comm), carry=carry)
+        return replace(self, moments=self.moments.update(sums.reshape(-1, 1), weights), carry=carry)
 
-    def __call__(self, reward: np.ndarray) -> np.ndarray:
+    def __call__(self, reward: Array) -> Array:
         """The rewards in units of σ(R)."""
         return reward * (self.moments.inv_std()[0] or 1.0)

@@ -65,6 +65,9 @@ class BoxObs(ArrayObs):
         x = self.checked(obs)
         return x.copy() if x.dtype == dtype else cast(x, dtype)
 
+    def as_given(self, obs: Any, x: np.ndarray, row: int, column: int) -> Any:
+        return np.asarray(obs)[row].reshape(-1)[column]
+
 
 @dataclass(frozen=True)
 class MultiBinaryObs(ArrayObs):

@@ -87,6 +87,10 @@ class ObsCodec(ABC):
     def encode(self, obs: Any, dtype: Any) -> np.ndarray:
         """(N, *shape) or (N,), or a tuple or dict of such -> (N, D) of the given float type, always a fresh array."""
 
+    def as_given(self, obs: Any, x: np.ndarray, row: int, column: int) -> Any:
+        """What a number of x, obs when encoded, was before: for messages, since a cast may have made it infinite."""
+        return x[row, column]
+
     @abstractmethod
     def stack(self, observations: list[Any]) -> Any:
         """Single observations -> a batch of them, as `encode` takes it."""

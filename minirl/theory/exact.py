@@ -8,6 +8,7 @@ import numpy as np
 
 from minirl.models.distributions import Categorical
 from minirl.models.policy import Policy
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import Batch
 from minirl.theory.mdp import MDP, softmax_policy, solve
 
@@ -48,7 +49,7 @@ def exact_batch(mdp: MDP, policy: Policy, theta: np.ndarray, features: np.ndarra
         adv=exact.adv[state, action],
         returns=exact.v[state],
         value=exact.v[state],
-        weight=exact.rho[state] * pi[state, action],
+        weights=SampleWeights(exact.rho[state] * pi[state, action]),
     )
 
 

@@ -18,7 +18,7 @@ class ActionNoise:
         self.rngs = [random_streams.generator(child) for child in seed.spawn(num_envs)]
         self.ahead = np.stack([dist.noise(rng, num_steps) for rng in self.rngs], axis=1)  # (T, B, …) drawn, not yet used
         self.used = np.zeros(num_envs, dtype=np.intp)
-        self.even: int | None = 0  # what all of `used` are, while they are equal
+        self.used_by_each: int | None = 0  # all of `used`, as one number while they are equal
         self.columns = np.arange(num_envs)
 
     def refill(self) -> None:
@@ -28,12 +28,12 @@ class ActionNoise:
             n = int(used[b])
             if n:
                 self.ahead[:, b] = np.concatenate([self.ahead[n:, b], self.dist.noise(rng, n)])
-        self.used[:], self.even = 0, 0
+        self.used[:], self.used_by_each = 0, 0
 
     def _used(self) -> np.ndarray:
         """How many of its numbers each environment has used (B,)."""
-        if self.even is not None:
-            self.used[:] = self.even
+        if self.used_by_each is not None:
+            self.used[:] = self.used_by_each
         return self.used
 
     def tree(self) -> dict[str, Any]:
@@ -43,19 +43,19 @@ class ActionNoise:
     def restore(self, tree: dict[str, Any]) -> None:
         """Go on where `tree` was taken."""
         self.rngs = [random_streams.from_state(state) for state in tree["rngs"]]
-        self.ahead, self.used, self.even = tree["ahead"].copy(), tree["used"].copy(), None
+        self.ahead, self.used, self.used_by_each = tree["ahead"].copy(), tree["used"].copy(), None
 
     def all(self) -> np.ndarray:
         """The numbers of a whole rollout (T, B, …) in which every step is real."""
-        self.even = len(self.ahead)
+        self.used_by_each = len(self.ahead)
         return self.ahead
 
     def next(self, real: np.ndarray | None) -> np.ndarray:
         """One number (or vector) per environment (B, …); only `real` environments (all of them when None) use theirs up."""
-        if real is None and self.even is not None:
-            self.even += 1
-            return self.ahead[self.even - 1]
+        if real is None and self.used_by_each is not None:
+            self.used_by_each += 1
+            return self.ahead[self.used_by_each - 1]
         noise = self.ahead[self._used(), self.columns]
-        self.even = None
+        self.used_by_each = None
         self.used += True if real is None else real
         return noise

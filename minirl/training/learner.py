@@ -23,7 +23,7 @@ from minirl.models.policy import Policy
 from minirl.numerics import random_streams
 from minirl.numerics.communicator import SERIAL
 from minirl.numerics.running_moments import RunningMoments
-from minirl.numerics.sample_weights import mean, share
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import Batch, make_batch
 from minirl.samples.reward_scaling import RewardScaler
 from minirl.spaces.actions import action_codec
@@ -84,9 +84,7 @@ class Learner:
         self.rng = random_streams.generator(seeds["updates"])
         self.normalizer = ObsNormalizer(RunningMoments.zeros(dim), codecs[0].resolution, np.dtype(config.dtype))
         self.scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(envs.num_envs))
-        self.collector = Collector(
-            envs, self.nets.policy, codecs, seeds, config.num_steps, config.dtype, config.mask_actions, config.normalize_obs
-        )
+        self.collector = Collector(envs, self.nets.policy, codecs, seeds, config)
         self.updates = self.global_step = 0
         self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which episodes ended
 
@@ -102,44 +100,44 @@ class Learner:
         """One update: a rollout under π_θ, advantages, the algorithm's step, then the statistics of the next rollout."""
         start, cfg = time.perf_counter(), self.config
         inputs = network_inputs(self.normalizer if cfg.normalize_obs else None, self.features)
-        rollout = self.collector.collect(self.state["policy"], inputs)
-        weight = rollout.valid.astype(np.float64)
-        self.collector.whole = False  # until the whole update has succeeded: the scaler and the normaliser, too, are kept only then
+        rollout = self.collector.collect(self.state["theta_pi"], inputs)
+        weights = SampleWeights(rollout.valid.reshape(-1).astype(np.float64), self.comm)
         scaler, moved = self.scaler, self.normalizer
-        if self.collector.restarted:
+        if self.collector.restarted:  # R belongs to the episodes that were dropped
             scaler = replace(scaler, carry=np.zeros_like(scaler.carry))
         if cfg.normalize_reward:
-            scaler = scaler.update(rollout.reward, rollout.cut, weight, cfg.gamma, self.comm)
+            scaler = scaler.update(rollout.reward, rollout.cut, weights, cfg.gamma)
         if cfg.normalize_obs:
             try:
-                moved = moved.update(rollout.obs.reshape(-1, rollout.obs.shape[2]), weight.reshape(-1), self.comm)
+                moved = moved.update(rollout.obs.reshape(-1, rollout.obs.shape[2]), weights)
             except NonFiniteError as why:
-                raise too_large(rollout.obs, self.collector.steps_taken - cfg.num_steps) from why
+                raise too_large(rollout.obs, self.collector.state.steps_taken - cfg.num_steps) from why
         reward = scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
-        reward, cut_off = limit_rewards(reward, weight, cfg.reward_limit, self.comm)
+        reward, cut_off = limit_rewards(reward, weights, cfg.reward_limit)
 
         def estimate(value_of: Any) -> Batch:
-            return make_batch(rollout, reward, value_of, inputs, cfg, self.comm)
+            return make_batch(rollout, reward, weights, value_of, inputs, cfg)
 
-        batch = replace(estimate(self._value), again=estimate)
+        batch = replace(estimate(self._value), estimate=estimate)
         returns, lengths = self.collector.finished_episodes(rollout)
         collected = time.perf_counter()
 
         progress = min(self.global_step / cfg.total_timesteps, 1.0)
-        self.state, info = self.algorithm.update(self.nets, self.state, batch, cfg, self.rng, progress, self.comm)
-        self.scaler, self.normalizer, self.collector.whole = scaler, moved, True
+        self.state, info = self.algorithm.update(self.nets, self.state, batch, cfg, self.rng, progress)
+        self.scaler, self.normalizer = scaler, moved  # kept only now that the whole update has succeeded
+        self.collector.commit()
 
         self.updates += 1
-        self.global_step += int(self.comm.sum(len(batch)))
+        self.global_step += int(weights.total(len(batch)))
         now = time.perf_counter()
         timing = {"charts/SPS": len(batch) / (now - start), "time/rollout": collected - start, "time/update": now - collected}
         if len(returns):
             self.curve.append((self.global_step, float(returns.mean())))
-        return Update(self.updates, self.global_step, _episodes(returns, lengths) | info | cut_off | timing, returns, lengths)
+        return Update(self.updates, self.global_step, {**_episodes(returns, lengths), **info, **cut_off, **timing}, returns, lengths)
 
     def reset(self) -> None:
         """Let the next update begin with fresh episodes, for example after the environments were stepped by somebody else."""
-        self.collector.whole = False
+        self.collector.reset()
 
     def _made_of(self) -> dict[str, Any]:
         """What another learner has to agree with, so that this one's snapshot fits it."""
@@ -163,7 +161,7 @@ class Learner:
             "normalizer": self.normalizer.moments.tree(),
             "scaler": self.scaler.moments.tree(),
             "updates_stream": random_streams.get_state(self.rng),
-            "noise": self.collector.noise.tree(),
+            "noise": self.collector.state.noise.tree(),
             "features": self.features.tree() if self.features else None,
             "counters": {"updates": self.updates, "global_step": self.global_step},
         }
@@ -179,7 +177,7 @@ class Learner:
         scaler = copy.deepcopy(tree["scaler"])
         self.scaler = replace(self.scaler, moments=RunningMoments(**scaler))  # R goes on with the episodes that are played here
         self.rng = random_streams.from_state(tree["updates_stream"])
-        self.collector.noise.restore(tree["noise"])
+        self.collector.state.noise.restore(tree["noise"])
         self.features = RandomFeatures(**copy.deepcopy(tree["features"])) if tree["features"] else None
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
         self.curve = [point for point in self.curve if point[0] <= self.global_step]
@@ -205,7 +203,7 @@ class Learner:
                 raise ConfigError(f"the snapshot's {name} is {its.get(name)!r}, this learner's {value!r}: make the learner as its was made")
 
     def _value(self, obs: np.ndarray) -> np.ndarray:
-        return self.nets.critic.value(self.state["critic"], obs)
+        return self.nets.critic.value(self.state["theta_v"], obs)
 
     @property
     def policy(self) -> Agent:
@@ -213,7 +211,7 @@ class Learner:
         return Agent(
             obs_codec=self.collector.obs_codec,
             action_codec=self.collector.action_codec,
-            theta=self.state["policy"].copy(),
+            theta=self.state["theta_pi"].copy(),
             hidden=self.config.hidden,
             activation=self.config.activation,
             normalizer=self.normalizer if self.config.normalize_obs else None,
@@ -229,12 +227,12 @@ def too_large(obs: np.ndarray, first_step: int) -> NonFiniteError:
     return NonFiniteError("the running variance of obs", remedy, env=env, step=first_step + t)
 
 
-def limit_rewards(reward: np.ndarray, weight: np.ndarray, limit: float | None, comm: Any) -> tuple[np.ndarray, dict[str, float]]:
+def limit_rewards(reward: np.ndarray, weights: SampleWeights, limit: float | None) -> tuple[np.ndarray, dict[str, float]]:
     """Rewards (T, B) cut at ±limit, and the share of them that was; as they are, and no share, without a limit."""
     if limit is None:
         return reward, {}
     far = (np.abs(reward) > limit).reshape(-1).astype(np.float64)
-    return np.clip(reward, -limit, limit), {"charts/rewards_cut": mean(share(weight.reshape(-1), comm), far, comm)}
+    return np.clip(reward, -limit, limit), {"charts/rewards_cut": weights.mean(far)}
 
 
 def _episodes(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:

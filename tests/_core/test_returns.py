@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import step_weights
 from scipy.signal import lfilter
 from toy_envs import MODES, Counting, Drift, learner, vector
 
 from minirl import _core
 from minirl._core.reference import returns
 from minirl.algorithms.losses import value_loss
-from minirl.numerics.sample_weights import mean, share
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.advantages import evaluate_states
 from minirl.samples.batch import make_batch
 from minirl.samples.rollout import Rollout
@@ -41,7 +42,9 @@ def golden(terminated=(), truncated=(), v=(0.5, 0.4, 0.3, 0.2), v_final=0.7, v_l
         valid=np.ones((4, 1), bool),
     )
     cfg = types.SimpleNamespace(gamma=gamma, lam=lam, advantage="gae", normalize_adv=False)
-    batch = make_batch(rollout, rollout.reward, lambda obs: np.array([table[int(x)] for x in obs[:, 0]]), lambda obs: obs, cfg)
+    batch = make_batch(
+        rollout, rollout.reward, step_weights(rollout), lambda obs: np.array([table[int(x)] for x in obs[:, 0]]), lambda obs: obs, cfg
+    )
     return batch.adv, batch.returns
 
 
@@ -178,9 +181,9 @@ def test_ret_15_pg_5_pg_6_pg_8_the_ladder_of_advantages(kind, mode):
     """R(τ), G_t and G_t − V of every real transition, episode by episode from the stepped environments; V(s) is s/8."""
     sets = [{"lengths": (3, 4), "ends": ("terminated", "truncated")}, {"lengths": (5,)}, {"lengths": (1, 2, 40), "ends": ("truncated",)}]
     made = learner("reinforce", vector(Counting, *[s | {"rewards": (1.0, -2.0, 4.0, 0.5)} for s in sets], mode=mode), num_steps=18)
-    rollout = made.collector.collect(made.state["policy"], lambda obs: obs)
+    rollout = made.collector.collect(made.state["theta_pi"], lambda obs: obs)
     cfg = types.SimpleNamespace(gamma=0.5, lam=0.8, advantage=kind, normalize_adv=False)
-    batch = make_batch(rollout, rollout.reward, lambda obs: obs[:, 0] / 8, lambda obs: obs, cfg)
+    batch = make_batch(rollout, rollout.reward, step_weights(rollout), lambda obs: obs[:, 0] / 8, lambda obs: obs, cfg)
 
     expected, targets, episodes = np.full((18, 3), np.nan), np.full((18, 3), np.nan), 0
     for b in range(3):
@@ -232,8 +235,8 @@ def test_ret_10_odd_shapes(rng, shape):
     obs, action, valid = np.zeros((T, B, 2)), np.zeros((T, B, 3)), np.ones(shape, bool)
     rollout = Rollout(obs, action, reward, obs, terminated, cut & ~terminated, valid)
     cfg = types.SimpleNamespace(gamma=0.9, lam=0.8, advantage="gae", normalize_adv=True)
-    batch = make_batch(rollout, reward, lambda obs: np.zeros(len(obs)), lambda obs: obs, cfg)
-    assert batch.obs.shape == (T * B, 2) and batch.action.shape == (T * B, 3) and batch.adv.shape == batch.weight.shape == (T * B,)
+    batch = make_batch(rollout, reward, step_weights(rollout), lambda obs: np.zeros(len(obs)), lambda obs: obs, cfg)
+    assert batch.obs.shape == (T * B, 2) and batch.action.shape == (T * B, 3) and batch.adv.shape == batch.weights.w.shape == (T * B,)
 
 
 def test_ret_10_n_environments_are_n_single_ones(rng):  # [PPO-10]
@@ -279,13 +282,13 @@ def test_ret_11_shapes_that_would_broadcast_are_refused(rng, bad):
 
 
 def test_ret_11_a_column_of_values_is_refused(rng):
-    w = share(np.ones(4))
+    weights = SampleWeights(np.ones(4))
     with pytest.raises(ValueError):
-        value_loss(w, rng.standard_normal((4, 1)), rng.standard_normal(4))
+        value_loss(weights, rng.standard_normal((4, 1)), rng.standard_normal(4))
     with pytest.raises(ValueError):
-        mean(w, rng.standard_normal((4, 1)))
+        weights.mean(rng.standard_normal((4, 1)))
     with pytest.raises(ValueError):
-        mean(w, rng.standard_normal((4, 4)))
+        weights.mean(rng.standard_normal((4, 4)))
     with pytest.raises(ValueError):
         _core.running_return(rng.standard_normal((4, 3)), np.zeros((4, 3), bool), np.zeros(1), 0.9)
 
@@ -311,7 +314,10 @@ def test_ret_14_the_collector_goes_on_where_it_stopped(mode):
     rollouts = {}
     for num_steps, times in ((12, 1), (6, 2)):
         run = learner("trpo", vector(Drift, *[{}] * 3, mode=mode), num_steps=num_steps)
-        parts = [run.collector.collect(run.state["policy"], lambda obs: obs) for _ in range(times)]
+        parts = []
+        for _ in range(times):
+            parts.append(run.collector.collect(run.state["theta_pi"], lambda obs: obs))
+            run.collector.commit()
         arrays = [name for name, field in vars(parts[0]).items() if field is not None]
         rollouts[times] = [np.concatenate([getattr(p, name) for p in parts]) for name in arrays]
     for once, twice in zip(rollouts[1], rollouts[2], strict=True):
@@ -324,7 +330,7 @@ def test_ret_03_env_03_every_autoreset_mode_gives_the_golden_numbers(mode):
     envs = vector(Counting, {"lengths": (2, 9), "ends": ("truncated",), "rewards": (1.0, 2.0, 3.0, 4.0)}, mode=mode)
     table = {10: 0.5, 11: 0.4, 12: 0.7, 20: 0.3, 21: 0.2, 22: 0.1}
     run = learner("trpo", envs, num_steps=4, gamma=0.9, lam=0.8, normalize_obs=False)
-    rollout = run.collector.collect(run.state["policy"], lambda obs: obs)
+    rollout = run.collector.collect(run.state["theta_pi"], lambda obs: obs)
     np.testing.assert_array_equal(rollout.obs[:, 0, 0], [10, 11, 20, 21])
     np.testing.assert_array_equal(rollout.next_obs[:, 0, 0], [11, 12, 21, 22])
     _, value, next_value = evaluate_states(rollout, lambda obs: np.array([table[int(x)] for x in obs[:, 0]]), lambda obs: obs)

@@ -15,6 +15,7 @@ from oracles import (
     gradient,
     hessian,
     made_up_batch,
+    on_rank,
     on_ranks,
     plain_gain,
     plain_kl,
@@ -22,7 +23,9 @@ from oracles import (
     plain_phi,
     random_theta,
     relative_error,
+    rows_of,
     same_bits,
+    weighted,
 )
 
 from minirl.algorithms import npg, trpo
@@ -43,9 +46,9 @@ from minirl.models.distributions import (
     StateGaussian,
 )
 from minirl.models.policy import Policy
-from minirl.numerics.communicator import SERIAL
 from minirl.numerics.optimizers import adam_init
-from minirl.numerics.sample_weights import share, standardize_adv
+from minirl.numerics.sample_weights import SampleWeights
+from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, one_in
 
 CATEGORICAL = Policy(Categorical(3), 4, (8,), "tanh")
@@ -81,22 +84,19 @@ policies_and_families = pytest.mark.parametrize("policy", POLICIES + FAMILIES, i
 steps = pytest.mark.parametrize(("step", "config"), [(npg_step, NPGConfig), (trpo_step, TRPOConfig)], ids=["npg", "trpo"])
 modules = pytest.mark.parametrize(("module", "config"), [(npg, NPGConfig), (trpo, TRPOConfig)], ids=["npg", "trpo"])
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
-SAMPLES = ("obs", "action", "adv", "returns", "value", "weight")
+SAMPLES = ("obs", "action", "adv", "returns", "value")
 
 
 def products(policy, theta, obs, damping=0.0, weight=None):
     """v -> (F + βI) v at θ, as the library makes it."""
     phi, cache = policy.forward(theta, obs)
-    return fisher_vector_product(policy, theta, cache, phi, share(np.ones(len(obs)) if weight is None else weight), damping)
-
-
-def rows_of(batch, rows):
-    return dataclasses.replace(batch, **{name: getattr(batch, name)[rows] for name in SAMPLES})
+    weights = SampleWeights(np.ones(len(obs)) if weight is None else weight)
+    return fisher_vector_product(policy, theta, cache, phi, weights, damping)
 
 
 def gradient_of(policy, theta, batch):
     phi, cache = policy.forward(theta, batch.obs)
-    return policy_gradient(policy, theta, cache, phi, batch, share(batch.weight))
+    return policy_gradient(policy, theta, cache, phi, batch)
 
 
 # ------------------------------------------------------------------------------------------------- gradient and Fisher matrix
@@ -110,7 +110,7 @@ def test_policy_gradient_is_that_of_the_surrogate_and_of_the_mean_score(policy, 
     g = gradient_of(policy, theta, batch)
     h = 1e-3 if policy.mlp.activation == "tanh" else 1e-6
     assert relative_error(g, gradient(lambda th: plain_gain(policy, theta, th, batch), theta, h)) <= 1e-6  # ∇L = ∇(r A) at θ_old
-    log_prob, w = PLAIN[policy.dist.name].log_prob, batch.weight / batch.weight.sum()
+    log_prob, w = PLAIN[policy.dist.name].log_prob, batch.weights.w
     auto = autograd.grad(lambda th: anp.sum(w * batch.adv * log_prob(plain_phi(policy, th, batch.obs), batch.action)))(theta)
     assert relative_error(g, auto) <= 1e-12
 
@@ -299,7 +299,7 @@ def test_step_09_directions_are_float64_for_float32_parameters(policy, rng):
 def test_samples_of_weight_zero_do_not_count(policy, rng):
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, 12, rng, weight=np.array([1.0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 1]))
-    alone = trpo_step(policy, theta, rows_of(batch, batch.weight > 0), TRPOConfig())
+    alone = trpo_step(policy, theta, rows_of(batch, batch.weights.w > 0), TRPOConfig())
     together = trpo_step(policy, theta, batch, TRPOConfig())
     assert relative_error(together[0], alone[0]) <= 1e-9
     assert together[1]["kl"] == pytest.approx(alone[1]["kl"], rel=1e-9)
@@ -370,7 +370,7 @@ def test_the_constraint_can_be_held_for_every_visited_state(rng):  # [TR-13, KL-
     for _ in range(100):
         policy, theta, batch, cfg = random_update(rng, np.float64, kl="max")
         weight = np.where(np.arange(len(batch)) % 4 == 3, 0.0, 1.0)
-        batch = dataclasses.replace(batch, weight=weight)  # a state that does not count does not bind
+        batch = weighted(batch, weight)  # a state that does not count does not bind
         new, info = trpo_step(policy, theta, batch, cfg)
         kl = plain_kl(policy, theta, new, batch.obs)[weight > 0]
         assert kl.max() <= cfg.delta + 1e-14
@@ -442,7 +442,7 @@ def two_states():
     policy = Policy(Categorical(2), 2, (), "tanh")
     a, b = tabular([[0.0, 0.0], [0.0, 1.0]]), tabular([[0.0, 4.0], [0.0, 1.5]])
     obs = np.eye(2)
-    batch = Batch(obs, np.array([1, 1]), np.array([1.0, 1.0]), np.zeros(2), np.zeros(2), np.ones(2))
+    batch = Batch(obs, np.array([1, 1]), np.array([1.0, 1.0]), np.zeros(2), np.zeros(2), SampleWeights(np.ones(2)))
     forward, backward = plain_kl(policy, a, b, obs).mean(), plain_kl(policy, b, a, obs).mean()
     assert forward > 1.5 * backward
     return policy, batch, a, b, forward, backward
@@ -451,7 +451,7 @@ def two_states():
 def propose(monkeypatch, step):
     """Let trpo_step and npg_step try this step instead of the natural one."""
 
-    def fixed(policy, theta_old, batch, cfg, comm=SERIAL):
+    def fixed(policy, theta_old, batch, cfg):
         return step, policy.infer(theta_old, batch.obs), {"status": "converged", "predicted_gain": 1.0}
 
     monkeypatch.setattr(trpo, "natural_step", fixed)
@@ -498,7 +498,7 @@ def test_step_20_bug_03_the_direction_is_of_some_samples_and_the_length_of_all(p
     batch = made_up_batch(policy, theta, 17, rng, fisher=rows, weight=weight)
     step, phi_old, _ = natural_step(policy, theta, batch, NPGConfig(fisher_every=every, cg_iters=300))
     every_row, damping = np.arange(17), 0.1 * np.eye(len(theta))
-    some, all_ = (dense_fisher(policy, theta, batch.obs[r], share(weight[r])) + damping for r in (rows, every_row))
+    some, all_ = (dense_fisher(policy, theta, batch.obs[r], weight[r] / weight[r].sum()) + damping for r in (rows, every_row))
     x = np.linalg.solve(some, gradient_of(policy, theta, batch))  # the gradient is of all samples
     assert relative_error(step, np.sqrt(0.02 / (x @ all_ @ x)) * x) <= 1e-6
     assert len(phi_old) == 17
@@ -532,7 +532,7 @@ def test_bug_03_two_tasks_side_by_side_are_both_in_the_fisher_matrix(step, confi
     for k in (1, 2, 3, 4, 5, 6, 8, 12, 30, 240, 1000):
         kl = []
         for _ in range(5):
-            some = dataclasses.replace(batch, fisher=one_in(k, batch.weight, rng) if k > 1 else None)
+            some = dataclasses.replace(batch, fisher=one_in(k, batch.weights.weight, rng) if k > 1 else None)
             kl.append(step(policy, theta, some, config(fisher_every=k, damping=1e-3))[1]["kl"])
         assert np.median(kl) > 0.002 and max(kl) < 0.03, k
 
@@ -564,8 +564,8 @@ def test_bug_03_ranks_count_by_their_size(every, rng):
     batch = made_up_batch(CATEGORICAL, theta, 38, rng)
     shards = [rows_of(batch, rows) for rows in np.split(np.arange(38), [30, 38])]
     cfg = NPGConfig(fisher_every=every, cg_iters=300)
-    together = on_ranks(3, lambda comm: natural_step(CATEGORICAL, theta, shards[comm.rank], cfg, comm)[0])
-    rows = [one_in(every, s.weight) for s in shards]
+    together = on_ranks(3, lambda comm: natural_step(CATEGORICAL, theta, on_rank(shards[comm.rank], comm), cfg)[0])
+    rows = [one_in(every, s.weights.weight) for s in shards]
     w = np.concatenate([np.full(len(r), len(s) / max(len(r), 1)) for r, s in zip(rows, shards, strict=True)]) / 38
     obs = np.concatenate([s.obs[r] for r, s in zip(rows, shards, strict=True)])
     damped = dense_fisher(CATEGORICAL, theta, obs, w) + 0.1 * np.eye(len(theta))
@@ -835,20 +835,20 @@ def test_step_15_a_failed_line_search_leaves_everything_as_it_was(policy, dtype,
     nets, cfg = networks(policy), TRPOConfig(delta=1e-300, dtype=dtype)
     state = fresh_state(trpo, nets, cfg)
     obs = rng.standard_normal((9, 4)).astype(dtype)
-    before, acting = policy.infer(state["policy"], obs), np.random.default_rng(2)
-    batch = made_up_batch(policy, state["policy"], 9, rng, obs=obs)
+    before, acting = policy.infer(state["theta_pi"], obs), np.random.default_rng(2)
+    batch = made_up_batch(policy, state["theta_pi"], 9, rng, obs=obs)
     snapshot = acting.bit_generator.state
-    theta, info = trpo_step(policy, state["policy"], batch, cfg)
+    theta, info = trpo_step(policy, state["theta_pi"], batch, cfg)
     assert info["accepted"] == 0 and info["backtracks"] == cfg.backtracks
-    assert same_bits(theta, state["policy"]) and acting.bit_generator.state == snapshot
+    assert same_bits(theta, state["theta_pi"]) and acting.bit_generator.state == snapshot
     new, metrics = trpo.update(nets, state, batch, cfg, np.random.default_rng(3))
-    assert same_bits(new["policy"], state["policy"]) and metrics["step/accepted"] == 0
-    after = policy.infer(new["policy"], obs)
+    assert same_bits(new["theta_pi"], state["theta_pi"]) and metrics["step/accepted"] == 0
+    after = policy.infer(new["theta_pi"], obs)
     assert same_bits(after, before)
     draws = [policy.dist.sample(phi, np.random.default_rng(4)) for phi in (before, after)]
     assert same_bits(*draws)
-    fitted = fit_critic(nets.critic, state["critic"], state["adam"], batch, cfg, np.random.default_rng(3))
-    assert same_bits(new["critic"], fitted[0]) and same_bits(new["adam"], fitted[1])  # the critic alone was trained
+    fitted = fit_critic(nets.critic, state["theta_v"], state["adam_v"], batch, cfg, np.random.default_rng(3))
+    assert same_bits(new["theta_v"], fitted[0]) and same_bits(new["adam_v"], fitted[1])  # the critic alone was trained
 
 
 @dtypes
@@ -857,9 +857,9 @@ def test_step_15_a_failed_line_search_leaves_everything_as_it_was(policy, dtype,
 def test_step_16_a_skipped_step_is_an_update_like_any_other(policy, module, config, dtype, rng):
     nets, cfg = networks(policy), config(dtype=dtype)
     state = fresh_state(module, nets, cfg)
-    batch = made_up_batch(policy, state["policy"], 9, rng, adv=np.zeros(9))
+    batch = made_up_batch(policy, state["theta_pi"], 9, rng, adv=np.zeros(9))
     new, metrics = module.update(nets, state, batch, cfg, np.random.default_rng(0))
-    assert same_bits(new["policy"], state["policy"]) and not same_bits(new["critic"], state["critic"])
+    assert same_bits(new["theta_pi"], state["theta_pi"]) and not same_bits(new["theta_v"], state["theta_v"])
     assert metrics["step/accepted"] == 0 and metrics["step/status"] == "zero_gradient" and metrics["losses/approx_kl"] == 0
     assert np.isfinite([metrics["losses/entropy"], metrics["losses/value_loss"], metrics["losses/explained_variance"]]).all()
 
@@ -869,7 +869,7 @@ def test_step_16_a_skipped_step_is_an_update_like_any_other(policy, module, conf
 @pytest.mark.parametrize("value", [0.1, 1e6 + 0.1, -3e-5])
 def test_step_17_constant_advantages_are_no_step(policy, step, config, value, rng):
     theta = random_theta(policy, rng, np.float32)
-    adv = standardize_adv(np.full(30, value, np.float32), np.ones(30))
+    adv = standardize_adv(np.full(30, value, np.float32), SampleWeights(np.ones(30)))
     new, info = step(policy, theta, made_up_batch(policy, theta, 30, rng, adv=adv), config())
     assert same_bits(new, theta) and info["accepted"] == 0
 
@@ -914,14 +914,14 @@ def test_step_22_a_step_beyond_float32_is_refused(step, config, rng):
 def test_update_returns_a_new_state_and_leaves_the_old_one(policy, module, config, dtype, rng):
     nets, cfg = networks(policy), config(dtype=dtype)
     state = fresh_state(module, nets, cfg)
-    batch = made_up_batch(policy, state["policy"], 33, rng)
-    kept = {k: v.copy() if k != "adam" else {m: np.copy(a) if m != "t" else a for m, a in v.items()} for k, v in state.items()}
+    batch = made_up_batch(policy, state["theta_pi"], 33, rng)
+    kept = {k: v.copy() if k != "adam_v" else {m: np.copy(a) if m != "t" else a for m, a in v.items()} for k, v in state.items()}
     samples = {name: getattr(batch, name).copy() for name in SAMPLES}
     new, _ = module.update(nets, state, batch, cfg, np.random.default_rng(0))
     assert same_bits(state, kept) and all(same_bits(getattr(batch, name), array) for name, array in samples.items())
-    assert not any(np.shares_memory(new[k], state[k]) for k in ("policy", "critic"))
-    assert new.keys() == state.keys() and new["adam"].keys() == state["adam"].keys()
-    assert {new["policy"].dtype, new["critic"].dtype, new["adam"]["m"].dtype, new["adam"]["v"].dtype} == {np.dtype(dtype)}
+    assert not any(np.shares_memory(new[k], state[k]) for k in ("theta_pi", "theta_v"))
+    assert new.keys() == state.keys() and new["adam_v"].keys() == state["adam_v"].keys()
+    assert {new["theta_pi"].dtype, new["theta_v"].dtype, new["adam_v"]["m"].dtype, new["adam_v"]["v"].dtype} == {np.dtype(dtype)}
     again, _ = module.update(nets, state, batch, cfg, np.random.default_rng(0))
     assert same_bits(new, again)  # a function of its arguments
 
@@ -931,11 +931,11 @@ def test_update_returns_a_new_state_and_leaves_the_old_one(policy, module, confi
 def test_step_23_every_parameter_of_both_networks_moves(policy, module, config, rng):
     """Parameters are chosen by where they stand in θ, not by name: none is left out, log σ and biases included."""
     nets, cfg = networks(policy), config(dtype="float64")
-    state = {"policy": random_theta(policy, rng), "critic": random_theta(nets.critic, rng)}
-    state["adam"] = adam_init(len(state["critic"]), "float64")
-    new, metrics = module.update(nets, state, made_up_batch(policy, state["policy"], 33, rng), cfg, np.random.default_rng(0))
+    state = {"theta_pi": random_theta(policy, rng), "theta_v": random_theta(nets.critic, rng)}
+    state["adam_v"] = adam_init(len(state["theta_v"]), "float64")
+    new, metrics = module.update(nets, state, made_up_batch(policy, state["theta_pi"], 33, rng), cfg, np.random.default_rng(0))
     assert metrics["step/accepted"] == 1
-    assert (new["policy"] != state["policy"]).all() and (new["critic"] != state["critic"]).all()
+    assert (new["theta_pi"] != state["theta_pi"]).all() and (new["theta_v"] != state["theta_v"]).all()
 
 
 @modules
@@ -944,8 +944,8 @@ def test_step_23_every_parameter_of_both_networks_moves(policy, module, config, 
 def test_tiny_batches_are_updates_too(policy, n, module, config, rng):
     nets, cfg = networks(policy), config(dtype="float64")
     state = fresh_state(module, nets, cfg)
-    new, metrics = module.update(nets, state, made_up_batch(policy, state["policy"], n, rng), cfg, np.random.default_rng(0))
-    assert np.isfinite(new["policy"]).all() and np.isfinite(new["critic"]).all()
+    new, metrics = module.update(nets, state, made_up_batch(policy, state["theta_pi"], n, rng), cfg, np.random.default_rng(0))
+    assert np.isfinite(new["theta_pi"]).all() and np.isfinite(new["theta_v"]).all()
     assert metrics["step/accepted"] == (n > 0)
 
 
@@ -985,11 +985,11 @@ def test_step_19_fitting_the_critic_leaves_the_actor_alone(policy, module, confi
     """No layer is shared: the policy after an update is the step's, to the bit, however long the critic is trained."""
     nets = networks(policy)
     state = fresh_state(module, nets, config())
-    batch = made_up_batch(policy, state["policy"], 33, rng)
+    batch = made_up_batch(policy, state["theta_pi"], 33, rng)
     outputs = []
     for epochs in (1, 30):
         new, _ = module.update(nets, state, batch, config(critic_epochs=epochs), np.random.default_rng(0))
-        outputs.append((policy.infer(new["policy"], batch.obs), new["critic"]))
+        outputs.append((policy.infer(new["theta_pi"], batch.obs), new["theta_v"]))
     assert same_bits(outputs[0][0], outputs[1][0]) and not same_bits(outputs[0][1], outputs[1][1])
 
 
@@ -997,16 +997,16 @@ def test_step_19_fitting_the_critic_leaves_the_actor_alone(policy, module, confi
 def test_updates_solve_a_bandit_whose_best_arm_depends_on_the_state(module, config, rng):  # [TR-14], all seven steps together
     policy = Policy(Categorical(3), 2, (8,), "tanh")
     nets, cfg = networks(policy), config(delta=0.01, damping=0.01, dtype="float64", critic_lr=0.02)
-    state, best = fresh_state(module, nets, cfg), np.array([2, 0])
+    state, best, weights = fresh_state(module, nets, cfg), np.array([2, 0]), SampleWeights(np.ones(128))
     for _ in range(60):
         which = rng.integers(2, size=128)
         obs = np.eye(2)[which]
-        action = policy.dist.sample(policy.infer(state["policy"], obs), rng)
+        action = policy.dist.sample(policy.infer(state["theta_pi"], obs), rng)
         reward = (action == best[which]).astype(float)
-        value = nets.critic.value(state["critic"], obs)
-        adv = standardize_adv(reward - value, np.ones(128))
-        state, metrics = module.update(nets, state, Batch(obs, action, adv, reward, value, np.ones(128)), cfg, rng)
-    phi = policy.infer(state["policy"], np.eye(2))
+        value = nets.critic.value(state["theta_v"], obs)
+        adv = standardize_adv(reward - value, weights)
+        state, metrics = module.update(nets, state, Batch(obs, action, adv, reward, value, weights), cfg, rng)
+    phi = policy.infer(state["theta_pi"], np.eye(2))
     assert (np.exp(policy.dist.log_prob(phi, best)) > 0.9).all()
     assert metrics["losses/value_loss"] < 0.1
 
@@ -1020,7 +1020,7 @@ def test_ranks_together_take_the_step_that_one_process_takes(policy, cuts, kl, r
     shards = [rows_of(batch, rows) for rows in np.split(np.arange(13), cuts)]
     cfg = TRPOConfig(cg_iters=4, kl=kl)  # few: CG doubles the rounding of a sum in another order at each iteration
     alone, info = trpo_step(policy, theta, batch, cfg)
-    together = on_ranks(len(shards), lambda comm: trpo_step(policy, theta, shards[comm.rank], cfg, comm))
+    together = on_ranks(len(shards), lambda comm: trpo_step(policy, theta, on_rank(shards[comm.rank], comm), cfg))
     assert info["accepted"] == 1
     for new, rank_info in together:
         assert same_bits(new, together[0][0]) and rank_info == together[0][1]  # no rank drifts away

@@ -15,6 +15,7 @@ from oracles import (
     chosen,
     gradient,
     made_up_batch,
+    on_rank,
     on_ranks,
     part_of,
     plain_kl,
@@ -22,16 +23,18 @@ from oracles import (
     plain_phi,
     random_theta,
     relative_error,
+    rows_of,
     same_bits,
+    weighted,
 )
 from toy_envs import ALGORITHMS, Counting, learner, run, vector
 
 from minirl import algorithms
 from minirl._core.reference.losses import clipped_surrogate
 from minirl.algorithms import ppo
-from minirl.algorithms.diagnostics import kl_estimates
-from minirl.algorithms.losses import clipped_value_loss, policy_loss, value_loss
-from minirl.algorithms.ppo import PPOConfig, minibatch_gradient, ppo_step
+from minirl.algorithms.diagnostics import explained_variance, kl_estimates
+from minirl.algorithms.losses import clipped_value_loss, value_loss
+from minirl.algorithms.ppo import PPOConfig, minibatch_gradient, policy_loss, ppo_step
 from minirl.envs.make import make_envs
 from minirl.errors import MinirlError, NonFiniteError
 from minirl.models.actor_critic import Networks
@@ -39,7 +42,8 @@ from minirl.models.critic import Critic
 from minirl.models.distributions import Bernoulli, Beta, Categorical, DiagGaussian, FullGaussian, MultiCategorical, SquashedGaussian
 from minirl.models.policy import Policy
 from minirl.numerics.optimizers import adam_init
-from minirl.numerics.sample_weights import explained_variance, share, standardize_adv
+from minirl.numerics.sample_weights import SampleWeights
+from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, minibatches
 from minirl.training.learner import Learner
 
@@ -62,7 +66,7 @@ def start(nets, theta, cfg):
     """The training state that holds this θ."""
     n = nets.policy.num_params
     adam = adam_init(len(theta), theta.dtype)
-    return {"policy": theta[:n], "critic": theta[n:], "adam": adam, "kl_coef": 1.0, "lr": 1e-3}
+    return {"theta_pi": theta[:n], "theta_v": theta[n:], "adam": adam, "kl_coef": 1.0, "lr": 1e-3}
 
 
 def config(**changes):
@@ -88,7 +92,7 @@ def plain_ratio(policy, theta, theta_old, batch):
 def plain_loss(nets, theta, theta_old, batch, cfg):
     """−mean min(r A, clip(r) A) − c_H mean H + c_V mean (V − V̂)² in textbook terms, differentiable by autograd."""
     policy, critic = nets
-    n, w = policy.num_params, batch.weight / batch.weight.sum()
+    n, w = policy.num_params, batch.weights.w
     r = plain_ratio(policy, theta[:n], theta_old[:n], batch)
     objective = anp.minimum(r * batch.adv, anp.minimum(anp.maximum(r, 1 - cfg.clip), 1 + cfg.clip) * batch.adv)
     entropy = PLAIN[policy.dist.name].entropy(plain_phi(policy, theta[:n], batch.obs))
@@ -100,17 +104,26 @@ def plain_loss(nets, theta, theta_old, batch, cfg):
     return anp.sum(w * (-objective - cfg.ent_coef * entropy + cfg.vf_coef * error))
 
 
-def phi_of(nets, theta, batch):
-    return nets.policy.infer(nets.split(theta)[0], batch.obs)
+def stepped(nets, theta_old, adam, batch, cfg, rng):
+    """`ppo_step` from θ_old with the configured α and β, on a batch that θ_old sampled."""
+    theta_pi, theta_v = nets.split(theta_old)
+    state = {"theta_pi": theta_pi, "theta_v": theta_v, "adam": adam, "lr": cfg.lr, "kl_coef": cfg.kl_coef}
+    return ppo_step(nets, state, sampled_by(nets.policy, theta_pi, batch), cfg, rng)
+
+
+def sampled_by(policy, theta_pi, batch):
+    """The batch that knows its π_old."""
+    phi_old = policy.infer(theta_pi, batch.obs)
+    return dataclasses.replace(batch, phi_old=phi_old, logp_old=policy.dist.log_prob(phi_old, batch.action))
 
 
 def reported(policy, old, new, batch):
     """What PPO reports of an update from one θ of the policy to another."""
-    return ppo.measure(policy.dist, policy.infer(old, batch.obs), policy.infer(new, batch.obs), batch)
+    return ppo.measure(policy, new, sampled_by(policy, old, batch))
 
 
 def whole_gradient(nets, theta, theta_old, batch, cfg, rows=slice(None)):
-    """`minibatch_gradient` with the old log-probabilities of θ_old: gradient, losses, φ, ratio."""
+    """`minibatch_gradient` with the old log-probabilities of θ_old: gradient, losses, φ."""
     policy = nets.policy
     logp_old = policy.dist.log_prob(policy.infer(theta_old[: policy.num_params], batch.obs), batch.action)
     return minibatch_gradient(nets, theta, part_of(batch, rows, logp_old), cfg)
@@ -181,7 +194,7 @@ def test_ppo_7_the_loss_of_families_that_no_kernel_knows(dist, rng):
 def test_is_2_ex_7_the_ratio_is_the_quotient_of_densities(dist, rng):
     nets, theta_old, batch = problem(dist, rng)
     theta = theta_old + 0.2 * rng.standard_normal(len(theta_old))
-    ratio = whole_gradient(nets, theta, theta_old, batch, config())[3]
+    ratio = whole_gradient(nets, theta, theta_old, batch, config())[1].ratio
     n = nets.policy.num_params
     np.testing.assert_allclose(ratio, plain_ratio(nets.policy, theta[:n], theta_old[:n], batch), rtol=1e-11)
     assert ratio.min() < 0.8 and ratio.max() > 1.2
@@ -223,14 +236,14 @@ def test_ppo_1_ppo_7_ppo_8_gradient_of_the_whole_loss(dist, clip_value, rng):
     near = batch.value + np.clip(value - batch.value, -limit, limit)
     kink = np.abs(np.abs(r - 1) - 0.2) < 0.01
     kink |= (near != value) & (np.abs(np.abs(near - batch.returns) - np.abs(value - batch.returns)) < 0.01)
-    batch = dataclasses.replace(batch, weight=np.where(kink, 0.0, 0.5 + rng.random(61)))
+    batch = weighted(batch, np.where(kink, 0.0, 0.5 + rng.random(61)))
     assert kink.sum() < 15 and (np.abs(r - 1) > 0.2).sum() > 10
 
-    g, losses, _, _ = whole_gradient(nets, theta, theta_old, batch, cfg)
+    g, losses, _ = whole_gradient(nets, theta, theta_old, batch, cfg)
     expected = gradient(lambda th: plain_loss(nets, th, theta_old, batch, cfg), theta, h=1e-4)
     assert relative_error(g, expected) < 1e-6
     assert relative_error(g[:n], expected[:n]) < 1e-6 and relative_error(g[n:], expected[n:]) < 1e-6
-    total = losses["policy_loss"] + cfg.vf_coef * losses["value_loss"]
+    total = losses.policy + cfg.vf_coef * losses.value
     np.testing.assert_allclose(total, plain_loss(nets, theta, theta_old, batch, cfg), rtol=1e-11)
 
 
@@ -244,7 +257,7 @@ def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):
     np.testing.assert_allclose(ratio, [np.inf, 0, np.inf, 0], atol=1e-40)
     np.testing.assert_allclose(dphi, 0, atol=1e-40)
     assert not dphi[[0, 2]].any()
-    estimates = kl_estimates(np.array([100.0, -100.0], np.float32), share(np.ones(2)))
+    estimates = kl_estimates(np.array([100.0, -100.0], np.float32), SampleWeights(np.ones(2)))
     assert all(np.isfinite(v) for v in estimates.values())
     np.testing.assert_allclose(estimates["k3"], (np.exp(20) - 21 + np.exp(-20) + 19) / 2, rtol=1e-12)  # clamped at ±20
 
@@ -260,7 +273,7 @@ def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):
 
 
 def test_ppo_8_clip_17_the_value_loss_has_no_half():
-    loss, dvalue = value_loss(share(np.ones(2)), np.array([1.0, 2.0]), np.array([3.0, 5.0]))
+    loss, dvalue = value_loss(SampleWeights(np.ones(2)), np.array([1.0, 2.0]), np.array([3.0, 5.0]))
     assert loss == (4 + 9) / 2
     np.testing.assert_array_equal(dvalue, [-2.0, -3.0])
 
@@ -276,7 +289,7 @@ def test_clip_17_vf_coef_multiplies_the_value_loss_alone(dist, rng):
 
 def test_clip_09_value_clipping_takes_the_larger_error():
     """V_old = 0, V = 1, V̂ = 2, ε = 0.2: max((1−2)², (0.2−2)²) = 3.24 pulls no more; at V̂ = −2 the unclipped 9 does."""
-    one = share(np.ones(1))
+    one = SampleWeights(np.ones(1))
     for target, expected, slope in ((2.0, 3.24, 0.0), (-2.0, 9.0, 6.0)):
         loss, dvalue = clipped_value_loss(one, np.array([1.0]), np.array([0.0]), np.array([target]), 0.2)
         np.testing.assert_allclose([loss, dvalue[0]], [expected, slope], rtol=1e-14)
@@ -289,16 +302,16 @@ def test_clip_09_value_clipping_takes_the_larger_error():
 def test_kl_11_what_an_update_reports_is_the_mean_kl_from_old_to_new(dist, rng):
     """On a pair so different that the directions cannot be confused; some samples count more."""
     nets, theta, batch = problem(dist, rng)
-    batch = dataclasses.replace(batch, weight=rng.integers(1, 4, size=len(batch)).astype(float))
+    batch = weighted(batch, rng.integers(1, 4, size=len(batch)).astype(float))
     old = theta[: nets.policy.num_params]
     new = old + rng.standard_normal(len(old))
-    forth, back = (np.average(plain_kl(nets.policy, *pair, batch.obs), weights=batch.weight) for pair in ((old, new), (new, old)))
+    forth, back = (np.average(plain_kl(nets.policy, *pair, batch.obs), weights=batch.weights.w) for pair in ((old, new), (new, old)))
     assert abs(forth - back) > 0.05 * forth
     measured = reported(nets.policy, old, new, batch)
     assert measured["losses/approx_kl"] == pytest.approx(forth, rel=1e-10)  # [KL-11]
     new = old + 0.3 * (new - old)  # nearer: log-ratios beyond ±20 would be cut
     measured = reported(nets.policy, old, new, batch)
-    w, ratio = batch.weight / batch.weight.sum(), plain_ratio(nets.policy, new, old, batch)
+    w, ratio = batch.weights.w, plain_ratio(nets.policy, new, old, batch)
     assert measured["losses/surrogate_gain"] == pytest.approx(w @ ((ratio - 1) * batch.adv), rel=1e-9)
     for name, expected in {"k1": -np.log(ratio), "k2": np.log(ratio) ** 2 / 2, "k3": ratio - 1 - np.log(ratio)}.items():
         assert measured[f"losses/kl_{name}"] == pytest.approx(w @ expected, rel=1e-9)
@@ -324,11 +337,11 @@ def test_clip_09_value_clipping_is_about_the_old_value_not_the_current_one(rng):
 
 
 def test_clip_19_explained_variance_takes_prediction_then_target(rng):
-    t, w = rng.standard_normal(31), np.ones(31)
+    t, w = rng.standard_normal(31), SampleWeights(np.ones(31))
     for prediction, target, expected in ((t, t, 1.0), (0 * t, t, 0.0), (2 * t, t, 0.0), (t, 2 * t, 0.75), (-t, t, -3.0), (t + 7, t, 1.0)):
         np.testing.assert_allclose(explained_variance(prediction, target, w), expected, atol=1e-12)
     assert explained_variance(t, np.full(31, 4.2), w) == 0.0  # a target that does not vary: no division by 0
-    assert explained_variance(t[:0], t[:0], w[:0]) == 0.0
+    assert explained_variance(t[:0], t[:0], SampleWeights(np.zeros(0))) == 0.0
 
 
 # ------------------------------------------------------------------------------------------------- advantages, minibatches
@@ -337,34 +350,34 @@ def test_clip_19_explained_variance_takes_prediction_then_target(rng):
 @pytest.mark.parametrize(("n", "size"), [(1, 64), (5, 1), (1, 1), (0, 4)])
 def test_clip_01_batches_and_minibatches_of_one(n, size, rng):
     nets, theta, batch = problem(Categorical(3), rng, n=n)
-    batch = dataclasses.replace(batch, adv=standardize_adv(batch.adv, batch.weight))
+    batch = dataclasses.replace(batch, adv=standardize_adv(batch.adv, batch.weights))
     state, info = ppo.update(nets, start(nets, theta, None), batch, config(minibatch_size=size), rng)
-    assert np.isfinite(state["policy"]).all() and all(np.isfinite(v) for v in info.values())
-    assert (state["policy"] != theta[: nets.policy.num_params]).any() == (n > 0)
+    assert np.isfinite(state["theta_pi"]).all() and all(np.isfinite(v) for v in info.values())
+    assert (state["theta_pi"] != theta[: nets.policy.num_params]).any() == (n > 0)
 
 
 @pytest.mark.parametrize("constant", [np.float32(0.1), 1e6 + 0.1, -3e-5, 0.0])
 def test_clip_02_constant_advantages_do_not_move_the_policy(constant, rng):
-    adv = standardize_adv(np.full(3000, constant), np.ones(3000))
+    adv = standardize_adv(np.full(3000, constant), SampleWeights(np.ones(3000)))
     np.testing.assert_array_equal(adv, 0)
     nets, theta, batch = problem(Categorical(3), rng, n=3000, adv=adv)
     state, _ = ppo.update(nets, start(nets, theta, None), batch, config(minibatch_size=500), rng)
-    np.testing.assert_array_equal(state["policy"], theta[: nets.policy.num_params])
-    assert (state["critic"] != theta[nets.policy.num_params :]).any()
+    np.testing.assert_array_equal(state["theta_pi"], theta[: nets.policy.num_params])
+    assert (state["theta_v"] != theta[nets.policy.num_params :]).any()
 
 
 @pytest.mark.parametrize(("n", "size", "parts"), [(2049, 64, 33), (128, 64, 2), (65, 64, 2), (7, 64, 1), (1, 1, 1), (5, 1, 5)])
 def test_clip_03_every_sample_is_used_once_per_epoch_in_even_parts(n, size, parts, rng):
     number, weight = np.arange(n), rng.random(n)
-    batch = Batch(number[:, None], number, number, number, number, weight)
-    drawn = list(minibatches(batch, size, rng, logp_old=number))
+    batch = Batch(number[:, None], number, number, number, number, SampleWeights(weight), logp_old=number)
+    drawn = list(minibatches(batch, size, rng))
     np.testing.assert_array_equal(np.sort(np.concatenate([part.action for part in drawn])), number)
-    sizes = [len(part.w) for part in drawn]
+    sizes = [len(part.weights) for part in drawn]
     assert len(drawn) == parts and max(sizes) <= size and max(sizes) - min(sizes) <= 1  # 2049: not 32 of 64 and one of 1
     for part in drawn:  # all columns in one order, and each part's weights its own
         for column in (part.obs[:, 0], part.adv, part.returns, part.value, part.logp_old):
             np.testing.assert_array_equal(column, part.action)
-        np.testing.assert_allclose(part.w, share(weight[part.action]), rtol=1e-14)
+        np.testing.assert_allclose(part.weights.w, weight[part.action] / weight[part.action].sum(), rtol=1e-14)
 
 
 @pytest.fixture
@@ -372,8 +385,8 @@ def calls(monkeypatch):
     """What each call of `minibatch_gradient` was given and gave: the minibatch, losses, and θ at that time."""
     seen = []
 
-    def spy(nets, theta, part, cfg, comm, kl_coef):
-        result = minibatch_gradient(nets, theta, part, cfg, comm, kl_coef)
+    def spy(nets, theta, part, cfg, kl_coef):
+        result = minibatch_gradient(nets, theta, part, cfg, kl_coef)
         seen.append((part, result[1], theta.copy()))
         return result
 
@@ -410,7 +423,7 @@ def test_clip_04_the_order_comes_from_the_given_generator(rng):
         before = np.random.get_state()[1].tobytes(), random.getstate()
         results.append(ppo.update(nets, start(nets, theta, None), batch, config(), np.random.default_rng(seed))[0])
         assert (np.random.get_state()[1].tobytes(), random.getstate()) == before
-    assert same_bits(results[0], results[1]) and not same_bits(results[0]["policy"], results[2]["policy"])
+    assert same_bits(results[0], results[1]) and not same_bits(results[0]["theta_pi"], results[2]["theta_pi"])
 
 
 @pytest.mark.parametrize(
@@ -425,7 +438,7 @@ def test_clip_05_is_2_the_first_ratios_are_1(dist, log_std, dtype, tolerance, rn
     theta = np.concatenate([nets.policy.init(rng, log_std, dtype), nets.critic.init(rng, dtype)])
     batch = made_up_batch(nets.policy, theta[: nets.policy.num_params], 2048, rng)
     for rows in rng.permutation(2048).reshape(-1, 64)[:5]:
-        ratio = whole_gradient(nets, theta, theta, batch, config(dtype=np.dtype(dtype).name), rows)[3]
+        ratio = whole_gradient(nets, theta, theta, batch, config(dtype=np.dtype(dtype).name), rows)[1].ratio
         assert np.abs(ratio - 1).max() <= tolerance
 
 
@@ -437,10 +450,10 @@ def test_ppo_9_the_update_is_adam_on_the_textbooks_gradient(dist, calls, rng):
     """Two epochs: the minibatches that were drawn, autograd's gradient, the global clip and Adam written out again. [PPO-9]"""
     nets, theta_old, batch = problem(dist, rng)
     cfg = config(lr=0.01, ent_coef=0.02, max_grad_norm=0.3, clip_value=0.3)
-    theta, adam, _ = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, phi_of(nets, theta_old, batch), cfg, cfg.lr, rng)
+    theta, adam, _ = stepped(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, rng)
     expected, m, v = theta_old.copy(), np.zeros_like(theta_old), np.zeros_like(theta_old)
     for t, (drawn, *_) in enumerate(calls, start=1):
-        part = Batch(drawn.obs, drawn.action, drawn.adv, drawn.returns, drawn.value, drawn.w)
+        part = Batch(drawn.obs, drawn.action, drawn.adv, drawn.returns, drawn.value, drawn.weights)
         g = autograd.grad(lambda th, part=part: plain_loss(nets, th, theta_old, part, cfg))(expected)
         g *= min(1, 0.3 / np.linalg.norm(g))
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
@@ -468,15 +481,15 @@ def test_ppo_12_plain_ascent_raises_the_objective(dist, rng):
 def test_ppo_7_clip_13_entropy_rises_with_zero_advantages(dist, ent_coef, rng):
     nets, theta, batch = problem(dist, rng, adv=np.zeros(23))
     n, state = nets.policy.num_params, start(nets, theta, None)
-    entropy = [PLAIN[dist.name].entropy(plain_phi(nets.policy, state["policy"], batch.obs)).mean()]
+    entropy = [PLAIN[dist.name].entropy(plain_phi(nets.policy, state["theta_pi"], batch.obs)).mean()]
     for _ in range(4):
         state, info = ppo.update(nets, state, batch, config(ent_coef=ent_coef, lr=0.01), rng)
-        entropy.append(PLAIN[dist.name].entropy(plain_phi(nets.policy, state["policy"], batch.obs)).mean())
+        entropy.append(PLAIN[dist.name].entropy(plain_phi(nets.policy, state["theta_pi"], batch.obs)).mean())
         np.testing.assert_allclose(info["losses/entropy"], entropy[-1], rtol=1e-10)
     if ent_coef:
         assert (np.diff(entropy) > 0).all()
     else:
-        np.testing.assert_array_equal(state["policy"], theta[:n])
+        np.testing.assert_array_equal(state["theta_pi"], theta[:n])
 
 
 @both_families
@@ -484,10 +497,10 @@ def test_clip_10_the_reported_kl_is_the_exact_one_old_first(dist, rng):
     nets, theta, batch = problem(dist, rng)
     state, info = ppo.update(nets, start(nets, theta, None), batch, config(lr=0.05), rng)
     n = nets.policy.num_params
-    kl = plain_kl(nets.policy, theta[:n], state["policy"], batch.obs).mean()
+    kl = plain_kl(nets.policy, theta[:n], state["theta_pi"], batch.obs).mean()
     np.testing.assert_allclose(info["losses/approx_kl"], kl, rtol=1e-9)
-    assert not np.isclose(kl, plain_kl(nets.policy, state["policy"], theta[:n], batch.obs).mean(), rtol=1e-3)
-    r = plain_ratio(nets.policy, state["policy"], theta[:n], batch)
+    assert not np.isclose(kl, plain_kl(nets.policy, state["theta_pi"], theta[:n], batch.obs).mean(), rtol=1e-3)
+    r = plain_ratio(nets.policy, state["theta_pi"], theta[:n], batch)
     np.testing.assert_allclose(info["losses/kl_k3"], np.mean(r - 1 - np.log(r)), rtol=1e-8)
     np.testing.assert_allclose(info["losses/surrogate_gain"], np.mean((r - 1) * batch.adv), rtol=1e-8)
     assert 0 < info["losses/clipfrac"] < 1
@@ -498,10 +511,10 @@ def test_clip_10_three_estimates_of_a_known_kl():
     x, w = np.polynomial.hermite_e.hermegauss(40)
     w /= w.sum()
     logr = 0.1 * x - 0.005
-    expected = kl_estimates(logr, w)
+    expected = kl_estimates(logr, SampleWeights(w))
     np.testing.assert_allclose([expected["k1"], expected["k3"]], 0.005, rtol=1e-10)
     np.testing.assert_allclose(expected["k2"], 0.005 * 1.0025, rtol=1e-10)
-    single = {k: np.array([kl_estimates(logr[i : i + 1], np.ones(1))[k] for i in range(40)]) for k in expected}
+    single = {k: np.array([kl_estimates(logr[i : i + 1], SampleWeights(np.ones(1)))[k] for i in range(40)]) for k in expected}
     deviation = {k: np.sqrt(w @ (v - expected[k]) ** 2) for k, v in single.items()}
     np.testing.assert_allclose([deviation["k1"], deviation["k2"], deviation["k3"]], [0.1, 0.00709, 0.00708], rtol=2e-3)
     assert (single["k3"] >= 0).all() and (single["k1"] < -0.1).any()  # a stop that reads k1 may never come
@@ -523,14 +536,14 @@ def test_clip_12_a_step_beyond_the_target_is_undone(dist, lr, rng):
             return plain_kl(nets.policy, theta_old[:n], theta[:n], batch.obs).mean()
 
     adam_old = frozen({"m": rng.standard_normal(len(theta_old)) * 1e-3, "v": rng.random(len(theta_old)) * 1e-3, "t": 4})
-    theta, adam, info = ppo_step(nets, theta_old, adam_old, batch, phi_of(nets, theta_old, batch), cfg, lr, np.random.default_rng(0))
+    theta, adam, info = stepped(nets, theta_old, adam_old, batch, cfg.replace(lr=lr), np.random.default_rng(0))
     steps, share = info["gradient_steps"], info["first_step"]
     assert kl(theta) <= 1.5 * target and adam["t"] == 4 + steps
     assert {3e-3: steps == 6, 0.05: steps > 0, 0.3: steps < 6}.get(lr, steps == 1)
 
     def untargeted(epochs):
         free = dataclasses.replace(cfg, epochs=epochs, target_kl=None)
-        return ppo_step(nets, theta_old, adam_old, batch, phi_of(nets, theta_old, batch), free, lr, np.random.default_rng(0))[:2]
+        return stepped(nets, theta_old, adam_old, batch, free.replace(lr=lr), np.random.default_rng(0))[:2]
 
     free, adam_free = untargeted(steps)
     assert same_bits(adam, adam_free) and same_bits(theta[n:], free[n:])
@@ -549,7 +562,7 @@ def test_clip_12_with_minibatches_the_stop_is_measured_on_the_next_one(calls, rn
     nets, theta_old, batch = problem(Categorical(3), rng, n=40)
     n, target = nets.policy.num_params, 0.01
     cfg = config(minibatch_size=10, epochs=20, target_kl=target)
-    theta, adam, info = ppo_step(nets, theta_old, adam_init(len(theta_old), float), batch, phi_of(nets, theta_old, batch), cfg, 0.01, rng)
+    theta, adam, info = stepped(nets, theta_old, adam_init(len(theta_old), float), batch, cfg.replace(lr=0.01), rng)
     kls = [plain_kl(nets.policy, theta_old[:n], at[:n], part.obs).mean() for part, _, at in calls]
     steps = info["gradient_steps"]
     assert 2 < steps < 80 and len(calls) == steps + 2 and adam["t"] == steps  # one step undone, and the look that undid it
@@ -563,7 +576,7 @@ def test_clip_12_the_kl_that_is_logged_is_that_of_the_accepted_policy(rng):
     n = nets.policy.num_params
     assert info["losses/gradient_steps"] == 1 and 0 < info["losses/first_step"] < 1
     assert info["losses/value_loss"] < 10 and np.isfinite(list(info.values())).all()  # not those of a step too many
-    kl = plain_kl(nets.policy, theta[:n], state["policy"], batch.obs).mean()
+    kl = plain_kl(nets.policy, theta[:n], state["theta_pi"], batch.obs).mean()
     assert info["losses/approx_kl"] == pytest.approx(kl, rel=1e-6) and 0 < kl <= 0.015
 
 
@@ -578,11 +591,11 @@ def test_bug_05_a_target_that_every_step_passes_does_not_freeze(fields, target):
     for _ in range(6):
         before = learner.snapshot()["algorithm"]
         metrics = learner.step().metrics
-        assert not np.array_equal(before["critic"], learner.state["critic"]) and metrics["losses/gradient_steps"] >= 1
+        assert not np.array_equal(before["theta_v"], learner.state["theta_v"]) and metrics["losses/gradient_steps"] >= 1
         assert metrics["losses/approx_kl"] <= 1.5 * target * 2  # the last look is at a minibatch
         steps = 0 if "optimizer" in fields else metrics["losses/gradient_steps"]
         assert learner.state["adam"]["t"] == before["adam"]["t"] + steps
-        moved += not np.array_equal(before["policy"], learner.state["policy"])
+        moved += not np.array_equal(before["theta_pi"], learner.state["theta_pi"])
         shares.append(metrics["losses/first_step"])
     assert moved == 6 and min(shares) < 1
 
@@ -600,8 +613,8 @@ def test_bug_05_the_critic_learns_while_the_policy_is_held_back(rng):
             assert info["losses/gradient_steps"] == 1 and info.get("losses/first_step", 0.0) < 1e-3
         ends.append(state)
         assert losses[-1] < 0.7 * losses[0] and state["adam"]["t"] == 40
-    np.testing.assert_allclose(ends[1]["critic"], ends[0]["critic"], rtol=1e-12)
-    assert 0 < np.abs(ends[1]["policy"] - theta[:n]).max() < 1e-2 < np.abs(ends[0]["policy"] - theta[:n]).max()
+    np.testing.assert_allclose(ends[1]["theta_v"], ends[0]["theta_v"], rtol=1e-12)
+    assert 0 < np.abs(ends[1]["theta_pi"] - theta[:n]).max() < 1e-2 < np.abs(ends[0]["theta_pi"] - theta[:n]).max()
 
 
 def test_bug_05_where_nothing_is_short_enough_the_policy_stays_and_the_critic_goes_on(rng, monkeypatch):
@@ -610,7 +623,7 @@ def test_bug_05_where_nothing_is_short_enough_the_policy_stays_and_the_critic_go
     state, info = ppo.update(nets, start(nets, theta, None), batch, config(target_kl=0.01), rng)
     n = nets.policy.num_params
     assert (info["losses/first_step"], info["losses/gradient_steps"]) == (0, 1)
-    assert same_bits(state["policy"], theta[:n]) and not same_bits(state["critic"], theta[n:])
+    assert same_bits(state["theta_pi"], theta[:n]) and not same_bits(state["theta_v"], theta[n:])
 
 
 # ----------------------------------------------------------------------------------------------------- what is reported
@@ -628,28 +641,26 @@ def test_the_losses_are_means_over_the_samples_of_all_accepted_minibatches(dist,
     assert steps == 16 if target is None else 1 < steps < 15
     n, samples, sums = nets.policy.num_params, 0, np.zeros(3)
     for part, losses, at in calls[:steps]:
-        counted = part.w > 0
+        counted = part.weights.w > 0
         logp = PLAIN[dist.name].log_prob(plain_phi(nets.policy, at[:n], part.obs), part.action)
         far = np.abs(np.exp(logp - part.logp_old) - 1) > cfg.clip
         samples += counted.sum()
-        sums += counted.sum() * np.array([losses["policy_loss"], losses["value_loss"], far[counted].mean()])
+        sums += counted.sum() * np.array([losses.policy, losses.value, far[counted].mean()])
     measured = [info[f"losses/{name}"] for name in ("policy_loss", "value_loss", "clipfrac")]
     np.testing.assert_allclose(measured, sums / samples, rtol=1e-10)
-    assert np.ptp([losses["value_loss"] for _, losses, _ in calls[:steps]]) > 1e-3
+    assert np.ptp([losses.value for _, losses, _ in calls[:steps]]) > 1e-3
 
 
 def test_the_losses_of_ranks_are_those_of_all_their_samples(rng):
     """Twelve and one samples, one minibatch of all: the reported means are those of one process."""
     nets, theta, batch = problem(Categorical(3), rng, n=13)
-    columns = {name: getattr(batch, name) for name in ("obs", "action", "adv", "returns", "value", "weight")}
-    split = (slice(12), slice(12, 13))
-    shards = [dataclasses.replace(batch, **{name: x[rows] for name, x in columns.items()}) for rows in split]
+    shards = [rows_of(batch, rows) for rows in (slice(12), slice(12, 13))]
     cfg = config(minibatch_size=13, epochs=5, lr=0.05, target_kl=0.05)
     _, alone = ppo.update(nets, start(nets, theta, None), batch, cfg, rng)
 
     def work(comm):
         stream = np.random.default_rng(comm.rank)
-        return ppo.update(nets, start(nets, theta, None), shards[comm.rank], cfg, stream, comm=comm)
+        return ppo.update(nets, start(nets, theta, None), on_rank(shards[comm.rank], comm), cfg, stream)
 
     for _, info in on_ranks(2, work):
         for name in ("policy_loss", "value_loss", "clipfrac", "gradient_steps", "first_step"):
@@ -662,25 +673,23 @@ def test_the_losses_of_ranks_are_those_of_all_their_samples(rng):
 def test_ranks_together_take_the_update_that_one_process_takes(dist, cut, rng):
     """Two ranks with 8 and 5, or 12 and 1 samples, one minibatch of all; and with several, as many of them on each, one θ on both."""
     nets, theta, batch = problem(dist, rng, n=13)
-    fields = ("obs", "action", "adv", "returns", "value", "weight")
-    shards = [
-        dataclasses.replace(batch, **{name: getattr(batch, name)[rows] for name in fields}) for rows in np.split(np.arange(13), [cut])
-    ]
+    shards = [rows_of(batch, rows) for rows in np.split(np.arange(13), [cut])]
 
     def updates(cfg):
         def work(comm):
-            return ppo.update(nets, start(nets, theta, None), shards[comm.rank], cfg, np.random.default_rng(comm.rank), comm=comm)
+            shard, stream = on_rank(shards[comm.rank], comm), np.random.default_rng(comm.rank)
+            return ppo.update(nets, start(nets, theta, None), shard, cfg, stream)
 
         return on_ranks(2, work)
 
     cfg = config(minibatch_size=13, epochs=3, ent_coef=0.02)
     alone, info = ppo.update(nets, start(nets, theta, None), batch, cfg, rng)
     for state, measured in updates(cfg):
-        for part in ("policy", "critic"):
+        for part in ("theta_pi", "theta_v"):
             np.testing.assert_allclose(state[part], alone[part], rtol=1e-9, atol=1e-12)
         assert measured["losses/approx_kl"] == pytest.approx(info["losses/approx_kl"], rel=1e-8)
     (first, some), (second, more) = updates(config(minibatch_size=5, epochs=2))
-    assert same_bits(first["policy"], second["policy"]) and same_bits(first["critic"], second["critic"])
+    assert same_bits(first["theta_pi"], second["theta_pi"]) and same_bits(first["theta_v"], second["theta_v"])
     assert some["losses/gradient_steps"] == more["losses/gradient_steps"] == 2 * np.ceil(cut / 5)
 
 
@@ -701,8 +710,10 @@ def test_clip_14_huge_rewards_are_refused_or_scaled_never_a_silent_standstill(al
         assert "reward" in str(why)
         assert same_bits(made.state, before)
     else:  # then everything has moved, and will go on moving
-        assert all((made.state[name] != before[name]).mean() > 0.5 and np.isfinite(made.state[name]).all() for name in ("policy", "critic"))
-        assert np.isfinite(made.state["adam"]["v"]).all()
+        assert all(
+            (made.state[name] != before[name]).mean() > 0.5 and np.isfinite(made.state[name]).all() for name in ("theta_pi", "theta_v")
+        )
+        assert np.isfinite(made.state["adam" if algorithm == "ppo" else "adam_v"]["v"]).all()
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -711,7 +722,7 @@ def test_clip_14_normalize_reward_makes_huge_rewards_harmless(algorithm):
     for scale in (1.0, 1e30):
         envs = vector(Counting, {"rewards": (scale, -scale, 0.5 * scale)}, {"rewards": (scale,)})
         states.append(run(algorithm, envs, 3, normalize_reward=True)[0].state)
-    assert relative_error(states[1]["policy"], states[0]["policy"]) < 1e-4  # ε = 1e-8 in the scaler apart
+    assert relative_error(states[1]["theta_pi"], states[0]["theta_pi"]) < 1e-4  # ε = 1e-8 in the scaler apart
 
 
 def test_clip_20_what_is_counted_is_what_was_learned_from():

@@ -18,7 +18,7 @@ from minirl.models.actor_critic import Networks, SharedNetworks
 from minirl.models.critic import Critic
 from minirl.models.distributions import Categorical, DiagGaussian
 from minirl.models.policy import Policy
-from minirl.numerics.sample_weights import share
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import Minibatch
 from minirl.training.learner import Learner
 
@@ -38,8 +38,8 @@ def policy_gradient_of(nets, theta, theta_old, batch, cfg, kl_coef):
     n = nets.policy.num_params
     phi_old = nets.policy.infer(theta_old[:n], batch.obs)
     logp_old = nets.policy.dist.log_prob(phi_old, batch.action)
-    g, losses, _, _ = minibatch_gradient(nets, theta, part_of(batch, slice(None), logp_old, phi_old), cfg, kl_coef=kl_coef)
-    return g[:n], losses["policy_loss"]
+    g, losses, _ = minibatch_gradient(nets, theta, part_of(batch, slice(None), logp_old, phi_old), cfg, kl_coef=kl_coef)
+    return g[:n], losses.policy
 
 
 def plain_penalised(nets, theta_pi, theta_old, batch, kl_coef):
@@ -164,18 +164,18 @@ def test_bug_07_the_limit_of_huber_is_in_the_units_that_the_critic_learns_in(dis
     made = SharedNetworks if shared else Networks
     nets = made(Policy(dist, 3, (5,), "tanh"), Critic(3, (5,), "tanh", scaled=True))
     state = ppo.init(nets, PPOConfig(dtype="float64", normalize_value=True), rng)
-    batch = made_up_batch(nets.policy, state["policy"], 37, rng, returns=2 * rng.standard_normal(37))
+    batch = made_up_batch(nets.policy, state["theta_pi"], 37, rng, returns=2 * rng.standard_normal(37))
     cfg = PPOConfig(dtype="float64", normalize_value=True, huber=huber)
     seen = []
     for sigma in (1.0, 1000.0, 1e-6):
-        critic = state["critic"].copy()
+        critic = state["theta_v"].copy()
         critic[-2:] = 3 * sigma, sigma
         scaled = dataclasses.replace(batch, returns=sigma * (3 + batch.returns))
-        logp_old = nets.policy.dist.log_prob(nets.policy.infer(state["policy"], batch.obs), batch.action)
+        logp_old = nets.policy.dist.log_prob(nets.policy.infer(state["theta_pi"], batch.obs), batch.action)
         part = part_of(scaled, logp_old=logp_old)
-        g, losses, _, _ = minibatch_gradient(nets, nets.join(state["policy"], critic), part, cfg)
-        seen.append((g, losses["value_loss"]))
-    theta_v = nets.split(nets.join(state["policy"], state["critic"]))[1]  # a shared trunk is the policy's
+        g, losses, _ = minibatch_gradient(nets, nets.join(state["theta_pi"], critic), part, cfg)
+        seen.append((g, losses.value))
+    theta_v = nets.split(nets.join(state["theta_pi"], state["theta_v"]))[1]  # a shared trunk is the policy's
     y = nets.critic.value(theta_v, batch.obs)  # μ = 0, σ = 1
     far = np.abs(y - batch.returns)
     line = far**2 if huber is None else np.where(far <= huber, far**2, huber * (2 * far - huber))
@@ -186,27 +186,27 @@ def test_bug_07_the_limit_of_huber_is_in_the_units_that_the_critic_learns_in(dis
 
 def test_huber_is_the_square_near_and_a_line_far(rng):
     value, target = 3 * rng.standard_normal(29), rng.standard_normal(29)
-    w = share(0.5 + rng.random(29))
+    weights = SampleWeights(0.5 + rng.random(29))
     far = np.abs(value - target) > 0.7
     assert 3 < far.sum() < 26
-    loss, dvalue = value_loss(w, value, target, huber=0.7)
-    assert relative_error(dvalue, gradient(lambda v: value_loss(w, v, target, huber=0.7)[0], value, h=1e-4)) < 1e-8
+    loss, dvalue = value_loss(weights, value, target, huber=0.7)
+    assert relative_error(dvalue, gradient(lambda v: value_loss(weights, v, target, huber=0.7)[0], value, h=1e-4)) < 1e-8
     near = np.where(far, target, value)
     line = 0.7**2 + 2 * 0.7 * (np.abs(value - target) - 0.7)  # from the square's end with the square's slope
-    assert loss == pytest.approx(w @ np.where(far, line, (near - target) ** 2), rel=1e-12)
-    assert value_loss(w, value, target, huber=1e9)[0] == pytest.approx(value_loss(w, value, target)[0], rel=1e-14)
+    assert loss == pytest.approx(weights.w @ np.where(far, line, (near - target) ** 2), rel=1e-12)
+    assert value_loss(weights, value, target, huber=1e9)[0] == pytest.approx(value_loss(weights, value, target)[0], rel=1e-14)
 
 
 def test_ppo_12_plain_ascent_is_a_step_along_the_clipped_gradient(rng):
     nets, theta_old, _, batch = problem(Categorical(3), rng)
     cfg = PPOConfig(optimizer="ascent", epochs=1, minibatch_size=37, dtype="float64", max_grad_norm=1e9, vf_coef=0.0)
     n = nets.policy.num_params
-    state = ppo.init(nets, cfg, rng) | {"policy": theta_old[:n], "critic": theta_old[n:]}
+    state = ppo.init(nets, cfg, rng) | {"theta_pi": theta_old[:n], "theta_v": theta_old[n:]}
     new, _ = ppo.update(nets, state, batch, cfg, rng)
     log_prob = PLAIN["categorical"].log_prob
     score = gradient(lambda th: np.mean(log_prob(plain_phi(nets.policy, th, batch.obs), batch.action) * batch.adv), theta_old[:n])
-    assert relative_error(new["policy"] - theta_old[:n], cfg.lr * score) < 1e-7  # θ_old + α ∇L                 [PPO-12]
-    np.testing.assert_array_equal(new["critic"], theta_old[n:])
+    assert relative_error(new["theta_pi"] - theta_old[:n], cfg.lr * score) < 1e-7  # θ_old + α ∇L                 [PPO-12]
+    np.testing.assert_array_equal(new["theta_v"], theta_old[n:])
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
@@ -242,7 +242,7 @@ def test_bug_11_clip_value_keeps_to_the_value_of_the_rollout(recompute, monkeypa
 
     def spy(nets, theta, part, *rest):
         order = np.lexsort(part.obs.T)
-        rollout = learner.nets.critic.value(learner.state["critic"], part.obs[order])
+        rollout = learner.nets.critic.value(learner.state["theta_v"], part.obs[order])
         seen.append((part.value[order], part.returns[order], rollout))
         return take(nets, theta, part, *rest)
 
@@ -263,7 +263,7 @@ def test_recomputed_advantages_are_those_of_the_critic_at_the_epochs_start(env, 
 
     def spy(nets, theta, part, *rest):
         order = np.lexsort(part.obs.T)  # each part is the whole batch in an order of its own
-        seen.append((theta[nets.policy.num_params :].copy(), Minibatch(*[None if x is None else x[order] for x in part])))
+        seen.append((theta[nets.policy.num_params :].copy(), Minibatch(part.weights, *[None if x is None else x[order] for x in part[1:]])))
         return take(nets, theta, part, *rest)
 
     monkeypatch.setattr(ppo, "minibatch_gradient", spy)

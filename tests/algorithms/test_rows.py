@@ -29,7 +29,7 @@ def test_a_row_is_taken_where_its_name_is(name):
     for each in (name, row):
         made = minirl.learn(each, envs(), minirl.configure(each, num_steps=8, hidden=(4,)))
         next(made)
-        thetas.append(made.state["policy"])
+        thetas.append(made.state["theta_pi"])
     np.testing.assert_array_equal(*thetas)
 
 
@@ -39,14 +39,21 @@ def test_every_method_may_ask_for_the_advantages_again(name):
     trained, seen = learner(name, envs(), normalize_adv=False, advantage="baseline"), []
 
     def update(nets, state, batch, *rest):
-        seen.append((batch, batch.again(lambda obs: nets.critic.value(state["critic"], obs)), batch.again(lambda obs: np.zeros(len(obs)))))
+        seen.append(
+            (
+                batch,
+                batch.estimated_by(lambda obs: nets.critic.value(state["theta_v"], obs)),
+                batch.estimated_by(lambda obs: np.zeros(len(obs))),
+            )
+        )
         return find(name).update(nets, state, batch, *rest)
 
     trained.algorithm = replace(trained.algorithm, update=update)
     trained.step()
     (batch, same, without), *_ = seen
-    for field in ("obs", "action", "adv", "returns", "value", "weight"):
+    for field in ("obs", "action", "adv", "returns", "value"):
         np.testing.assert_array_equal(getattr(same, field), getattr(batch, field))
+    np.testing.assert_array_equal(same.weights.w, batch.weights.w)
     np.testing.assert_array_equal(without.adv, without.returns)
     assert (without.value == 0).all() and len(without) == len(batch)
 

@@ -15,11 +15,11 @@ def test_sch_01_the_first_update_uses_all_of_lr_and_the_last_a_fifth(monkeypatch
     used, adam_step = [], ppo.adam_step
     monkeypatch.setattr(ppo, "adam_step", lambda theta, grad, state, lr, *rest: used.append(lr) or adam_step(theta, grad, state, lr, *rest))
     made = learner("ppo", vector(Drift, {}, {}), total_timesteps=70, lr=0.03)
-    logged, before = [], made.state["policy"]
+    logged, before = [], made.state["theta_pi"]
     for update in made:
         logged.append(update.metrics["charts/learning_rate"])
-        assert (made.state["policy"] != before).mean() > 0.9
-        before = made.state["policy"]
+        assert (made.state["theta_pi"] != before).mean() > 0.9
+        before = made.state["theta_pi"]
     np.testing.assert_allclose(logged, 0.03 * np.array([1, 0.8, 0.6, 0.4, 0.2]), rtol=1e-12)
     np.testing.assert_array_equal(used, np.repeat(logged, 6))  # 2 epochs of 3 minibatches
 

@@ -15,6 +15,7 @@ from minirl.envs.make import make_envs
 from minirl.errors import ConfigError
 from minirl.models.distributions import Categorical, DiagGaussian
 from minirl.models.policy import Policy
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.training.learner import Learner
 
 both_families = pytest.mark.parametrize("dist", [Categorical(3), DiagGaussian(2)], ids=lambda d: d.name)
@@ -211,5 +212,5 @@ def test_tr_11_tr_13_the_constraint_holds_with_equality_and_the_gain_does_not(ga
 @pytest.mark.parametrize(("gain", "expected"), [(1.0, False), (1.0625, True), (0.9375, False)])
 def test_sur_7_the_bounds_own_objective_has_to_rise(gain, expected):
     """γ = ½ and |A| ≤ 1 make the coefficient 4; the largest KL is ¼."""
-    one = types.SimpleNamespace(adv=np.array([0.5, -1.0]), weight=np.ones(2))
+    one = types.SimpleNamespace(adv=np.array([0.5, -1.0]), weights=SampleWeights(np.ones(2)))
     assert trpo.accepts(gain, 0.0, 0.25, one, TRPOConfig(form="bound", gamma=0.5, normalize_adv=False)) is expected  # [SUR-7]

@@ -12,7 +12,7 @@ import toy_envs
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from oracles import same_bits
+from oracles import same_bits, step_weights
 from toy_envs import ALGORITHMS, MODES, Counting, Drift, Image, Narrow, Wrong, learner, run, vector
 
 import minirl
@@ -58,9 +58,12 @@ def transitions(rollouts, b):
 
 
 def collect(envs, times=1, **changes):
-    """Rollouts of a fixed policy."""
+    """Rollouts of a fixed policy, each going on where the one before ended."""
     made = learner("trpo", envs, **({"normalize_obs": False} | changes))
-    rollouts = [made.collector.collect(made.state["policy"], identity) for _ in range(times)]
+    rollouts = []
+    for _ in range(times):
+        rollouts.append(made.collector.collect(made.state["theta_pi"], identity))
+        made.collector.commit()
     envs.close()
     return rollouts
 
@@ -91,15 +94,16 @@ def test_env_01_reset_steps_are_never_learned_from(batches):
 def test_env_01_what_a_reset_step_holds_changes_no_batch():
     envs = vector(Counting, {"lengths": (3,)}, {"lengths": (5,), "ends": ("truncated",)}, mode=NEXT_STEP)
     made = learner("trpo", envs, num_steps=13)
-    rollout = made.collector.collect(made.state["policy"], identity)
+    rollout = made.collector.collect(made.state["theta_pi"], identity)
     fake = ~rollout.valid
     assert fake.sum() == 3
-    clean = minirl.training.learner.make_batch(rollout, rollout.reward, made._value, identity, made.config)
+    clean = minirl.training.learner.make_batch(rollout, rollout.reward, step_weights(rollout), made._value, identity, made.config)
     for array in (rollout.obs, rollout.next_obs, rollout.reward, rollout.action):
         array[fake] = 77
-    poisoned = minirl.training.learner.make_batch(rollout, rollout.reward, made._value, identity, made.config)
-    assert same_bits(vars(clean), vars(poisoned))
-    made.scaler = made.scaler.update(rollout.reward * 0 + 1, rollout.cut, rollout.valid.astype(float), 0.9)
+    poisoned = minirl.training.learner.make_batch(rollout, rollout.reward, step_weights(rollout), made._value, identity, made.config)
+    for name in ("obs", "action", "adv", "returns", "value"):
+        assert same_bits(getattr(clean, name), getattr(poisoned, name))
+    made.scaler = made.scaler.update(rollout.reward * 0 + 1, rollout.cut, step_weights(rollout), 0.9)
     assert made.scaler.moments.count == rollout.valid.sum()
 
 
@@ -154,11 +158,11 @@ def test_env_02_parameters_do_not_depend_on_the_mode(algorithm, num_envs, modes)
 @pytest.mark.parametrize("vectorization", ["sync", "async", "vector_entry_point"])
 def test_env_02_every_vectorization_trains(algorithm, vectorization):
     made = learner(algorithm, make_envs("CartPole-v1", 2, vectorization), num_steps=40)
-    before = made.state["policy"].copy()
+    before = made.state["theta_pi"].copy()
     updates = [next(made) for _ in range(2)]
     made.collector.envs.close()
     assert updates[-1].global_step > 60 and sum(u.metrics["charts/episodes"] for u in updates) > 0
-    assert np.isfinite(made.state["policy"]).all() and (made.state["policy"] != before).any()
+    assert np.isfinite(made.state["theta_pi"]).all() and (made.state["theta_pi"] != before).any()
 
 
 def test_env_03_same_step_without_final_obs_is_refused():
@@ -187,7 +191,7 @@ def test_env_05_norm_06_the_final_observation_is_normalised_as_all_others(mode, 
     """λ = 0: the critic's target is r + γ V(normalised s'), s' the final observation where the episode was truncated."""
     made = learner("trpo", vector(Counting, {"lengths": (3, 2), "ends": ("truncated",)}, {"lengths": (4,)}, mode=mode), lam=0.0, gamma=0.9)
     for _ in range(3):
-        normalizer, critic = made.normalizer, made.state["critic"]
+        normalizer, critic = made.normalizer, made.state["theta_v"]
         made.step()
         rollout, batch = batches[-1]
         s, s_next = (normalizer(getattr(rollout, name)[rollout.valid]) for name in ("obs", "next_obs"))
@@ -202,7 +206,7 @@ def test_env_05_norm_06_the_final_observation_is_normalised_as_all_others(mode, 
 
 def first_observations(seed, num_envs=4, **kwargs):
     made = learner("ppo", vector(Drift, *[kwargs] * num_envs), seed=seed)
-    return made.collector.obs
+    return made.collector.state.obs
 
 
 def test_env_06_neighbouring_seeds_share_no_initial_observation():
@@ -337,7 +341,7 @@ def test_env_13_infinite_bounds_are_not_rescaled(low):
     np.testing.assert_array_equal(received, np.maximum(rollout.action.astype(np.float32), low))
     assert (rollout.action < 0).any()
     made, _ = run("ppo", vector(Drift, {"actions": space}), 2)
-    assert np.isfinite(made.state["policy"]).all()
+    assert np.isfinite(made.state["theta_pi"]).all()
 
 
 def test_env_14_an_observation_too_large_to_be_squared_names_environment_and_entry():
@@ -351,7 +355,7 @@ def test_env_14_an_observation_too_large_to_be_squared_names_environment_and_ent
 def test_env_14_float64_takes_what_can_be_squared():
     large = {"fault": ("obs", 4, 1e60), "dim": 2, "lengths": ()}
     made, _ = run("ppo", vector(Counting, {"dim": 2}, large), 3)
-    assert all(np.isfinite(made.state[name]).all() for name in ("policy", "critic"))
+    assert all(np.isfinite(made.state[name]).all() for name in ("theta_pi", "theta_v"))
     with pytest.raises(NonFiniteError, match="obs is not finite, env=1, step=4: entry 1"):
         run("ppo", vector(Counting, {"dim": 2}, large | {"fault": ("obs", 4, 1e300)}), 3)
 
@@ -361,7 +365,7 @@ def test_env_14_images_of_bytes_are_flattened_and_normalised():
     rollout = collect(vector(Image, {"lengths": (9,)}), dtype="float32")[0]
     np.testing.assert_array_equal(rollout.obs[:, 0], np.repeat(np.arange(10.0, 17)[:, None], 24, axis=1))
     x = made.normalizer(np.full((1, 24), 12, np.float32))
-    assert np.isfinite(made.state["policy"]).all() and (np.abs(x) < 3).all()
+    assert np.isfinite(made.state["theta_pi"]).all() and (np.abs(x) < 3).all()
 
 
 # ---------------------------------------------------------------------------------------------------- what is not kept
@@ -622,7 +626,7 @@ def test_env_17_episodes_of_any_length(algorithm, mode, lengths, episodes):
             assert np.isnan(list(mean.values())).all()  # "no data"; everything else is a number
         assert all(np.isfinite(v) for k, v in update.metrics.items() if k not in mean and not isinstance(v, str))
         assert not any(isinstance(v, float) and not np.isfinite(v) for v in row_of(update).values())  # in the files it is empty
-    assert np.isfinite(made.state["policy"]).all() and np.isfinite(made.state["critic"]).all()
+    assert np.isfinite(made.state["theta_pi"]).all() and np.isfinite(made.state["theta_v"]).all()
 
 
 def test_env_17_episodes_of_one_step_among_longer_ones_under_next_step():
@@ -640,7 +644,7 @@ def test_env_17_episodes_of_one_step_among_longer_ones_under_next_step():
 def test_env_18_time_limits_are_counted_once(name, truncated, terminated):
     """Two environments, 21 steps each."""
     made = learner("trpo", make_envs(f"minirl-test/{name}-v0", 2), num_steps=21)
-    rollout = made.collector.collect(made.state["policy"], identity)
+    rollout = made.collector.collect(made.state["theta_pi"], identity)
     assert (rollout.truncated.sum(), rollout.terminated.sum()) == (truncated, terminated)
     _, _, next_value = evaluate_states(rollout, lambda obs: np.full(len(obs), 3.0), identity)
     assert (next_value == np.where(rollout.terminated, 0.0, 3.0)).all()

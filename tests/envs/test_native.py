@@ -463,7 +463,7 @@ def test_a_picture_is_gymnasiums(env_id):
 @MODES
 def test_learning(env_id, mode):
     made, updates = toy_envs.run("ppo", native(env_id, 3, autoreset_mode=mode, max_episode_steps=9), 3, num_steps=16)
-    assert [u.number for u in updates] == [1, 2, 3] and np.isfinite(made.state["policy"]).all()
+    assert [u.number for u in updates] == [1, 2, 3] and np.isfinite(made.state["theta_pi"]).all()
     assert sum(len(u.lengths) for u in updates) > 0 and all((u.lengths <= 9).all() for u in updates)
 
 
@@ -475,10 +475,10 @@ def test_learning_is_the_same_as_on_gymnasiums(env_id):
     results = []
     for envs in (native(env_id, 3), theirs(env_id, 3)):
         made = toy_envs.learner("ppo", envs, num_steps=40)
-        made.collector.obs = made.collector._encode(envs.reset(seed=8)[0])
+        made.collector.state.obs = made.collector.reader.read(envs.reset(seed=8)[0], 0)
         for _ in range(3):
             made.step()
-        results.append(made.state["policy"])
+        results.append(made.state["theta_pi"])
     np.testing.assert_array_equal(*results)
 
 
@@ -526,8 +526,8 @@ def learned(env_id, at_once, algorithm="ppo", **fields):
 def test_rollouts_in_one_call_are_rollouts_step_by_step_to_the_bit(env_id, way):
     one, many = (learned(env_id, at_once, **WAYS[way]) for at_once in (True, False))
     assert same_bits(one.snapshot(), many.snapshot())
-    np.testing.assert_array_equal(one.collector.obs, many.collector.obs)
-    assert one.collector.steps_taken == many.collector.steps_taken
+    np.testing.assert_array_equal(one.collector.state.obs, many.collector.state.obs)
+    assert one.collector.state.steps_taken == many.collector.state.steps_taken
 
 
 @pytest.mark.parametrize("env_id", ["Pendulum-v1", "MountainCarContinuous-v0"])
@@ -536,7 +536,7 @@ def test_other_families_learn_too(env_id, family):
     made = toy_envs.learner("ppo", native(env_id, 2), num_steps=20, family=family)
     assert made.collector.native == (family == "state_gaussian")  # the others' actions are spread between the bounds
     made.step()
-    assert np.isfinite(made.state["policy"]).all()
+    assert np.isfinite(made.state["theta_pi"]).all()
 
 
 @TWINS
@@ -576,14 +576,14 @@ def test_a_rollout_is_its_twins(rng, name):
 def test_an_action_that_is_not_finite_ends_the_rollout_with_its_place():
     made = toy_envs.learner("ppo", native("Pendulum-v1", 3), num_steps=8)
     assert made.collector.native
-    made.state["policy"][-1] = 800.0  # log σ
+    made.state["theta_pi"][-1] = 800.0  # log σ
     with pytest.raises(NonFiniteError, match="action"):
         made.step()
 
 
 def test_a_rollout_refuses_arrays_that_do_not_fit(rng):
     made = toy_envs.learner("ppo", native("CartPole-v1", 3), num_steps=8)
-    policy, envs = made.nets.policy.act_arguments(made.state["policy"], made.normalizer), made.collector.envs
+    policy, envs = made.nets.policy.act_arguments(made.state["theta_pi"], made.normalizer), made.collector.envs
     out = [np.zeros((8, 3, 4)), np.zeros((8, 3), np.int64), np.zeros((8, 3)), np.zeros((8, 3, 4))]
     out += [np.zeros((8, 3), bool), np.zeros((8, 3), bool)]
     if _core.COMPILED:
@@ -612,7 +612,7 @@ def test_a_subclass_or_instance_with_its_own_step_is_stepped():
     two.step = lambda actions: (lambda obs, reward, *rest: (obs, reward + 6, *rest))(*step(actions))
     for envs in (one, two):
         made = toy_envs.learner("ppo", envs, num_steps=5)
-        rollout = made.collector.collect(made.state["policy"], made.normalizer)
+        rollout = made.collector.collect(made.state["theta_pi"], made.normalizer)
         assert set(rollout.reward.ravel()) == {7.0}
 
 
@@ -629,7 +629,7 @@ def test_strided_actions_and_masks_are_taken():
 
 def test_a_rollout_refuses_other_peoples_policies_and_bounds(rng):
     made = toy_envs.learner("ppo", native("Pendulum-v1", 2), num_steps=4)
-    theta, *rest = made.nets.policy.act_arguments(made.state["policy"], made.normalizer)
+    theta, *rest = made.nets.policy.act_arguments(made.state["theta_pi"], made.normalizer)
     envs, noise = made.collector.envs, rng.standard_normal((4, 2, 1))
     out = [np.zeros((4, 2, 3)), np.zeros((4, 2, 1)), np.zeros((4, 2)), np.zeros((4, 2, 3)), np.zeros((4, 2), bool), np.zeros((4, 2), bool)]
     if _core.COMPILED:
@@ -715,7 +715,7 @@ def test_bug_12_a_wide_torque_keeps_its_rollout_in_one_call(rng):
     """The Pendulum turns with ±2: half-ranges of 2, as gymnasium's environment is sent them."""
     made = toy_envs.learner("ppo", native("Pendulum-v1", 3), num_steps=20)
     assert made.collector.native
-    rollout = made.collector.collect(made.state["policy"], made.normalizer)
+    rollout = made.collector.collect(made.state["theta_pi"], made.normalizer)
     u = np.clip(2 * rollout.action[:, :, 0], -2, 2).astype(np.float32)
     angle, speed = np.arctan2(rollout.obs[:, :, 1], rollout.obs[:, :, 0]), rollout.obs[:, :, 2]
     np.testing.assert_allclose(rollout.reward, -(angle**2 + 0.1 * speed**2 + 0.001 * u**2), rtol=1e-4)
@@ -742,10 +742,11 @@ def test_bug_31_a_signal_is_served_within_a_rollout(monkeypatch):
     try:
         with pytest.raises(KeyboardInterrupt):
             for _ in range(50):  # the first one, but for a processor that is done before a tick
-                made.collector.collect(made.state["policy"], made.normalizer)
+                made.collector.collect(made.state["theta_pi"], made.normalizer)
+                made.collector.commit()
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, old)
-    assert not made.collector.whole
-    made.collector.collect(made.state["policy"], made.normalizer)
-    assert made.collector.whole and made.collector.restarted
+    assert made.collector.state.fresh_start
+    made.collector.collect(made.state["theta_pi"], made.normalizer)
+    assert made.collector.restarted

@@ -17,7 +17,6 @@ from minirl.models.actor_critic import Networks, SharedNetworks
 from minirl.models.critic import Critic
 from minirl.models.distributions import Beta, Categorical, DiagGaussian
 from minirl.models.policy import Policy
-from minirl.numerics.sample_weights import share
 from minirl.training.learner import Learner
 
 DISTS = [Categorical(3), DiagGaussian(2), Beta(2)]
@@ -97,10 +96,10 @@ def test_ppo_1_ppo_8_the_loss_of_a_shared_trunk_by_automatic_differentiation(rng
         return anp.sum(w * (-clipped - 0.03 * entropy + 0.7 * (value - batch.returns) ** 2))
 
     logp_old = nets.policy.dist.log_prob(nets.policy.infer(nets.split(theta_old)[0], batch.obs), batch.action)
-    g, losses, _, _ = minibatch_gradient(nets, theta, part_of(batch, logp_old=logp_old), cfg)
-    assert losses["policy_loss"] + 0.7 * losses["value_loss"] == pytest.approx(float(loss(theta)), rel=1e-12)
+    g, losses, _ = minibatch_gradient(nets, theta, part_of(batch, logp_old=logp_old), cfg)
+    assert losses.policy + 0.7 * losses.value == pytest.approx(float(loss(theta)), rel=1e-12)
     assert relative_error(g, autograd.grad(loss)(theta)) < 1e-11
-    assert share(batch.weight[rows]) == pytest.approx(w)
+    assert batch.weights.of(rows).w == pytest.approx(w)
 
 
 @kinds
@@ -111,13 +110,13 @@ def test_ppo_8_a_scaled_critics_errors_are_measured_in_its_unit(kind, rng):
     batch = made_up_batch(nets.policy, nets.split(theta)[0], n, rng, adv=np.zeros(n), returns=3 * rng.standard_normal(n))
     cfg = PPOConfig(vf_coef=0.7, dtype="float64", normalize_value=True)
     logp_old = nets.policy.dist.log_prob(nets.policy.infer(nets.split(theta)[0], batch.obs), batch.action)
-    g, losses, _, _ = minibatch_gradient(nets, theta, part_of(batch, logp_old=logp_old), cfg)
+    g, losses, _ = minibatch_gradient(nets, theta, part_of(batch, logp_old=logp_old), cfg)
     assert theta[-1] == 1.7
 
     def loss(th):
         return float(np.mean(((nets.critic.value(nets.split(th)[1], batch.obs) - batch.returns) / 1.7) ** 2))
 
-    assert losses["value_loss"] == pytest.approx(loss(theta), rel=1e-12)  # [PPO-8]
+    assert losses.value == pytest.approx(loss(theta), rel=1e-12)  # [PPO-8]
     expected = 0.7 * gradient(loss, theta)
     expected[-2:] = 0  # no gradient moves μ and σ
     assert relative_error(g, expected) < 1e-8
@@ -131,7 +130,7 @@ def test_step_19_a_shared_trunk_stays_one(env, fields):
     learner = Learner(algorithms.find("ppo"), make_envs(env, 2), cfg)
     before = None
     for update in learner:
-        policy, critic = learner.state["policy"], learner.state["critic"]
+        policy, critic = learner.state["theta_pi"], learner.state["theta_v"]
         trunk = len(critic) - 65 - 2 * bool(fields.get("normalize_value"))
         assert same_bits(policy[:trunk], critic[:trunk]) and len(learner.state["adam"]["m"]) == len(policy) + len(critic) - trunk
         assert before is None or (policy[:trunk] != before).any()
@@ -152,13 +151,13 @@ def test_step_19_the_critics_fit_leaves_the_policy_bit_equal(rng):
     nets = made(Networks, Categorical(3))
     cfg = PPOConfig(vf_coef=100.0, dtype="float64", epochs=2)
     state = ppo.init(nets, cfg, rng)
-    batch = made_up_batch(nets.policy, state["policy"], 40, rng, adv=np.zeros(40))
+    batch = made_up_batch(nets.policy, state["theta_pi"], 40, rng, adv=np.zeros(40))
     new, _ = ppo.update(nets, state, batch, cfg, rng)
-    assert same_bits(new["policy"], state["policy"]) and (new["critic"] != state["critic"]).any()
+    assert same_bits(new["theta_pi"], state["theta_pi"]) and (new["theta_v"] != state["theta_v"]).any()
     shared = made(SharedNetworks, Categorical(3))
     state = ppo.init(shared, cfg, rng)
     new, _ = ppo.update(shared, state, batch, cfg, rng)
-    assert (new["policy"] != state["policy"]).any()  # where the trunk is shared, it does move the policy
+    assert (new["theta_pi"] != state["theta_pi"]).any()  # where the trunk is shared, it does move the policy
 
 
 @kinds

@@ -6,7 +6,7 @@ import autograd
 import gymnasium
 import numpy as np
 import pytest
-from oracles import directional, gradient, made_up_batch, plain_mlp, plain_phi, random_theta, relative_error, same_bits
+from oracles import directional, gradient, made_up_batch, plain_mlp, plain_phi, random_theta, relative_error, same_bits, weighted
 from toy_envs import learner, vector
 
 from minirl.algorithms.losses import value_loss
@@ -25,7 +25,7 @@ from minirl.models.distributions import (
 )
 from minirl.models.policy import Policy
 from minirl.numerics.optimizers import adam_init
-from minirl.numerics.sample_weights import share
+from minirl.numerics.sample_weights import SampleWeights
 
 POLICIES = [
     Policy(Categorical(3), 4, (8,), "tanh"),
@@ -174,12 +174,12 @@ def test_values_are_float64_as_the_returns_are(critic, dtype, rng):
 
 
 def test_clip_17_value_loss_is_the_mean_square_without_a_half(rng):  # [PPO-8]
-    w, value, target = share(np.array([1.0, 1, 1, 0])), np.array([1.0, 2, 3, 9]), np.array([3.0, 2, 6, 0])
-    loss, dvalue = value_loss(w, value, target)
+    weights, value, target = SampleWeights(np.array([1.0, 1, 1, 0])), np.array([1.0, 2, 3, 9]), np.array([3.0, 2, 6, 0])
+    loss, dvalue = value_loss(weights, value, target)
     assert loss == pytest.approx((4 + 0 + 9) / 3)  # a sample of weight 0 does not count
-    assert relative_error(dvalue, gradient(lambda v: value_loss(w, v, target)[0], value)) <= 1e-9
-    assert value_loss(w, value.astype(np.float32), target)[1].dtype == np.float32
-    assert value_loss(np.zeros(0), np.zeros(0), np.zeros(0))[0] == 0
+    assert relative_error(dvalue, gradient(lambda v: value_loss(weights, v, target)[0], value)) <= 1e-9
+    assert value_loss(weights, value.astype(np.float32), target)[1].dtype == np.float32
+    assert value_loss(SampleWeights(np.zeros(0)), np.zeros(0), np.zeros(0))[0] == 0
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])
@@ -235,7 +235,7 @@ def test_bug_04_an_offset_of_all_rewards_changes_nothing(algorithm, fields, dtyp
         made = learner(algorithm, vector(Arms, *[{"offset": offset}] * 4), normalize_value=True, **small)
         for _ in range(8):
             metrics = made.step().metrics
-        obs = np.zeros((1, 1), made.state["critic"].dtype)
+        obs = np.zeros((1, 1), made.state["theta_v"].dtype)
         ends[offset] = np.append(made.policy.phi(obs)[0], made._value(obs) - offset), metrics["losses/value_loss"]
     for end, loss in ends.values():
         np.testing.assert_allclose(end, ends[0.0][0], atol=2e-3 if dtype is np.float32 else 1e-6)
@@ -269,7 +269,7 @@ def test_bug_04_nothing_is_set_by_a_batch_that_says_nothing(rng):
     theta, policy = critic.init(rng), Policy(Categorical(2), 3, (), "tanh")
     batch = made_up_batch(policy, random_theta(policy, rng, np.float32), 9, rng, returns=np.zeros(9))
     assert same_bits(track_returns(critic, theta, batch), theta)
-    nothing = dataclasses.replace(batch, weight=np.zeros(9), returns=np.ones(9))
+    nothing = dataclasses.replace(weighted(batch, np.zeros(9)), returns=np.ones(9))
     assert same_bits(track_returns(critic, theta, nothing), theta)
     batch = dataclasses.replace(batch, returns=np.full(9, 7.3))
     equal = track_returns(critic, theta, batch)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from oracles import on_ranks, relative_error, same_bits
 
+from minirl.algorithms.diagnostics import explained_variance
 from minirl.numerics.communicator import SERIAL
 from minirl.numerics.optimizers import ADAM_EPS, adam_init, adam_step, ascent_step, clip_by_global_norm
-from minirl.numerics.running_moments import moments
-from minirl.numerics.sample_weights import explained_variance, mean, share, share_each, standardize_adv
+from minirl.numerics.sample_weights import SampleWeights
+from minirl.samples.advantages import standardize_adv
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 SPLITS = [[], [0], [1], [5], [13], [0, 0], [4, 5]]  # where 13 samples are cut into ranks: unequal, some empty
@@ -112,26 +113,32 @@ def test_an_empty_gradient_has_norm_zero():
 # -------------------------------------------------------------------------------------------------- sums over the samples
 
 
+def counted_moments(weight, x):
+    """Σ weight, and mean and squared deviations under it."""
+    weights = SampleWeights(weight)
+    return weights.n, *weights.moments(x)
+
+
 @pytest.mark.parametrize("weight", [[1.0], [1.0, 1, 1], [0.0, 2, 0, 1], [1e-3, 5e-4]])
 def test_shares_sum_to_one_in_proportion(weight):
     weight = np.array(weight)
-    w = share(weight)
+    w = SampleWeights(weight).w
     assert w.dtype == np.float64 and w.sum() == pytest.approx(1, rel=1e-15)
     np.testing.assert_allclose(w * weight.sum(), weight, rtol=1e-15)
 
 
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_shares_of_nothing_are_zero(n):
-    assert same_bits(share(np.zeros(n)), np.zeros(n))
-    assert mean(np.zeros(n), np.full(n, 7.0)) == 0.0
+    assert same_bits(SampleWeights(np.zeros(n)).w, np.zeros(n))
+    assert SampleWeights(np.zeros(n)).mean(np.full(n, 7.0)) == 0.0
 
 
 @pytest.mark.parametrize("n", [1, 2, 13])
 def test_mean_and_moments_are_numpys(n, rng):
     x, weight = rng.standard_normal((n, 3)), rng.integers(0, 3, size=n).astype(float)
     weight[0] = 1.0
-    assert mean(share(weight), x[:, 0]) == pytest.approx(np.average(x[:, 0], weights=weight), rel=1e-12)
-    count, centre, m2 = moments(weight, x)
+    assert SampleWeights(weight).mean(x[:, 0]) == pytest.approx(np.average(x[:, 0], weights=weight), rel=1e-12)
+    count, centre, m2 = counted_moments(weight, x)
     repeated = np.repeat(x, weight.astype(int), axis=0)  # a weight of 2 is a sample twice
     assert count == len(repeated)
     np.testing.assert_allclose(centre, repeated.mean(axis=0), rtol=1e-12)
@@ -140,14 +147,14 @@ def test_mean_and_moments_are_numpys(n, rng):
 
 def test_moments_with_weights_below_one(rng):
     x, weight = rng.standard_normal((3, 2)), np.array([0.25, 0.125, 0.0])
-    count, centre, m2 = moments(weight, x)
+    count, centre, m2 = counted_moments(weight, x)
     assert count == 0.375
     np.testing.assert_allclose(centre, np.average(x, axis=0, weights=weight), rtol=1e-12)
     np.testing.assert_allclose(m2 / count, np.average((x - centre) ** 2, axis=0, weights=weight), rtol=1e-12)
 
 
 def test_moments_of_no_samples_are_zero():
-    count, centre, m2 = moments(np.zeros(0), np.zeros((0, 2)))
+    count, centre, m2 = counted_moments(np.zeros(0), np.zeros((0, 2)))
     assert count == 0 and same_bits(centre, np.zeros(2)) and same_bits(m2, np.zeros(2))
 
 
@@ -155,13 +162,13 @@ def test_moments_of_no_samples_are_zero():
 def test_moments_keep_their_digits_beside_a_large_offset(dtype):
     """E[x²] − E[x]² would lose everything here; the second pass about the mean does not."""
     x = (2.0**20 + np.array([[-1.0], [0.0], [1.0]])).astype(dtype)
-    _, centre, m2 = moments(np.ones(3), x)
+    _, centre, m2 = counted_moments(np.ones(3), x)
     assert centre[0] == 2.0**20 and m2[0] == 2.0
-    assert moments(np.ones(3), 1e9 + np.array([[-1.0], [0.0], [1.0]]))[2][0] == pytest.approx(2, rel=1e-12)
+    assert counted_moments(np.ones(3), 1e9 + np.array([[-1.0], [0.0], [1.0]]))[2][0] == pytest.approx(2, rel=1e-12)
 
 
 def test_clip_19_explained_variance(rng):
-    target, w = rng.standard_normal(50), np.ones(50)
+    target, w = rng.standard_normal(50), SampleWeights(np.ones(50))
     assert explained_variance(target, target, w) == 1.0
     assert explained_variance(np.full(50, target.mean()), target, w) == pytest.approx(0, abs=1e-12)
     prediction = target + 0.5 * rng.standard_normal(50)
@@ -175,9 +182,9 @@ def test_clip_19_explained_variance(rng):
 
 
 def test_clip_01_a_batch_of_one_is_not_normalised():
-    assert same_bits(standardize_adv(np.array([3.5]), np.ones(1)), np.array([3.5]))
-    assert same_bits(standardize_adv(np.zeros(0), np.zeros(0)), np.zeros(0))
-    assert same_bits(standardize_adv(np.array([3.5, 8.0]), np.array([1.0, 0.0])), np.array([3.5, 8.0]))  # one that counts
+    assert same_bits(standardize_adv(np.array([3.5]), SampleWeights(np.ones(1))), np.array([3.5]))
+    assert same_bits(standardize_adv(np.zeros(0), SampleWeights(np.zeros(0))), np.zeros(0))
+    assert same_bits(standardize_adv(np.array([3.5, 8.0]), SampleWeights(np.array([1.0, 0.0]))), np.array([3.5, 8.0]))  # one that counts
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6 + 0.1, -3e-5, 1e-300])
@@ -186,14 +193,14 @@ def test_clip_01_a_batch_of_one_is_not_normalised():
 def test_clip_02_step_17_constant_advantages_become_exactly_zero(value, n, dtype):
     """float32 sums of 3000 × 0.1 are off by enough to come out as ±0.69 of pure noise; exactly 0 means: no step."""
     adv = np.full(n, value, dtype)
-    assert same_bits(standardize_adv(adv, np.ones(n)), np.zeros(n))
+    assert same_bits(standardize_adv(adv, SampleWeights(np.ones(n))), np.zeros(n))
 
 
 def test_clip_02_rounding_noise_is_not_amplified_and_a_small_signal_is_not_lost(rng):
     noise = (1e6 + 0.1) * (1 + 1e-15 * rng.standard_normal(500))
-    assert not standardize_adv(noise, np.ones(500)).any()
+    assert not standardize_adv(noise, SampleWeights(np.ones(500))).any()
     signal = 1.0 + 1e-4 * rng.standard_normal(500)
-    out = standardize_adv(signal, np.ones(500))
+    out = standardize_adv(signal, SampleWeights(np.ones(500)))
     assert out.std() == pytest.approx(1, rel=1e-9) and np.corrcoef(out, signal)[0, 1] == pytest.approx(1, abs=1e-9)
 
 
@@ -201,7 +208,7 @@ def test_clip_02_rounding_noise_is_not_amplified_and_a_small_signal_is_not_lost(
 @pytest.mark.parametrize(("dtype", "offset", "scale"), [("f4", 0, 1), ("f4", 10, 3), ("f8", 100, 3), ("f8", 0, 1e-30), ("f8", 1e9, 1e5)])
 def test_standardised_advantages_have_mean_zero_and_deviation_one(n, dtype, offset, scale, rng):
     adv = (offset + scale * rng.standard_normal(n)).astype(dtype)
-    out = standardize_adv(adv, np.ones(n))
+    out = standardize_adv(adv, SampleWeights(np.ones(n)))
     assert out.dtype == np.float64
     assert out.mean() == pytest.approx(0, abs=1e-11) and out.std() == pytest.approx(1, rel=1e-11)  # 1e9/1e5 costs four digits
     np.testing.assert_array_equal(np.argsort(out), np.argsort(adv))
@@ -211,7 +218,9 @@ def test_samples_of_weight_zero_do_not_move_the_others(rng):
     adv, weight = rng.standard_normal(9), np.array([1.0, 1, 0, 1, 1, 0, 1, 1, 1])
     adv[[2, 5]] = 1e3
     kept = weight > 0
-    np.testing.assert_allclose(standardize_adv(adv, weight)[kept], standardize_adv(adv[kept], np.ones(7)), rtol=1e-12)
+    np.testing.assert_allclose(
+        standardize_adv(adv, SampleWeights(weight))[kept], standardize_adv(adv[kept], SampleWeights(np.ones(7))), rtol=1e-12
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- many ranks
@@ -229,26 +238,31 @@ def test_ranks_together_compute_what_one_process_does(cuts, rng):
 
     def work(comm):
         x, target, weight = cut[comm.rank]
-        w = share(weight, comm)
+        weights = SampleWeights(weight, comm)
         return (
-            w,
-            mean(w, target, comm),
-            moments(weight, x, comm),
-            standardize_adv(target, weight, comm),
-            explained_variance(x[:, 0], target, weight, comm),
+            weights.w,
+            weights.mean(target),
+            (weights.n, *weights.moments(x)),
+            standardize_adv(target, weights),
+            explained_variance(x[:, 0], target, weights),
         )
 
     ranks = on_ranks(len(cut), work)
-    serial = share(weight)
-    assert relative_error(np.concatenate([r[0] for r in ranks]), serial) <= 1e-14
-    assert relative_error(np.concatenate([r[3] for r in ranks]), standardize_adv(target, weight)) <= 1e-12
+    serial = SampleWeights(weight)
+    assert relative_error(np.concatenate([r[0] for r in ranks]), serial.w) <= 1e-14
+    assert relative_error(np.concatenate([r[3] for r in ranks]), standardize_adv(target, serial)) <= 1e-12
     for _, average, (count, centre, m2), _, explained in ranks:
-        assert average == pytest.approx(mean(serial, target), rel=1e-12)
+        assert average == pytest.approx(serial.mean(target), rel=1e-12)
         assert count == weight.sum()
-        np.testing.assert_allclose(centre, moments(weight, x)[1], rtol=1e-12)
-        np.testing.assert_allclose(m2, moments(weight, x)[2], rtol=1e-12)
-        assert explained == pytest.approx(explained_variance(x[:, 0], target, weight), rel=1e-12)
+        np.testing.assert_allclose(centre, serial.moments(x)[0], rtol=1e-12)
+        np.testing.assert_allclose(m2, serial.moments(x)[1], rtol=1e-12)
+        assert explained == pytest.approx(explained_variance(x[:, 0], target, serial), rel=1e-12)
         assert (average, explained) == (ranks[0][1], ranks[0][4])  # all ranks hold the same bits
+
+
+def in_parts(weight, lengths, comm):
+    """`parts` in the order in which they stand, one after the other."""
+    return np.concatenate([part.w for part in SampleWeights(weight, comm).parts(np.arange(len(weight)), lengths)])
 
 
 def test_the_shares_of_several_parts_are_those_of_each_by_itself(rng):
@@ -258,17 +272,17 @@ def test_the_shares_of_several_parts_are_those_of_each_by_itself(rng):
     for weight, some in zip(weights, lengths, strict=True):
         weight[sum(some[:2]) : sum(some[:3])] = 0
     cut = [np.split(weight, np.cumsum(some)[:-1]) for weight, some in zip(weights, lengths, strict=True)]
-    together = on_ranks(2, lambda comm: share_each(weights[comm.rank], lengths[comm.rank], comm))
-    alone = on_ranks(2, lambda comm: np.concatenate([share(part, comm) for part in cut[comm.rank]]))
+    together = on_ranks(2, lambda comm: in_parts(weights[comm.rank], lengths[comm.rank], comm))
+    alone = on_ranks(2, lambda comm: np.concatenate([SampleWeights(part, comm).w for part in cut[comm.rank]]))
     for each, expected in zip(together, alone, strict=True):
         np.testing.assert_allclose(each, expected, rtol=1e-15)
 
 
 def test_two_ranks_of_one_sample_each_are_a_batch_of_two():
     """Each alone would be left as it is; together they are ±1. Two ranks with equal values together vary not at all."""
-    out = on_ranks(2, lambda comm: standardize_adv(np.array([[1.0], [5.0]][comm.rank]), np.ones(1), comm))
+    out = on_ranks(2, lambda comm: standardize_adv(np.array([[1.0], [5.0]][comm.rank]), SampleWeights(np.ones(1), comm)))
     np.testing.assert_allclose(np.concatenate(out), [-1, 1], rtol=1e-12)
-    constant = on_ranks(2, lambda comm: standardize_adv(np.full(comm.rank + 1, 0.1), np.ones(comm.rank + 1), comm))
+    constant = on_ranks(2, lambda comm: standardize_adv(np.full(comm.rank + 1, 0.1), SampleWeights(np.ones(comm.rank + 1), comm)))
     assert not np.concatenate(constant).any()
 
 

@@ -6,12 +6,14 @@ it. That of the distributions stands in plain_families.py.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise, product
 
 import autograd
 import autograd.numpy as anp
 import numpy as np
 
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import Batch, Minibatch
 from oracles.plain_families import PLAIN
 
@@ -119,7 +121,7 @@ def plain_gain(policy, theta_old, theta, batch):
     wide = [np.asarray(x, np.float64) for x in (theta_old, theta, batch.obs)]
     log_prob = PLAIN[policy.dist.name].log_prob
     p_old, p = (np.exp(log_prob(plain_phi(policy, th, wide[2]), batch.action)) for th in wide[:2])
-    return np.average(p / p_old * batch.adv, weights=batch.weight) - np.average(batch.adv, weights=batch.weight)
+    return np.average(p / p_old * batch.adv, weights=batch.weights.w) - np.average(batch.adv, weights=batch.weights.w)
 
 
 def score(policy, theta, obs, action):
@@ -153,22 +155,46 @@ def made_up_batch(policy, theta, n, rng, **fields):
     obs = rng.standard_normal((n, policy.mlp.sizes[0])).astype(theta.dtype)
     obs = fields.pop("obs", obs)
     action = policy.dist.sample(policy.infer(theta, obs), rng)
-    made = {"adv": rng.standard_normal(n), "returns": rng.standard_normal(n), "value": rng.standard_normal(n), "weight": np.ones(n)}
+    made = {"adv": rng.standard_normal(n), "returns": rng.standard_normal(n), "value": rng.standard_normal(n)}
+    made["weights"] = SampleWeights(fields.pop("weight", np.ones(n)))
     return Batch(**({"obs": obs, "action": action} | made | fields))
 
 
 def part_of(batch, rows=slice(None), logp_old=None, phi_old=None):
     """Some samples of a batch as one minibatch."""
     fields = {name: getattr(batch, name) for name in ("obs", "action", "adv", "returns", "value", "mask")}
-    fields |= {"w": batch.weight, "logp_old": logp_old, "phi_old": phi_old}
-    part = Minibatch(**{name: None if x is None else x[rows] for name, x in fields.items()})
-    return part._replace(w=part.w / part.w.sum())
+    fields |= {"logp_old": logp_old, "phi_old": phi_old}
+    columns = {name: None if x is None else x[rows] for name, x in fields.items()}
+    return Minibatch(weights=batch.weights.of(rows), **columns)
+
+
+def weighted(batch, weight):
+    """The same samples with other weights (N,)."""
+    return replace(batch, weights=SampleWeights(weight))
+
+
+def rows_of(batch, rows):
+    """Some samples of a batch, with their weights."""
+    columns = {name: getattr(batch, name) for name in ("obs", "action", "adv", "returns", "value", "mask")}
+    some = {name: None if x is None else x[rows] for name, x in columns.items()}
+    return replace(batch, weights=batch.weights.of(rows), **some)
+
+
+def step_weights(rollout):
+    """The weights of a rollout's T·B steps: reset steps do not count."""
+    return SampleWeights(rollout.valid.reshape(-1).astype(np.float64))
+
+
+def on_rank(batch, comm):
+    """The batch as the samples of one rank."""
+    return replace(batch, weights=SampleWeights(batch.weights.weight, comm))
 
 
 def chosen(action, adv, logp_old, w=None):
     """Actions with their advantages and old log-probabilities as a minibatch, where only the policy's loss is asked for."""
-    w = np.full(len(adv), 1 / max(len(adv), 1)) if w is None else w
-    return Minibatch(w, obs=None, action=action, adv=adv, returns=None, value=None, logp_old=logp_old)
+    return Minibatch(
+        SampleWeights(np.ones(len(adv)) if w is None else w), obs=None, action=action, adv=adv, returns=None, value=None, logp_old=logp_old
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ many ranks

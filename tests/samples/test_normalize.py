@@ -16,16 +16,22 @@ from minirl.envs.make import make_envs
 from minirl.errors import NonFiniteError
 from minirl.models.input_pipeline import ObsNormalizer
 from minirl.numerics.running_moments import RunningMoments
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.reward_scaling import RewardScaler
 from minirl.spaces.observations import BoxObs
 from minirl.training.evaluation import evaluate
+
+
+def counted(n):
+    """The weights of n samples that all count."""
+    return SampleWeights(np.ones(n))
 
 
 def take(chunks, dim=1):
     """Moments of chunks (n, dim), one after the other."""
     moments = RunningMoments.zeros(dim)
     for x in chunks:
-        moments = moments.update(np.asarray(x, float).reshape(-1, dim), np.ones(len(x)))
+        moments = moments.update(np.asarray(x, float).reshape(-1, dim), counted(len(x)))
     return moments
 
 
@@ -59,7 +65,7 @@ def test_norm_03_the_variance_of_a_constant_is_never_negative(value, rng):
 def test_norm_03_weights_count_samples(rng):
     """Weight 0 leaves a row out, weight 2 takes it twice."""
     x, weight = rng.standard_normal((31, 3)), rng.integers(0, 3, 31).astype(float)
-    moments = RunningMoments.zeros(3).update(x[:10], weight[:10]).update(x[10:], weight[10:])
+    moments = RunningMoments.zeros(3).update(x[:10], SampleWeights(weight[:10])).update(x[10:], SampleWeights(weight[10:]))
     repeated = np.repeat(x, weight.astype(int), axis=0)
     assert moments.count == len(repeated)
     np.testing.assert_allclose(moments.mean, repeated.mean(axis=0), rtol=1e-12)
@@ -68,7 +74,7 @@ def test_norm_03_weights_count_samples(rng):
 
 def test_norm_04_a_huge_count_stays_finite_and_hardly_moves():
     before = RunningMoments(np.array([3.0]), np.array([4e15]), 1e15)
-    after = before.update(np.full((2048, 1), 103.0), np.ones(2048))
+    after = before.update(np.full((2048, 1), 103.0), counted(2048))
     np.testing.assert_allclose(after.mean - 3, 100 * 2048 / 1e15, rtol=1e-5)
     np.testing.assert_allclose(after.var, 4.0, rtol=1e-7)
     assert after.count == 1e15 + 2048
@@ -78,11 +84,11 @@ def test_norm_09_statistics_start_from_nothing():
     """No invented first sample: nothing is scaled before the first one, one has variance 0, two have theirs exactly."""
     moments = RunningMoments.zeros(1)
     np.testing.assert_allclose(ObsNormalizer(moments)(np.array([[3.5], [-200.0]])), [[3.5], [-10.0]], rtol=1e-7)
-    one = moments.update(np.array([[5.0]]), np.ones(1))
+    one = moments.update(np.array([[5.0]]), counted(1))
     assert (one.mean[0], one.var[0], one.count) == (5.0, 0.0, 1)
-    two = one.update(np.array([[8.0]]), np.ones(1))
+    two = one.update(np.array([[8.0]]), counted(1))
     assert (two.mean[0], two.var[0], two.count) == (6.5, 2.25, 2)
-    assert two.update(np.zeros((0, 1)), np.zeros(0)) is two
+    assert two.update(np.zeros((0, 1)), counted(0)) is two
 
 
 # --------------------------------------------------------------------------------------------------------- observations
@@ -91,7 +97,7 @@ def test_norm_09_statistics_start_from_nothing():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_norm_05_bug_06_a_constant_feature_becomes_and_stays_0_and_surprises_are_cut(dtype, rng):
     x = np.stack([np.full(50, 7.25), rng.standard_normal(50) * 4 - 2], axis=1).astype(dtype)
-    normalizer = ObsNormalizer(RunningMoments.zeros(2)).update(x, np.ones(50))
+    normalizer = ObsNormalizer(RunningMoments.zeros(2)).update(x, counted(50))
     y = normalizer(x)
     assert y.dtype == dtype
     np.testing.assert_array_equal(y[:, 0], 0)
@@ -128,7 +134,7 @@ def test_norm_08_clip_05_the_statistics_stand_still_from_acting_to_learning(acti
     monkeypatch.setattr(minirl.training.learner, "make_batch", lambda *args: batches.append(make(*args)) or batches[-1])
     for _ in range(3):
         acted.clear()
-        theta = made.state["policy"]
+        theta = made.state["theta_pi"]
         made.step()
         batch = batches[-1]
         at_acting = policy.dist.log_prob(np.concatenate(acted[:7]), batch.action)
@@ -187,7 +193,7 @@ def test_norm_07_the_discounted_return_starts_again_after_either_end(rng):
     weight = (rng.random((T, B)) < 0.8).astype(float)  # rows that are no transitions do not count
     scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(B))
     for rows in (slice(0, 1), slice(1, 13), slice(13, 13), slice(13, 40)):  # episodes go on over the ends of rollouts
-        scaler = scaler.update(reward[rows], cut[rows], weight[rows], gamma)
+        scaler = scaler.update(reward[rows], cut[rows], SampleWeights(weight[rows].reshape(-1)), gamma)
     sums = np.array([discounted_so_far(reward[:, b], cut[:, b], gamma) for b in range(B)]).T
     counted = sums[weight > 0]
     np.testing.assert_allclose(scaler.moments.var, [counted.var()], rtol=1e-12)
@@ -242,7 +248,7 @@ def test_bug_01_scaled_rewards_keep_their_order_and_the_ratio_of_their_differenc
     """In one-step episodes, at the end of long ones, and in a task that goes on: differences over σ(R), whatever they are."""
     reward, T = rng.choice(rewards, (400, 1)), 400
     for cut in (np.ones((T, 1), bool), np.arange(T)[:, None] % 50 == 49, np.zeros((T, 1), bool)):
-        scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(1)).update(reward, cut, np.ones((T, 1)), 0.9)
+        scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(1)).update(reward, cut, counted(T), 0.9)
         low, high = scaler(np.array(rewards, float))
         np.testing.assert_allclose(high - low, (rewards[1] - rewards[0]) / np.sqrt(scaler.moments.var[0]), rtol=1e-6)
         assert high > low
@@ -253,7 +259,7 @@ def test_bug_01_the_last_reward_of_a_long_episode_is_worth_more_than_that_of_a_f
     reward[-1] = 1.0, 0.5
     cut = np.zeros((1000, 2), bool)
     cut[-1] = True
-    scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(2)).update(reward, cut, np.ones((1000, 2)), 0.99)
+    scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(2)).update(reward, cut, counted(2000), 0.99)
     good, bad = scaler(reward)[-1]
     assert good == 2 * bad > 10
 
@@ -281,7 +287,7 @@ UNITS = [1e-30, 1e-9, 1e-6, 1e-4, 1.0, 1e6, 1e30]
 @pytest.mark.parametrize("unit, dtype", [*((u, np.float32) for u in UNITS), *((u, np.float64) for u in (1e-150, *UNITS, 1e150))])
 def test_bug_06_what_varies_becomes_1_in_any_unit(unit, dtype):
     x = pairs([unit, -unit]).astype(dtype)
-    normalizer = ObsNormalizer(RunningMoments.zeros(1)).update(x, np.ones(len(x)))
+    normalizer = ObsNormalizer(RunningMoments.zeros(1)).update(x, counted(len(x)))
     np.testing.assert_allclose(normalizer(x), pairs([1, -1]), rtol=1e-6)
 
 
@@ -292,14 +298,14 @@ def test_bug_06_rounding_is_not_variation_but_the_smallest_real_one_is():
     cases += [("float64", [1, 1 + 2e-11], 1), ("float64", [0.1 + 0.2, 0.3], 0), ("int64", [10**12, 10**12 + 100], 1)]
     for dtype, values, size in cases:
         codec, x = BoxObs((1,), dtype), pairs(values)
-        normalizer = ObsNormalizer(RunningMoments.zeros(1), codec.resolution).update(x, np.ones(len(x)))
+        normalizer = ObsNormalizer(RunningMoments.zeros(1), codec.resolution).update(x, counted(len(x)))
         np.testing.assert_allclose(np.abs(normalizer(x)), size, rtol=1e-3, err_msg=str((dtype, values)))
 
 
 def test_bug_06_a_feature_that_stood_still_and_moves_later_is_0_until_it_is_counted(rng):
-    normalizer = ObsNormalizer(RunningMoments.zeros(1)).update(np.full((300, 1), 5.0), np.ones(300))
+    normalizer = ObsNormalizer(RunningMoments.zeros(1)).update(np.full((300, 1), 5.0), counted(300))
     np.testing.assert_array_equal(normalizer(np.array([[5.001], [4.0]])), 0)
-    moved = normalizer.update(5 + rng.standard_normal((3000, 1)), np.ones(3000))
+    moved = normalizer.update(5 + rng.standard_normal((3000, 1)), counted(3000))
     assert np.abs(moved(5 + rng.standard_normal((3000, 1)))).std() < 1.2
 
 
@@ -347,6 +353,6 @@ def test_bug_02_a_large_offset_costs_no_digits(far, kind, tmp_path):
 
 def test_bug_02_float32_spaces_are_kept_in_float32():
     made, _ = run("ppo", make_envs("CartPole-v1", 2), 1, dtype="float32", normalize_obs=True)
-    assert made.collector.obs.dtype == np.float32 and made.policy.encoded_type == np.float32
+    assert made.collector.state.obs.dtype == np.float32 and made.policy.encoded_type == np.float32
     raw = learner("ppo", vector(Place, {"far": 0.0}), dtype="float32", normalize_obs=False)
-    assert raw.collector.obs.dtype == np.float32  # there is no mean to be taken off
+    assert raw.collector.state.obs.dtype == np.float32  # there is no mean to be taken off

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from oracles import gradient, hessian, made_up_batch, part_of, random_theta, relative_error, same_bits
+from oracles import gradient, hessian, made_up_batch, part_of, random_theta, relative_error, same_bits, step_weights
 from toy_envs import ALGORITHMS, MODES, Counting, Match, Narrow, learner, register, run, vector
 
 import minirl
@@ -15,7 +15,6 @@ from minirl.deploy import policy_file
 from minirl.errors import EnvError, MinirlError, SpaceError
 from minirl.models.distributions import Categorical, MultiCategorical
 from minirl.models.policy import Policy
-from minirl.numerics.sample_weights import share
 from minirl.samples.batch import Batch
 from minirl.spaces.action_masks import ActionMasks
 from minirl.spaces.actions import action_codec
@@ -51,7 +50,7 @@ def random_masks(dist, n, rng):
 def test_masked_training_never_takes_what_is_ruled_out(algorithm, mode, actions):
     """The environment raises when it is given such an action; the mask at the end of an episode allows nothing and hurts nobody."""
     trained, _ = run(algorithm, vector(Narrow, *[{"actions": actions}] * 3, mode=mode), 4, mask_actions=True)
-    assert np.isfinite(trained.state["policy"]).all()
+    assert np.isfinite(trained.state["theta_pi"]).all()
 
 
 @actions
@@ -59,7 +58,7 @@ def test_masked_rollouts_are_the_same_in_every_autoreset_mode(actions):  # ENV-0
     transitions = []
     for mode in MODES:
         made = masked("trpo", *[{"actions": actions}] * 2, mode=mode, num_steps=30)
-        rollout = made.collector.collect(made.state["policy"], identity)
+        rollout = made.collector.collect(made.state["theta_pi"], identity)
         per_env = [[getattr(rollout, name)[rollout.valid[:, b], b][:20] for name in ("obs", "action", "mask", "reward")] for b in range(2)]
         transitions.append(per_env)
     assert same_bits(transitions[0], transitions[1]) and same_bits(transitions[1], transitions[2])
@@ -71,9 +70,9 @@ def test_the_mask_that_is_kept_is_the_one_that_was_acted_on(actions):
     env, seen = made.collector.envs.envs[0], []
     act = env.step
     env.step = lambda action: (seen.append(env.mask.astype(bool)), act(action))[1]
-    rollout = made.collector.collect(made.state["policy"], identity)
+    rollout = made.collector.collect(made.state["theta_pi"], identity)
     np.testing.assert_array_equal(rollout.mask[:, 0], seen)
-    batch = make_batch(rollout, rollout.reward, made._value, identity, made.config)
+    batch = make_batch(rollout, rollout.reward, step_weights(rollout), made._value, identity, made.config)
     np.testing.assert_array_equal(batch.mask, seen)
     assert batch.mask_of(np.array([3, 1])).tolist() == [seen[3].tolist(), seen[1].tolist()]
 
@@ -105,13 +104,13 @@ def test_environments_without_masks_and_actions_that_have_none():
     "mask", [np.ones((2, 4)), np.ones(2), np.array([None, None]), np.full((2, 5), "x")], ids=["wide", "flat", "object", "text"]
 )
 def test_masks_of_a_wrong_shape_or_type_are_named(mask):
-    masks = masked("ppo", {}, {}).collector.masks
+    masks = masked("ppo", {}, {}).collector.state.masks
     with pytest.raises(EnvError, match=r"action_mask of shape .* and type .*\(2, 5\)"):
         masks.update({"action_mask": mask})
 
 
 def test_an_environment_that_says_nothing_after_its_step_is_named():
-    masks = masked("ppo", {}, {}).collector.masks
+    masks = masked("ppo", {}, {}).collector.state.masks
     masks.update({"action_mask": np.ones((2, 5)), "_action_mask": np.array([True, False])})
     with pytest.raises(SpaceError, match="env=1"):
         masks.read(np.zeros(2, bool))
@@ -140,18 +139,18 @@ def test_dist_08_acting_and_updating_see_the_same_probabilities(actions):
     made = masked("ppo", *[{"actions": actions}] * 2, num_steps=20)
     acted, infer = [], made.nets.policy.infer
     made.nets.policy.infer = lambda *args: acted.append(infer(*args)) or acted[-1]
-    rollout = made.collector.collect(made.state["policy"], identity)
+    rollout = made.collector.collect(made.state["theta_pi"], identity)
     made.nets.policy.infer = infer
-    batch = make_batch(rollout, rollout.reward, made._value, identity, made.config)
+    batch = make_batch(rollout, rollout.reward, step_weights(rollout), made._value, identity, made.config)
     dist = made.nets.policy.dist
     logp = dist.log_prob(np.stack(acted).reshape(40, -1), batch.action)
-    phi = infer(made.state["policy"], batch.obs, batch.mask)
+    phi = infer(made.state["theta_pi"], batch.obs, batch.mask)
     np.testing.assert_allclose(np.exp(dist.log_prob(phi, batch.action) - logp), 1, atol=1e-14)
 
-    theta, rows = np.concatenate([made.state["policy"], made.state["critic"]]), np.random.default_rng(0).permutation(40)[:7]
-    *_, ratio = minibatch_gradient(made.nets, theta, part_of(batch, rows, logp), made.config)
-    np.testing.assert_allclose(ratio, 1, atol=1e-14)
-    forgotten = dist.log_prob(infer(made.state["policy"], batch.obs), batch.action)
+    theta, rows = np.concatenate([made.state["theta_pi"], made.state["theta_v"]]), np.random.default_rng(0).permutation(40)[:7]
+    _, losses, _ = minibatch_gradient(made.nets, theta, part_of(batch, rows, logp), made.config)
+    np.testing.assert_allclose(losses.ratio, 1, atol=1e-14)
+    forgotten = dist.log_prob(infer(made.state["theta_pi"], batch.obs), batch.action)
     assert np.abs(np.exp(forgotten - logp) - 1).max() > 0.1  # what forgetting the mask would do
 
 
@@ -165,18 +164,18 @@ def test_dist_03_masked_gradients_and_fisher_products(dist, rng):
     obs = rng.standard_normal((n, 3))
     action = dist.sample(policy.infer(theta, obs, mask), rng)
     batch = made_up_batch(policy, theta, n, rng, obs=obs)
-    batch = Batch(obs, action, batch.adv, batch.returns, batch.value, batch.weight, mask=mask)
-    w = share(batch.weight)
+    batch = Batch(obs, action, batch.adv, batch.returns, batch.value, batch.weights, mask=mask)
+    w = batch.weights.w
     phi, cache = policy.forward(theta, obs, mask)
     assert (np.isneginf(phi) == ~mask).all()
 
     def surrogate(th):
         return w @ (np.exp(dist.log_prob(policy.infer(th, obs, mask), action) - dist.log_prob(phi, action)) * batch.adv)
 
-    g = policy_gradient(policy, theta, cache, phi, batch, w)
+    g = policy_gradient(policy, theta, cache, phi, batch)
     assert relative_error(g, gradient(surrogate, theta)) <= 1e-6
     curvature = hessian(lambda th: w @ dist.kl(phi, policy.infer(th, obs, mask)), theta)
-    product = fisher_vector_product(policy, theta, cache, phi, w, 0.0)
+    product = fisher_vector_product(policy, theta, cache, phi, batch.weights, 0.0)
     for v in rng.standard_normal((10, policy.num_params)):
         assert relative_error(product(v), curvature @ v) <= 1e-5
     into_first = np.zeros(policy.num_params, bool)

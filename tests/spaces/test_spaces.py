@@ -255,7 +255,7 @@ def test_env_02_transitions_are_the_same_in_every_autoreset_mode(name):
     seen = []
     for mode in MODES:
         made = learner("trpo", vector(Match, *[MATCHES[name]] * 2, mode=mode), num_steps=30)
-        rollout = made.collector.collect(made.state["policy"], lambda obs: obs)
+        rollout = made.collector.collect(made.state["theta_pi"], lambda obs: obs)
         fields = ("obs", "next_obs", "action", "reward", "terminated")
         seen.append([[getattr(rollout, field)[rollout.valid[:, b], b][:24] for field in fields] for b in range(2)])
     assert same_bits(seen[0], seen[1]) and same_bits(seen[1], seen[2])
@@ -265,7 +265,7 @@ def test_env_02_transitions_are_the_same_in_every_autoreset_mode(name):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_training_with_each_family(algorithm, family):
     trained, updates = run(algorithm, vector(Drift, *[{"actions": BOX}] * 2), 3, family=family)
-    assert trained.nets.policy.dist.name == family and np.isfinite(trained.state["policy"]).all()
+    assert trained.nets.policy.dist.name == family and np.isfinite(trained.state["theta_pi"]).all()
     assert all(np.isfinite(u.metrics["losses/entropy"]) for u in updates)
 
 
@@ -282,14 +282,14 @@ def test_dist_12_13_raw_actions_are_stored_and_the_first_ratio_is_one(family):
     """What is kept is what was drawn: decoding it again gives what the environment got, and log π of it is what acting had."""
     envs = vector(Drift, {"actions": BOX})
     made = learner("ppo", envs, family=family, num_steps=40)
-    made.state["policy"] += np.random.default_rng(0).standard_normal(len(made.state["policy"]))  # wide: many actions near the bounds
+    made.state["theta_pi"] += np.random.default_rng(0).standard_normal(len(made.state["theta_pi"]))  # wide: many actions near the bounds
     acted, infer = [], made.nets.policy.infer
     made.nets.policy.infer = lambda *args: acted.append(infer(*args)) or acted[-1]
-    rollout = made.collector.collect(made.state["policy"], lambda obs: obs)
+    rollout = made.collector.collect(made.state["theta_pi"], lambda obs: obs)
     raw, dist = rollout.action[:, 0], made.nets.policy.dist
     np.testing.assert_array_equal(np.array(envs.envs[0].received), made.collector.action_codec.decode(raw))
     logp = dist.log_prob(np.concatenate(acted), raw)
-    phi, _ = made.nets.policy.forward(made.state["policy"], rollout.obs[:, 0])
+    phi, _ = made.nets.policy.forward(made.state["theta_pi"], rollout.obs[:, 0])
     np.testing.assert_allclose(np.exp(dist.log_prob(phi, raw) - logp), 1, atol=1e-11)
     assert np.isfinite(logp).all()
 
@@ -549,7 +549,7 @@ class Dial(gymnasium.Env):
 def test_bug_12_what_is_learned_does_not_depend_on_the_unit_of_the_actions(family, low, high, tmp_path):
     """The same raw actions, parameters to rounding, and actions over the whole range; the file acts as the training did."""
     here, there = (run("ppo", vector(Dial, {"low": a, "high": b}), 2, num_steps=40, family=family) for a, b in ((-1, 1), (low, high)))
-    np.testing.assert_allclose(here[0].state["policy"], there[0].state["policy"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(here[0].state["theta_pi"], there[0].state["theta_pi"], rtol=1e-3, atol=1e-4)
     sent = np.array(there[0].collector.envs.envs[0].sent)
     assert len(np.unique(sent)) > 40 and (np.abs(sent - (low + high) / 2) < (high - low) / 4).sum() > 15
     policy_file.save(tmp_path / "p", there[0].policy, "ppo", "")

@@ -16,7 +16,7 @@ from minirl.algorithms.reinforce import ReinforceConfig, reinforce_gradient, rei
 from minirl.models.distributions import DiagGaussian
 from minirl.models.policy import Policy
 from minirl.numerics.optimizers import adam_init, ascent_step
-from minirl.numerics.sample_weights import share
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import Batch
 from minirl.theory.bounds import surrogate
 from minirl.theory.divergences import step_kl
@@ -50,7 +50,7 @@ def batch_of(paths, weight, adv):
         adv=adv.ravel(),
         returns=flat,
         value=flat,
-        weight=np.ascontiguousarray(weight).ravel(),
+        weights=SampleWeights(np.ascontiguousarray(weight).ravel()),
         trajectories=M,
     )
 
@@ -179,12 +179,12 @@ def test_pg_7_any_baseline_of_the_state_averages_out_for_a_categorical_policy(rn
     policy, th = tabular_policy(mdp), pack(theta)
     batch = exact_batch(mdp, policy, th)
     b = (100 * rng.standard_normal(5)).repeat(4)
-    fake = Batch(batch.obs, batch.action, b, b, b, batch.weight)
+    fake = Batch(batch.obs, batch.action, b, b, b, batch.weights)
     logp = policy.dist.log_prob(policy.infer(th, batch.obs), batch.action)
     push, _ = reinforce_gradient(policy, th, fake, logp, ReinforceConfig())
-    assert np.abs(push).max() <= 1e-12 * np.abs(batch.weight * b).sum()
+    assert np.abs(push).max() <= 1e-12 * np.abs(batch.weights.w * b).sum()
     b[::4] += 1.0  # a baseline that knows the action is not one
-    tilted, _ = reinforce_gradient(policy, th, Batch(batch.obs, batch.action, b, b, b, batch.weight), logp, ReinforceConfig())
+    tilted, _ = reinforce_gradient(policy, th, Batch(batch.obs, batch.action, b, b, b, batch.weights), logp, ReinforceConfig())
     assert np.abs(tilted).max() > 0.1
 
 
@@ -201,7 +201,7 @@ def test_pg_7_any_baseline_of_the_state_averages_out_for_a_gaussian_policy(rng):
     state = np.arange(6).repeat(len(z))
 
     def mean_gradient(adv):
-        batch = Batch(obs[state], action, adv, adv, adv, np.tile(p, 6))
+        batch = Batch(obs[state], action, adv, adv, adv, SampleWeights(np.tile(p, 6)))
         logp = policy.dist.log_prob(policy.infer(theta, batch.obs), action)
         return np.abs(reinforce_gradient(policy, theta, batch, logp, ReinforceConfig())[0]).max()
 
@@ -219,7 +219,7 @@ def test_pg_10_pg_11_sur_2_the_gradient_theorem_and_the_librarys_gradient(gamma)
     policy, th = tabular_policy(mdp), pack(theta)
     batch = exact_batch(mdp, policy, th)
     phi, cache = policy.forward(th, batch.obs)
-    g = policy_gradient(policy, th, cache, phi, batch, share(batch.weight)) / (1 - gamma)
+    g = policy_gradient(policy, th, cache, phi, batch) / (1 - gamma)
     assert off_by(weights_of(g, mdp), true) <= 1e-10
     assert off_by(g[12:], true.sum(axis=0)) <= 1e-10  # the bias moves all states
     assert off_by(gradient(lambda x: surrogate(mdp, softmax(theta), softmax(x)), theta), true) <= 1e-10  # [SUR-2]
@@ -274,7 +274,7 @@ def test_pg_13_the_loss_of_reinforce_has_n_over_s_times_the_mean_gradient(rng):
         return -(adv * np.log(softmax(w)[paths.states[:, :-1], paths.actions])).sum() / 11
 
     assert off_by(weights_of(grad, mdp), gradient(loss, theta)) <= 1e-11
-    mean = policy_gradient(policy, th, cache, phi, batch, share(batch.weight))
+    mean = policy_gradient(policy, th, cache, phi, batch)
     assert off_by(grad, -(11 * H / 11) * mean) <= 1e-13  # N/|S|
 
 

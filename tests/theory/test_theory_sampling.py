@@ -4,13 +4,16 @@ What can be enumerated is: then every path is one environment of the rollout, wi
 Where chance is the point, means of independent groups are held against exact values at 3σ.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from oracles import gradient, sigmas
+from oracles import gradient, sigmas, step_weights
 from oracles.tabular import occupancy, off_by, problem, series_j, softmax, walks
 
 from minirl.algorithms.npg import NPGConfig
 from minirl.algorithms.reinforce import ReinforceConfig, reinforce_gradient
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import make_batch
 from minirl.samples.rollout import Rollout
 from minirl.theory.exact import pack, tabular_policy
@@ -42,7 +45,7 @@ def rollout_of(paths, states, truncated):
 def batch_of(paths, values, cfg, truncated):
     """The library's batch: rows are time by time, as in a rollout."""
     rollout = rollout_of(paths, len(values), truncated)
-    return make_batch(rollout, rollout.reward, lambda obs: obs @ values, lambda obs: obs, cfg)
+    return make_batch(rollout, rollout.reward, step_weights(rollout), lambda obs: obs @ values, lambda obs: obs, cfg)
 
 
 def by_start(mdp, prob, paths, first):
@@ -124,8 +127,8 @@ def test_pg_6_pg_11_weights_of_gamma_to_the_t_make_the_sampled_gradient_exact():
     step = np.repeat(np.arange(H), len(paths.actions))
 
     def weighted(weight):
-        batch.weight[:] = weight
-        return -batch.trajectories * reinforce_gradient(policy, th, batch, logp, cfg)[0][: theta.size]
+        all_paths = replace(batch, weights=SampleWeights(weight))
+        return -batch.trajectories * reinforce_gradient(policy, th, all_paths, logp, cfg)[0][: theta.size]
 
     assert off_by(weighted(prob * 0.8**step), true) <= 1e-11
     assert np.abs(weighted(prob) - true).max() > 0.05  # as printed

@@ -17,7 +17,7 @@ from minirl.algorithms.npg import NPGConfig, fisher_vector_product, natural_step
 from minirl.algorithms.reinforce import ReinforceConfig, reinforce_step
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.numerics.optimizers import adam_init
-from minirl.numerics.sample_weights import share
+from minirl.numerics.sample_weights import SampleWeights
 from minirl.theory.bounds import surrogate
 from minirl.theory.exact import exact_batch, improve, linear_policy, pack, probabilities, tabular_policy
 from minirl.theory.mdp import solve
@@ -43,7 +43,7 @@ def logits_of(theta):
 def dense_fisher(mdp, policy, theta, batch):
     """The library's F, column by column."""
     phi, cache = policy.forward(theta, batch.obs)
-    product = fisher_vector_product(policy, theta, cache, phi, share(batch.weight), 0.0)
+    product = fisher_vector_product(policy, theta, cache, phi, batch.weights, 0.0)
     return np.array([product(e) for e in np.eye(len(theta))]).T
 
 
@@ -369,6 +369,6 @@ def test_exact_batches_are_the_documents_expectations():
     _, theta, _, batch, visits = setting()
     f = np.arange(S * K, dtype=float) ** 2
     by_hand = sum(10 * visits[s] * softmax(theta)[s, a] * f[s * K + a] for s in range(S) for a in range(K))
-    assert off_by(batch.weight @ f, by_hand) <= 1e-12
-    plain = dataclasses.replace(batch, weight=np.full(len(f), 10 / len(f)))
-    assert abs(plain.weight @ f - by_hand) > 0.1 * by_hand
+    assert off_by(batch.weights.weight @ f, by_hand) <= 1e-12
+    plain = dataclasses.replace(batch, weights=SampleWeights(np.full(len(f), 10 / len(f))))
+    assert abs(plain.weights.weight @ f - by_hand) > 0.1 * by_hand

@@ -32,7 +32,7 @@ def outcome(made, updates):
     """All that a run has to show but the time it took."""
     clock = ("charts/SPS", "time/rollout", "time/update")
     rows = [{k: v for k, v in u.metrics.items() if k not in clock} | {"returns": u.returns, "lengths": u.lengths} for u in updates]
-    return {"snapshot": made.snapshot(), "obs": made.collector.obs, "rows": rows}
+    return {"snapshot": made.snapshot(), "obs": made.collector.state.obs, "rows": rows}
 
 
 def train(algorithm, actions=3, envs=None, between=None, updates=3, **changes):
@@ -123,7 +123,7 @@ import sys
 import numpy as np
 from toy_envs import Drift, run, vector
 made, _ = run(sys.argv[2], vector(Drift, *[{}] * 4), int(sys.argv[3]), hidden=(64, 64), num_steps=150, minibatch_size=100)
-np.savez(sys.argv[1], **{name: made.state[name] for name in ("policy", "critic")})
+np.savez(sys.argv[1], **{name: made.state[name] for name in ("theta_pi", "theta_v")})
 """
 
 
@@ -146,7 +146,7 @@ def test_det_03_bit_identity_holds_for_a_number_of_threads(tmp_path):
     one, two = ({f"{library}_NUM_THREADS": str(n) for library in ("OPENBLAS", "OMP", "MKL")} for n in (1, 2))
     first, second, third, fourth = elsewhere(tmp_path, "trpo", 1, one, one, two, two)
     assert same_bits(first, second) and same_bits(third, fourth)
-    for name in ("policy", "critic"):
+    for name in ("theta_pi", "theta_v"):
         assert relative_error(third[name], first[name]) < 1e-8  # float64, one update: rounding times the condition of CG and Adam
 
 
@@ -167,10 +167,10 @@ from minirl.training.learner import Learner
 algorithm, env, dtype, path = sys.argv[1:]
 cfg = algorithms.find(algorithm).config(num_envs=2, num_steps=128, total_timesteps=2560, hidden=(16, 16), dtype=dtype, **{fields})
 learner = Learner(algorithms.find(algorithm), make_envs(env, 2), cfg)
-thetas = [np.concatenate([learner.state["policy"], learner.state["critic"]])]
+thetas = [np.concatenate([learner.state["theta_pi"], learner.state["theta_v"]])]
 for _ in range(2):
     learner.step()
-    thetas.append(np.concatenate([learner.state["policy"], learner.state["critic"]]))
+    thetas.append(np.concatenate([learner.state["theta_pi"], learner.state["theta_v"]]))
 np.savez(path, compiled=_core.COMPILED, theta=thetas)
 """
 

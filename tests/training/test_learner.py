@@ -45,7 +45,7 @@ def test_a_snapshot_is_data_and_restoring_it_is_exact(name, env):
     frozen = learner.snapshot()
     learner.step()
     assert_equal_trees(before, frozen)  # training on did not reach into the snapshot
-    assert not np.array_equal(learner.state["policy"], before["algorithm"]["policy"])
+    assert not np.array_equal(learner.state["theta_pi"], before["algorithm"]["theta_pi"])
     learner.restore(before)
     assert_equal_trees(learner.snapshot(), before)
     learner.step()
@@ -75,7 +75,7 @@ def test_learning_with_normalised_values_is_finite_and_moves_the_units(name):
     learner = Learner(algorithms.find(name), make_envs("Pendulum-v1", 3), cfg)
     *_, last = learner
     assert last.number == 3 and np.isfinite(last.metrics["losses/value_loss"])
-    assert learner.state["critic"][-2] < -20 and learner.nets.critic.unit(learner.state["critic"]) > 1
+    assert learner.state["theta_v"][-2] < -20 and learner.nets.critic.unit(learner.state["theta_v"]) > 1
     assert last.metrics["losses/value_loss"] < 50  # in units of the returns' deviation, not in rewards squared
 
 
@@ -95,7 +95,7 @@ def test_an_interrupted_rollout_is_dropped_and_the_next_begins_with_fresh_episod
     monkeypatch.setattr(learner.collector.envs, "step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         learner.step()
-    assert learner.global_step == 32 and np.array_equal(learner.state["policy"], before["algorithm"]["policy"])
+    assert learner.global_step == 32 and np.array_equal(learner.state["theta_pi"], before["algorithm"]["theta_pi"])
 
     lived, lengths, reported = np.zeros(2, int), [], []  # an independent count from here on
 

@@ -29,7 +29,7 @@ def stops(made, finite_updates, **where):
     assert error == where
     after = made.snapshot()
     assert all(same_bits(before[part], after[part]) for part in LEARNED)
-    assert np.isfinite(made.policy.theta).all() and np.isfinite(made.state["critic"]).all()
+    assert np.isfinite(made.policy.theta).all() and np.isfinite(made.state["theta_v"]).all()
     return str(caught.value)
 
 
@@ -130,10 +130,10 @@ def test_nan_04_in_the_gradient_of_the_policy(algorithm, actions, monkeypatch):
     made.step()
     monkeypatch.setattr(Policy, "vjp", poisoned(Policy.vjp))
     if algorithm in ("npg", "trpo"):
-        before = made.state["policy"].copy()
+        before = made.state["theta_pi"].copy()
         metrics = made.step().metrics
         assert metrics["step/status"] == "non_finite" and metrics["step/accepted"] == 0
-        assert same_bits(made.state["policy"], before) and np.isfinite(made.state["critic"]).all()
+        assert same_bits(made.state["theta_pi"], before) and np.isfinite(made.state["theta_v"]).all()
     else:
         stops(made, 0)
 
@@ -154,7 +154,7 @@ def test_nan_04_in_the_values(algorithm):
     """A critic that overflows: its values, the advantages and the loss are not finite."""
     made = learner(algorithm, vector(Drift, {}, {}), dtype="float32")
     made.step()
-    made.state["critic"][:] = 3e38
+    made.state["theta_v"][:] = 3e38
     stops(made, 0)
 
 
@@ -167,8 +167,8 @@ def test_nan_05_an_infinite_action_does_not_reach_the_environment(algorithm, dty
     envs = vector(Drift, *[{"actions": spaces.Box(-1, 1, (2,))}] * 2)
     made = learner(algorithm, envs, dtype=dtype)
     made.step()
-    made.state["policy"][-2:] = 1e3
-    made.state["policy"][-4:-2] = mean
+    made.state["theta_pi"][-2:] = 1e3
+    made.state["theta_pi"][-4:-2] = mean
     taken = [len(env.received) for env in envs.envs]
     with pytest.raises(NonFiniteError, match="action is not finite, env=0, step=8: the policy's"):
         made.step()

@@ -1,0 +1,27 @@
+"""What a collector keeps from one rollout to the next: to go on exactly, save this and the environments."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minirl.spaces.action_masks import ActionMasks
+from minirl.training.action_noise import ActionNoise
+
+
+@dataclass(slots=True)
+class CollectorState:
+    """All that changes while rollouts are collected, but for the environments.
+
+    To be taken, as a copy, between `commit` and the next rollout: then it belongs to what was learned so far.
+    fresh_start: `collect` sets it and `commit` clears it, so what broke off on the way, or was not learned from, is not
+    continued: the next rollout begins with fresh episodes. `Collector.reset` asks for that as well.
+    """
+
+    noise: ActionNoise  # the random numbers behind the actions to come
+    obs: np.ndarray  # (B, D) what the policy acts on next, encoded
+    masks: ActionMasks | None  # what is allowed then; None where everything always is
+    episode_return: np.ndarray  # (B,) of the unfinished episodes, up to the last rollout's end
+    episode_length: np.ndarray  # (B,)
+    resetting: np.ndarray | None = None  # (B,) bool: the next step of these is a reset step; None: nobody's
+    steps_taken: int = 0  # of the vector, for messages: reset steps count
+    fresh_start: bool = False
