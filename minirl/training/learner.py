@@ -15,7 +15,6 @@ from minirl.deploy.agent import Agent
 from minirl.envs import given, memory
 from minirl.envs.make import OURS
 from minirl.errors import ConfigError, shorten
-from minirl.models.actor_critic import SharedNetworks
 from minirl.models.critic import Critic
 from minirl.models.fourier_features import RandomFeatures
 from minirl.models.input_pipeline import ObsNormalizer
@@ -124,7 +123,7 @@ class Learner(Trainee):
             "observations": str(codecs[0]),
             "actions": str(codecs[1].facts()),  # bounds may be infinite, which JSON has no word for
             "family": codecs[1].family_name,
-            "share_trunk": isinstance(self.nets, SharedNetworks),
+            "share_trunk": self.nets.shared,
         } | {name: list(value) if isinstance(value := vars(cfg)[name], tuple) else value for name in names}
 
     def snapshot(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from minirl.models.input_pipeline import ObsNormalizer
 from minirl.numerics.running_moments import RunningMoments
 from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.reward_scaling import RewardScaler
-from minirl.spaces.observations import ObsCodec
+from minirl.spaces.observations import BoxObs
 from minirl.training.evaluation import evaluate
 
 
@@ -297,7 +297,7 @@ def test_bug_06_rounding_is_not_variation_but_the_smallest_real_one_is():
     cases = [("float32", [one, np.nextafter(one, np.float32(2))], 0), ("float32", [1, 1 + 2e-6], 1)]
     cases += [("float64", [1, 1 + 2e-11], 1), ("float64", [0.1 + 0.2, 0.3], 0), ("int64", [10**12, 10**12 + 100], 1)]
     for dtype, values, size in cases:
-        codec, x = ObsCodec("box", (1,), dtype=dtype), pairs(values)
+        codec, x = BoxObs((1,), dtype), pairs(values)
         normalizer = ObsNormalizer(RunningMoments.zeros(1), codec.resolution).update(x, counted(len(x)))
         np.testing.assert_allclose(np.abs(normalizer(x)), size, rtol=1e-3, err_msg=str((dtype, values)))
 
