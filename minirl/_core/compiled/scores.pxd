@@ -2,22 +2,22 @@
 
 from libc.stdint cimport int64_t
 
-from minirl._core.compiled.arrays cimport expect, real
+from minirl._core.compiled.arrays cimport real
 from minirl._core.compiled.elementary cimport exp_each, log_
+
+cdef extern from "kernel_limits.h":
+    const double LOG_STD_LIMIT
 
 cdef extern from *:
     """
-    static const double LOG_STD_LIMIT = 20.0;
     static const double HALF_LOG_2PI = 0.91893853320467274178;
     """
-    const double LOG_STD_LIMIT
     const double HALF_LOG_2PI
 
 
-cdef inline int expect_actions(const int64_t *action, Py_ssize_t rows, Py_ssize_t N, Py_ssize_t K) except -1:
-    """One action in 0..K−1 for each of N rows."""
+cdef inline int expect_actions(const int64_t *action, Py_ssize_t N, Py_ssize_t K) except -1:
+    """N actions in 0..K−1."""
     cdef Py_ssize_t n
-    expect("action", rows, -1, N, -1)
     for n in range(N):
         if not 0 <= action[n] < K:
             raise ValueError(f"action must be in 0..{K - 1}, but action[{n}] is {action[n]}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,13 +12,20 @@ ACTIVATIONS: dict[str, Callable] = {"tanh": np.tanh, "relu": lambda x: np.maximu
 SLOPES = {"tanh": lambda y: 1 - y * y, "relu": lambda y: (y > 0).astype(y.dtype)}  # the derivative, from the activation's output
 
 
+class Layer(NamedTuple):
+    """One affine map, h W + b."""
+
+    weight: np.ndarray  # (in, out)
+    bias: np.ndarray  # (out,)
+
+
 def mlp_layers(theta, sizes):
-    """Named views into the flat θ (n,): [(W (in, out), b (out,)), …], first layer first; writing to a view writes to θ."""
+    """Named views into the flat θ (n,), first layer first; writing to a view writes to θ."""
     layers, at = [], 0
     for n_in, n_out in pairwise(sizes):
         weight = theta[at : at + n_in * n_out].reshape(n_in, n_out)
         at += n_in * n_out
-        layers.append((weight, theta[at : at + n_out]))
+        layers.append(Layer(weight, theta[at : at + n_out]))
         at += n_out
     return layers
 
@@ -52,11 +60,10 @@ def mlp_vjp(theta, acts, dy, sizes, activation, free=0):
     dtheta[len(theta) - free :] = dy[:, sizes[-1] :].sum(axis=0, dtype=np.float64)
     layers, grads = mlp_layers(theta, sizes), mlp_layers(dtheta, sizes)
     for i in range(len(layers) - 1, -1, -1):
-        dw, db = grads[i]
-        dw[...] = acts[i].T @ dz
-        db[...] = dz.sum(axis=0)
+        grads[i].weight[...] = acts[i].T @ dz
+        grads[i].bias[...] = dz.sum(axis=0)
         if i > 0:
-            dz = (dz @ layers[i][0].T) * SLOPES[activation](acts[i])
+            dz = (dz @ layers[i].weight.T) * SLOPES[activation](acts[i])
     return dtheta
 
 

@@ -1,4 +1,4 @@
-/* tanh, and both activations with their slopes. Read by both_types.h, not on its own. */
+/* tanh, and both activations with their slopes. Read by one_type.h, not on its own. */
 
 /* tanh as x·P(x²)/Q(x²): interpolates tanh at Chebyshev points up to where it rounds to 1, so that it needs no branch and no exp, and the
  * compiler turns a loop of it into vectors. Relative error below 4e-7 (float; 4 roundings) and 5e-16 (double); |tanh| ≤ 1; NaN stays NaN. */

@@ -1,9 +1,7 @@
-/* forward, vjp and jvp over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]. Read by both_types.h, not on its own.
+/* forward, vjp and jvp over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]. Read by one_type.h, not on its own.
  *
  * Rows go through all layers in blocks, so that a block's activations and one layer's weights stay in the cache. Lines of B must be whole
  * vectors long: where a layer's width is not, the weights are copied into scratch with zeros behind each line. */
-
-#define ROW_BLOCK 128
 
 typedef struct {
     const REAL *w, *b; /* (in, row) and (row) */
@@ -21,7 +19,7 @@ static TARGET ptrdiff_t NAME(widest)(const Network *net)
 /* What product() may need in scratch: no depth is more than the widest layer or a block's rows. */
 static TARGET ptrdiff_t NAME(panel_room)(const Network *net)
 {
-    return (NAME(widest)(net) + ROW_BLOCK) * TILE_VECS * LANES;
+    return (NAME(widest)(net) + MLP_ROW_BLOCK) * TILE_VECS * LANES;
 }
 
 /* What layers() may need in scratch. */
@@ -64,7 +62,7 @@ static TARGET void NAME(append)(const Network *net, const REAL *theta, REAL *y, 
 /* h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free]. hidden: where h₁ … h_{L−1} go, each (rows, width); NULL keeps none. */
 static TARGET int NAME(forward)(const Network *net, const REAL *theta, const REAL *x, void *const *hidden, REAL *y, ptrdiff_t rows)
 {
-    const ptrdiff_t last = net->layers - 1, some = rows < ROW_BLOCK ? rows : ROW_BLOCK;
+    const ptrdiff_t last = net->layers - 1, some = rows < MLP_ROW_BLOCK ? rows : MLP_ROW_BLOCK;
     const ptrdiff_t space = hidden ? 0 : some * NAME(widest)(net);
     NAME(layer) layer[MLP_MAX_LAYERS];
     void *memory = malloc((size_t)(NAME(panel_room)(net) + NAME(layers_room)(net) + 2 * space + 64) * sizeof(REAL));
@@ -72,8 +70,8 @@ static TARGET int NAME(forward)(const Network *net, const REAL *theta, const REA
     REAL *room = MLP_ALIGNED(memory), *scratch = room + NAME(panel_room)(net);
     REAL *spare = NAME(layers)(net, theta, layer, scratch);
 
-    for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
-        const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK;
+    for (ptrdiff_t first = 0; first < rows; first += MLP_ROW_BLOCK) {
+        const ptrdiff_t block = rows - first < MLP_ROW_BLOCK ? rows - first : MLP_ROW_BLOCK;
         const REAL *h = x + first * net->size[0];
         for (ptrdiff_t l = 0; l <= last; l++) {
             const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = l == last ? out + net->free : out;
@@ -92,15 +90,15 @@ static TARGET int NAME(forward)(const Network *net, const REAL *theta, const REA
 /* ż_l = h_{l−1} Ẇ_l + ḃ_l + ḣ_{l−1} W_l, ḣ_l = ż_l ⊙ σ'(z_l), ḣ₀ = 0, ẏ = [ż_L, free]. acts: h₀ … h_{L−1}. */
 static TARGET int NAME(jvp)(const Network *net, const REAL *theta, const void *const *acts, const REAL *theta_dot, REAL *y_dot, ptrdiff_t rows)
 {
-    const ptrdiff_t last = net->layers - 1, space = (rows < ROW_BLOCK ? rows : ROW_BLOCK) * NAME(widest)(net);
+    const ptrdiff_t last = net->layers - 1, space = (rows < MLP_ROW_BLOCK ? rows : MLP_ROW_BLOCK) * NAME(widest)(net);
     NAME(layer) layer[MLP_MAX_LAYERS], tangent[MLP_MAX_LAYERS];
     void *memory = malloc((size_t)(NAME(panel_room)(net) + 2 * NAME(layers_room)(net) + 2 * space + 64) * sizeof(REAL));
     if (!memory) return -1;
     REAL *room = MLP_ALIGNED(memory), *scratch = room + NAME(panel_room)(net);
     REAL *spare = NAME(layers)(net, theta_dot, tangent, NAME(layers)(net, theta, layer, scratch));
 
-    for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
-        const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK;
+    for (ptrdiff_t first = 0; first < rows; first += MLP_ROW_BLOCK) {
+        const ptrdiff_t block = rows - first < MLP_ROW_BLOCK ? rows - first : MLP_ROW_BLOCK;
         const REAL *h_dot = NULL;
         for (ptrdiff_t l = 0; l <= last; l++) {
             const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = l == last ? out + net->free : out;
@@ -139,7 +137,7 @@ static TARGET void NAME(free_sums)(const Network *net, const REAL *dy, REAL *dfr
  * then added to dθ, which keeps the rounding of a long sum small. */
 static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *const *acts, const REAL *dy, REAL *dtheta, ptrdiff_t rows)
 {
-    const ptrdiff_t last = net->layers - 1, space = (rows < ROW_BLOCK ? rows : ROW_BLOCK) * NAME(widest)(net);
+    const ptrdiff_t last = net->layers - 1, space = (rows < MLP_ROW_BLOCK ? rows : MLP_ROW_BLOCK) * NAME(widest)(net);
     ptrdiff_t turned_room = 0, count = 0, at[MLP_MAX_LAYERS];
     for (ptrdiff_t l = 0; l <= last; l++) {
         at[l] = count;
@@ -157,8 +155,8 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
     const REAL one = 1;
     if (rows == 0) memset(dtheta, 0, (size_t)count * sizeof(REAL));
 
-    for (ptrdiff_t first = 0; first < rows; first += ROW_BLOCK) {
-        const ptrdiff_t block = rows - first < ROW_BLOCK ? rows - first : ROW_BLOCK, width = net->size[last + 1];
+    for (ptrdiff_t first = 0; first < rows; first += MLP_ROW_BLOCK) {
+        const ptrdiff_t block = rows - first < MLP_ROW_BLOCK ? rows - first : MLP_ROW_BLOCK, width = net->size[last + 1];
         REAL *dz = spare + (last % 2) * space;
         for (ptrdiff_t n = 0; n < block; n++) { /* dz_L = dy, with zeros behind each line */
             const REAL *line = dy + (first + n) * (width + net->free);
@@ -194,5 +192,3 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
     free(memory);
     return 0;
 }
-
-#undef ROW_BLOCK

@@ -16,7 +16,7 @@
  * left at the lower edge is a tile with fewer rows, what is left at the right edge one with fewer vectors, the last of
  * them stored in part.
  *
- * Read by both_types.h, once per REAL and ISA, not on its own. */
+ * Read by one_type.h, once per REAL and ISA, not on its own. */
 
 typedef REAL NAME(vec) __attribute__((vector_size(VEC_BYTES), aligned(sizeof(REAL)), may_alias));
 #define VEC NAME(vec)
@@ -104,7 +104,7 @@ MLP_INLINE TARGET void NAME(panel)(const NAME(matmul) *p, const int vecs, ptrdif
 static TARGET void NAME(product)(NAME(matmul) p)
 {
     ptrdiff_t j = 0;
-    if (p.rows < PACK_ROWS || (p.b_row * sizeof(REAL) < PACK_STRIDE && (uintptr_t)p.b % VEC_BYTES == 0)) p.room = NULL;
+    if (p.rows < MLP_PACK_ROWS || (p.b_row * sizeof(REAL) < MLP_PACK_STRIDE && (uintptr_t)p.b % VEC_BYTES == 0)) p.room = NULL;
     if (p.rows <= 3) /* so few sums to a vector: more vectors at once hide the latency */
         for (; p.cols - j > (2 * TILE_VECS - 1) * LANES; j += 2 * TILE_VECS * LANES)
             NAME(last_tile)(&p, 2 * TILE_VECS, 0, j, p.b + j, p.b_row);
