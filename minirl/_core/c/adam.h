@@ -39,7 +39,8 @@ typedef struct { /* rest1 is 1 − β₁, rest2 is 1 − β₂, correct is 1 / (
 static inline void adam_step(int wide, void *theta, const void *grad, void *m, void *v, ptrdiff_t n, const AdamStep *s)
 {
     if (wide)
-        adam_double(theta, grad, m, v, n, s->rate, s->correct, s->beta1, s->rest1, s->beta2, s->rest2, s->eps, s->scale);
+        adam_double(theta, grad, m, v, n, s->rate, s->correct, s->beta1, s->rest1, s->beta2, s->rest2, s->eps,
+            s->scale);
     else
         adam_float(theta, grad, m, v, n, (float)s->rate, (float)s->correct, (float)s->beta1, (float)s->rest1,
             (float)s->beta2, (float)s->rest2, (float)s->eps, (float)s->scale);

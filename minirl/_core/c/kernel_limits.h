@@ -1,4 +1,4 @@
-/* Every limit and fixed size of the kernels. What belongs to one formula alone (where tanh rounds to 1) stands with it. */
+/* Every limit and fixed size of the kernels. What belongs to one formula alone (where tanh is 1) stands with it. */
 #ifndef MINIRL_KERNEL_LIMITS_H
 #define MINIRL_KERNEL_LIMITS_H
 

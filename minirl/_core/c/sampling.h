@@ -4,7 +4,8 @@
 
 /* The action whose stretch of the cumulative distribution holds u; e: scratch (rows, K). K − 1 remains when there is
  * NaN; a rounded sum may stay at the threshold: then the last possible action stands. */
-static void NAME(categorical_rows)(const REAL *phi, const double *u, int64_t *action, double *e, ptrdiff_t rows, ptrdiff_t K)
+static void NAME(categorical_rows)(const REAL *phi, const double *u, int64_t *action, double *e, ptrdiff_t rows,
+    ptrdiff_t K)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         const REAL *logit = phi + n * K;
@@ -55,13 +56,14 @@ static void NAME(gaussian_rows)(const REAL *phi, const double *z, REAL *action, 
 #define EACH_TYPE "sampling.h"
 #include "each_type.h"
 
-static inline void categorical_actions(int wide, const void *phi, const double *u, int64_t *action, double *e, ptrdiff_t rows,
-    ptrdiff_t K)
+static inline void categorical_actions(int wide, const void *phi, const double *u, int64_t *action, double *e,
+    ptrdiff_t rows, ptrdiff_t K)
 {
     BY_TYPE(wide, categorical_rows, phi, u, action, e, rows, K);
 }
 
-static inline void gaussian_actions(int wide, const void *phi, const double *z, void *action, ptrdiff_t rows, ptrdiff_t d)
+static inline void gaussian_actions(int wide, const void *phi, const double *z, void *action, ptrdiff_t rows,
+    ptrdiff_t d)
 {
     BY_TYPE(wide, gaussian_rows, phi, z, action, rows, d);
 }

@@ -65,8 +65,8 @@ EACH_WIDTH static void standardize_to_narrow(const double *restrict x, const dou
 }
 
 /* x and out: float64 where `wide` and `out_wide` say so; out is never the wider. */
-static inline void standardize_rows(int wide, int out_wide, const void *x, const double *mean, const double *inv_std, void *out,
-    ptrdiff_t rows, ptrdiff_t cols, double limit)
+static inline void standardize_rows(int wide, int out_wide, const void *x, const double *mean, const double *inv_std,
+    void *out, ptrdiff_t rows, ptrdiff_t cols, double limit)
 {
     if (wide && !out_wide)
         standardize_to_narrow(x, mean, inv_std, out, rows, cols, limit);

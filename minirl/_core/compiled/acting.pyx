@@ -54,7 +54,8 @@ cdef class Actor:
         P = outputs(&self.call.net)
         self.d = 1 if self.call.categorical else P // 2
         if not self.call.categorical and (family != "gaussian" or P % 2):
-            raise ValueError(f"family must be 'categorical', or 'gaussian' with a log σ for each μ, not {family!r} with {P} numbers")
+            raise ValueError(
+                f"family must be 'categorical', or 'gaussian' with a log σ for each μ, not {family!r} with {P} numbers")
         if mean is not None:
             mean = take(&mean_, mean, "mean", FLOAT64, self.call.net.size[0], VECTOR)
             inv_std = take(&inv_std_, inv_std, "inv_std", FLOAT64, self.call.net.size[0], VECTOR)
@@ -67,14 +68,15 @@ cdef class Actor:
         cdef Array x_, noise_, action_
         cdef int failed
         cdef int kind = EITHER_FLOAT
+        cdef Py_ssize_t cols = VECTOR if c.categorical else self.d
         if c.mean == NULL or c.net.wide:
             kind = type_of(&c.net) | SAME
         x = take(&x_, x, "x", kind, ANY, c.net.size[0])
         c.rows, c.x, c.x_wide = x_.rows, x_.start, x_.wide
         if noise is not None:
-            noise = take(&noise_, noise, "noise", FLOAT64, c.rows, VECTOR if c.categorical else self.d)
+            noise = take(&noise_, noise, "noise", FLOAT64, c.rows, cols)
             c.noise = <const double *> noise_.start
-        action = new_array(&action_, INT64 if c.categorical else type_of(&c.net), c.rows, VECTOR if c.categorical else self.d)
+        action = new_array(&action_, INT64 if c.categorical else type_of(&c.net), c.rows, cols)
         c.action = action_.start
         if c.rows * self.theta.rows < RELEASE_GIL_FROM:
             failed = act_on(&c, self.theta.start)
@@ -87,10 +89,11 @@ cdef class Actor:
 
 
 def policy_actor(theta, mean, inv_std, limit, sizes, activation, free, family):
-    """`policy_act` for many steps of one θ: the function (x (N, D), noise) -> actions. Its arrays must not change while it is used."""
+    """`policy_act` for many steps of one θ: the function (x (N, D), noise) -> actions. Its arrays must not change."""
     return Actor(theta, mean, inv_std, limit, sizes, activation, free, family).act
 
 
 def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, family):
-    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest for None."""
+    """Actions for N observations x (N, D): standardised, through the network, sampled; the likeliest without `noise`.
+    """
     return Actor(theta, mean, inv_std, limit, sizes, activation, free, family).act(x, noise)

@@ -1,7 +1,8 @@
-"""How an array enters a kernel, so that no kernel sees None, a short, misaligned, byte-swapped or read-only array, or two that overlap.
+"""How an array enters a kernel.
 
-Every array that a kernel is given goes through `take`, every array that it makes comes from `new_array`; both fill in an
-`Array`, which is all that the loops see. The usual case costs one look at NumPy's own struct, about 5 ns.
+Every array that a kernel is given goes through `take`, every array that it makes comes from `new_array`. Both fill in
+an `Array`, which is all that the loops see: never None, a short, misaligned, byte-swapped or read-only array, and after
+`apart` no two that overlap. The usual case costs one look at NumPy's own struct, about 5 ns.
 """
 
 import numpy as np
@@ -16,7 +17,8 @@ cdef object NDARRAY = np.ndarray, empty = np.empty
 cdef object ARRAYS = (np.ndarray, np.memmap)  # not their subclasses: a masked array has a mask that no kernel would see
 
 cdef dict DTYPES = {FLOAT32: (F32,), FLOAT64: (F64,), EITHER_FLOAT: (F32, F64), INT64: (I64,), BOOL: (FLAG,)}
-cdef dict WIDENED = {FLOAT64: "fiub", INT64: "iu", BOOL: "biu"}  # the kinds of dtype that are converted, by what is asked for
+# the kinds of dtype that are converted, by what is asked for
+cdef dict WIDENED = {FLOAT64: "fiub", INT64: "iu", BOOL: "biu"}
 cdef dict WIDENED_NAMES = {FLOAT64: "real numbers", INT64: "integers", BOOL: "booleans"}
 
 
@@ -49,7 +51,8 @@ cdef object fitted(Array *a, object array, str name, int kind, Py_ssize_t cols):
     if dtype not in dtypes if exact else dtype.kind not in WIDENED[code] or dtype.itemsize > 8:
         raise TypeError(f"{name} must hold {holds}{' as the first array does' if kind & SAME else ''}, not {dtype}")
     if not kind & FOLDED and array.ndim != (1 if cols == VECTOR else 2):
-        raise ValueError(f"{name} must have {'1 dimension' if cols == VECTOR else '2 dimensions'}, not the shape {array.shape}")
+        dimensions = "1 dimension" if cols == VECTOR else "2 dimensions"
+        raise ValueError(f"{name} must have {dimensions}, not the shape {array.shape}")
     if kind & AS_IT_IS:
         refuse_layout(array, name, kind)
     else:
@@ -68,14 +71,15 @@ cdef int refuse_shape(object array, str name, Py_ssize_t rows, Py_ssize_t cols) 
 cdef int refuse_layout(object array, str name, int kind) except -1:
     """An array that cannot be copied must lie in memory as the kernel wants it."""
     if not (array.flags.c_contiguous and array.flags.aligned):
-        raise ValueError(f"{name} must be C-contiguous and aligned, has shape {array.shape} and strides {array.strides}")
+        raise ValueError(
+            f"{name} must be C-contiguous and aligned, has shape {array.shape} and strides {array.strides}")
     if (kind & IN_PLACE) == IN_PLACE and not array.flags.writeable:
         raise ValueError(f"{name} must be writable, not read-only")
     return 0
 
 
 cdef object new_array(Array *a, char code, Py_ssize_t rows, Py_ssize_t cols):
-    """A new array (rows, cols), or (rows,) for cols = VECTOR, of whatever numbers: a result, or scratch. Hold it while `a` is used."""
+    """A new array (rows, cols), or (rows,) for VECTOR, not filled: a result or scratch. Hold it while `a` is used."""
     dtype = F64 if code == FLOAT64 else F32 if code == FLOAT32 else I64 if code == INT64 else FLAG
     array = empty(rows, dtype) if cols == VECTOR else empty((rows, cols), dtype)
     look_at(a, array)

@@ -1,6 +1,7 @@
 """Categorical distribution over K actions, φ = logits (N, K), float32 or float64.
 
-Each row is shifted by its largest logit, so that nothing overflows; a logit of −∞ is an action of probability 0 and adds nothing to a sum.
+Each row is shifted by its largest logit, so that nothing overflows; a logit of −∞ is an action of probability 0 and
+adds nothing to a sum.
 e^{φ−top} is taken once, for all rows together: in the result's own rows where p is wanted, else in scratch.
 """
 
@@ -73,9 +74,11 @@ cdef tuple entropies(object phi):
     phi = take_logits(&p, phi, "phi")
     entropy, dphi = new_array(&entropy_, p.code, p.rows, VECTOR), new_array(&dphi_, p.code, p.rows, p.cols)
     if p.wide:
-        categorical_entropies(<const double *> p.start, p.rows, p.cols, <double *> entropy_.start, <double *> dphi_.start)
+        categorical_entropies(<const double *> p.start, p.rows, p.cols,
+                              <double *> entropy_.start, <double *> dphi_.start)
     else:
-        categorical_entropies(<const float *> p.start, p.rows, p.cols, <float *> entropy_.start, <float *> dphi_.start)
+        categorical_entropies(<const float *> p.start, p.rows, p.cols,
+                              <float *> entropy_.start, <float *> dphi_.start)
     return entropy, dphi
 
 
@@ -118,7 +121,10 @@ cdef void kl(real *out, const Array *old, const Array *new, real *e_old, real *e
 
 
 def categorical_kl(phi_old, phi_new):
-    """D(old ‖ new) = Σ p (log p − log q) -> (N,), old first; 0 where p = 0, +∞ where q = 0 < p; rounding below 0 is cut off.  [KL-1]"""
+    """D(old ‖ new) = Σ p (log p − log q) -> (N,), old first.  [KL-1]
+
+    0 where p = 0, +∞ where q = 0 < p; rounding below 0 is cut off.
+    """
     cdef Array old, new, out_, e_old_, e_new_
     phi_old = take_logits(&old, phi_old, "phi_old")
     phi_new = take(&new, phi_new, "phi_new", old.code | SAME, old.rows, old.cols)
@@ -197,6 +203,6 @@ def categorical_sample(phi, u):
     phi = take_logits(&phi_, phi, "phi")
     u = take(&u_, u, "u", FLOAT64, phi_.rows, VECTOR)
     action, e = new_array(&action_, INT64, phi_.rows, VECTOR), new_array(&e_, FLOAT64, phi_.rows, phi_.cols)
-    categorical_actions(phi_.wide, phi_.start, <const double *> u_.start, <int64_t *> action_.start, <double *> e_.start,
-                        phi_.rows, phi_.cols)
+    categorical_actions(phi_.wide, phi_.start, <const double *> u_.start, <int64_t *> action_.start,
+                        <double *> e_.start, phi_.rows, phi_.cols)
     return action

@@ -1,4 +1,4 @@
-"""Batches of control problems, stepped and reset in one call. The dynamics are in classic_control.h, one environment at a time."""
+"""Batches of control problems, stepped and reset in one call. The dynamics are in classic_control.h."""
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint8_t
@@ -7,7 +7,8 @@ from minirl._core.compiled.arrays cimport (
     ANY, AS_IT_IS, BOOL, FLOAT32, FLOAT64, IN_PLACE, INT64, VECTOR, Array, apart, take)
 
 
-cdef dict KINDS = {"cartpole": 0, "pendulum": 1, "acrobot": 2, "mountain_car": 3, "mountain_car_continuous": 4}  # rows of ENVS
+# rows of ENVS
+cdef dict KINDS = {"cartpole": 0, "pendulum": 1, "acrobot": 2, "mountain_car": 3, "mountain_car_continuous": 4}
 
 
 cdef const Env *find(name) except NULL:
@@ -22,7 +23,8 @@ cdef Bits *bits_of(object bit_generator) except NULL:
 
 
 def env_step(name, state, steps, action, skip, int64_t limit, obs, reward, terminated, truncated):
-    """One step of every environment that is not skipped, in place on all but `action` and `skip`; returns how many episodes ended.
+    """One step of every environment that is not skipped, in place on all but `action` and `skip`; returns how many
+    episodes ended.
 
     state (B, S), steps (B,) since the reset, action (B,) int64 or (B, 1) float32, skip (B,), obs (B, D)
     reward, terminated, truncated (B,)
@@ -46,16 +48,19 @@ def env_step(name, state, steps, action, skip, int64_t limit, obs, reward, termi
           ("state", "steps", "obs", "reward", "terminated", "truncated", "skip", "action"))
     bad = env_bad_action(env, action_.start, <const uint8_t *> skip_.start, B)
     if bad >= 0:
-        raise ValueError(f"action must be {f'in 0..{env.actions - 1}' if env.actions else 'finite'}, row {bad} is {action[bad]}")
+        wanted = f"in 0..{env.actions - 1}" if env.actions else "finite"
+        raise ValueError(f"action must be {wanted}, row {bad} is {action[bad]}")
     with nogil:
         ended = env_step_all(
             env, <double *> state_.start, <int64_t *> steps_.start, action_.start, <const uint8_t *> skip_.start, limit,
-            <float *> obs_.start, <double *> reward_.start, <uint8_t *> terminated_.start, <uint8_t *> truncated_.start, B)
+            <float *> obs_.start, <double *> reward_.start, <uint8_t *> terminated_.start,
+            <uint8_t *> truncated_.start, B)
     return ended
 
 
 def env_reset(name, list bit_generators not None, rows, low, high, state, steps, obs):
-    """First states of the environments in `rows` (B,), each from its own bit generator; in place on state (B, S), steps (B,), obs (B, D).
+    """First states of the environments in `rows` (B,), each from its own bit generator; in place on state (B, S), steps
+    (B,), obs (B, D).
 
     low, high: bounds of the uniform draws, one per number that is drawn.
     """

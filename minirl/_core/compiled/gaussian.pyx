@@ -1,6 +1,7 @@
 """Diagonal Gaussian over d dimensions, φ = [μ (d), log σ (d)] (N, 2d), float32 or float64.
 
-Inside densities log σ saturates at ±LOG_STD_LIMIT and its gradient beyond is 0, so that σ² and 1/σ² stay finite in float32.
+Inside densities log σ saturates at ±LOG_STD_LIMIT and its gradient beyond is 0, so that σ² and 1/σ² stay finite in
+float32.
 """
 
 from minirl._core.compiled.arrays cimport ANY, EITHER_FLOAT, FLOAT64, SAME, VECTOR, Array, new_array, real, take
@@ -70,9 +71,11 @@ cdef tuple entropies(object phi):
     phi = take_halves(&p, phi, "phi")
     entropy, dphi = new_array(&entropy_, p.code, p.rows, VECTOR), new_array(&dphi_, p.code, p.rows, p.cols)
     if p.wide:
-        gaussian_entropies(<const double *> p.start, p.rows, p.cols // 2, <double *> entropy_.start, <double *> dphi_.start)
+        gaussian_entropies(<const double *> p.start, p.rows, p.cols // 2,
+                           <double *> entropy_.start, <double *> dphi_.start)
     else:
-        gaussian_entropies(<const float *> p.start, p.rows, p.cols // 2, <float *> entropy_.start, <float *> dphi_.start)
+        gaussian_entropies(<const float *> p.start, p.rows, p.cols // 2,
+                           <float *> entropy_.start, <float *> dphi_.start)
     return entropy, dphi
 
 
@@ -91,7 +94,9 @@ def gaussian_dentropy(phi):
 # ----------------------------------------------------------------------------------------------------------- divergence
 
 
-cdef inline void widening(const real *phi_old, const real *phi_new, Py_ssize_t N, Py_ssize_t d, real *out) noexcept nogil:
+cdef inline void widening(
+    const real *phi_old, const real *phi_new, Py_ssize_t N, Py_ssize_t d, real *out,
+) noexcept nogil:
     """e^{−2ℓ} − 1 with ℓ = log σ₂ − log σ₁ (N, d)."""
     cdef Py_ssize_t n, i, j
     for n in range(N):
@@ -123,7 +128,10 @@ cdef void kl(real *out, const Array *old, const Array *new, real *inv_std, real 
 
 
 def gaussian_kl(phi_old, phi_new):
-    """D(old ‖ new) = Σ_i log σ₂/σ₁ + (σ₁² + (μ₁ − μ₂)²) / 2σ₂² − ½ -> (N,), old (1) first; by expm1 near σ₁ = σ₂.  [KL-7, KL-4]"""
+    """D(old ‖ new) = Σ_i log σ₂/σ₁ + (σ₁² + (μ₁ − μ₂)²) / 2σ₂² − ½ -> (N,), old (1) first.  [KL-7, KL-4]
+
+    By expm1, so that there is no difference of large numbers near σ₁ = σ₂.
+    """
     cdef Array old, new, out_, inv_std_, spread_
     phi_old = take_halves(&old, phi_old, "phi_old")
     phi_new = take(&new, phi_new, "phi_new", old.code | SAME, old.rows, old.cols)

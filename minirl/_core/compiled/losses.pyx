@@ -1,4 +1,5 @@
-"""PPO's clipped surrogate and the squared error of V, each in one pass over a minibatch. Formulas: reference/losses.py."""
+"""PPO's clipped surrogate and the squared error of V, in one pass over a minibatch each. Formulas: reference/losses.py.
+"""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
@@ -54,7 +55,7 @@ def surrogate_loss(logp, logp_old, adv, w, double clip, dual=None):
 cdef double policy_loss(const real *phi, const void *action, bint categorical, Py_ssize_t N, Py_ssize_t P,
                         const real *logp_old, const double *adv, const double *w, double clip, double dual,
                         double ent_coef, real *dphi, real *ratio, real *rest) noexcept nogil:
-    """The loss, its gradient in φ and r. rest: scratch (N, P), for 1/σ and then for the gradient of H, and (N,) behind it."""
+    """The loss, its gradient in φ and r. rest: scratch (N, P), for 1/σ and then ∇H, and (N,) behind it."""
     cdef real *dlogp = rest + N * P  # log π, its gradient, H
     cdef double loss
     cdef real share
@@ -90,7 +91,8 @@ def policy_surrogate(phi, action, logp_old, adv, w, double clip, dual, double en
         raise ValueError(f"family must be 'categorical' or 'gaussian', not {family!r}")
     phi = take(&p, phi, "phi", EITHER_FLOAT, ANY, ANY)
     if p.cols == 0 or not categorical and p.cols % 2:
-        raise ValueError(f"phi must hold logits, or a log σ for each μ of a 'gaussian', not {p.cols} numbers in each row")
+        raise ValueError(
+            f"phi must hold logits, or a log σ for each μ of a 'gaussian', not {p.cols} numbers in each row")
     if categorical:
         action = take(&a, action, "action", INT64, p.rows, VECTOR)
         expect_actions(<const int64_t *> a.start, p.rows, p.cols)
@@ -112,7 +114,9 @@ def policy_surrogate(phi, action, logp_old, adv, w, double clip, dual, double en
     return loss, dphi, ratio
 
 
-cdef double squared(const double *w, const real *value, const double *target, Py_ssize_t N, real *dvalue) noexcept nogil:
+cdef double squared(
+    const double *w, const real *value, const double *target, Py_ssize_t N, real *dvalue,
+) noexcept nogil:
     cdef double loss = 0, error
     cdef Py_ssize_t n
     for n in range(N):

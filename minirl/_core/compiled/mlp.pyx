@@ -1,6 +1,6 @@
-"""Multi-layer perceptron over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …, free]. The loops are in mlp/dispatch.h.
+"""Multi-layer perceptron over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …, free]. Loops: mlp/dispatch.h.
 
-`free` parameters of no layer may stand at the end of θ; they are handed on behind each row of the output, as a log σ is.
+`free` parameters of no layer may stand at the end of θ; they are handed on behind each row of the output, as log σ is.
 """
 
 from minirl._core.compiled.arrays cimport (
@@ -16,7 +16,9 @@ cdef extern from "mlp/dispatch.h" nogil:
         const Network *net, const void *theta, const void **acts, const void *theta_dot, void *y_dot, Py_ssize_t rows)
 
 
-cdef int describe(Network *net, Array *theta_, object theta, object sizes, object activation, Py_ssize_t free) except -1:
+cdef int describe(
+    Network *net, Array *theta_, object theta, object sizes, object activation, Py_ssize_t free,
+) except -1:
     """The network's shape, and θ's agreement with it; `free` more parameters follow."""
     if free < 0:
         raise ValueError(f"free must not be negative, is {free}")
@@ -41,7 +43,8 @@ cdef int fills(Network *net, object sizes, Py_ssize_t room) except -1:
         if net.size[i] < 1:
             raise ValueError(f"sizes must be positive, not {sizes!r}")
         if i > 0:
-            if net.size[i - 1] >= room // net.size[i]:  # in + 1 lines of `out` do not fit; no product that could overflow
+            # in + 1 lines of `out` do not fit; no product that could overflow
+            if net.size[i - 1] >= room // net.size[i]:
                 return 0
             room -= (net.size[i - 1] + 1) * net.size[i]
     return room == 0
@@ -70,7 +73,10 @@ cdef Py_ssize_t rows_of(Network *net, object acts, const void **pointers) except
 
 
 def mlp_forward(theta, x, sizes, activation, Py_ssize_t free=0):
-    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y): what the two products below need."""
+    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y).
+
+    That is all that the two products below need.
+    """
     cdef Network net
     cdef Array theta_, x_, h_
     cdef void *out[MLP_MAX_LAYERS]
@@ -117,9 +123,9 @@ def mlp_infer(theta, x, sizes, activation, Py_ssize_t free=0):
 
 
 def mlp_vjp(theta, acts, dy, sizes, activation, Py_ssize_t free=0):
-    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l);
+    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l).
 
-    the free parameters' part is the sum over n of their columns of dy.
+    The free parameters' part is the sum over n of their columns of dy.
     """
     cdef Network net
     cdef Array theta_, dy_, dtheta_

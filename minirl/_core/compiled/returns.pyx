@@ -1,4 +1,4 @@
-"""Sums over time: advantages, returns and the running return that scales rewards. float64; arrays (T, B), time first."""
+"""Sums over time: advantages, returns, the running return that scales rewards. float64; arrays (T, B), time first."""
 
 from libc.stdint cimport uint8_t
 
@@ -54,7 +54,10 @@ def discounted_returns(reward, next_value, terminated, cut, double gamma):
 
 
 def running_return(reward, cut, carry, double gamma):
-    """Discounted sum of the rewards so far, (T, B) -> (T, B) and the next carry (B,): R_t = r_t + γ R_{t−1}; from 0 after a cut."""
+    """Discounted sum of the rewards so far, (T, B) -> (T, B) and the next carry (B,).
+
+    R_t = r_t + γ R_{t−1}, from 0 after a cut.
+    """
     cdef Array r_, stop_, carry_, sums_, running_
     reward = take(&r_, reward, "reward", FLOAT64, ANY, ANY)
     cdef Py_ssize_t T = r_.rows, B = r_.cols, t, b

@@ -22,7 +22,7 @@ cdef struct Steps:  # what the rollout writes, a row for each step
 
 
 cdef bint spread(const real *action, const double *bounds, float *sent, Py_ssize_t B) noexcept nogil:
-    """What is sent of a Gaussian's actions u: centre + half · u, cut at the bounds, as float32; False where one is not finite."""
+    """What is sent of a Gaussian's actions u: centre + half · u, cut at the bounds; False where one is not finite."""
     cdef double low = bounds[0], high = bounds[1], centre = bounds[2], half = bounds[3], a
     cdef Py_ssize_t i
     for i in range(B):
@@ -82,8 +82,8 @@ def env_rollout(env, state, steps, seen, policy, noise, bounds, out):
             action = sent_.start
         terminated, truncated = <uint8_t *> made.terminated.start + t * B, <uint8_t *> made.truncated.start + t * B
         ended = env_step_all(
-            game, <double *> own.state.start, <int64_t *> own.steps.start, action, <const uint8_t *> nobody_.start, limit,
-            <float *> own.seen.start, <double *> made.reward.start + t * B, terminated, truncated, B)
+            game, <double *> own.state.start, <int64_t *> own.steps.start, action, <const uint8_t *> nobody_.start,
+            limit, <float *> own.seen.start, <double *> made.reward.start + t * B, terminated, truncated, B)
         next_obs[t] = seen
         if ended:
             start_again(game, generators, &own, terminated, truncated, B)
@@ -128,7 +128,9 @@ cdef int expect_policy(const Env *game, policy) except -1:
     return 0
 
 
-cdef int take_steps(Steps *made, const Envs *own, const Env *game, char policy_type, out, Py_ssize_t T, Py_ssize_t B) except -1:
+cdef int take_steps(
+    Steps *made, const Envs *own, const Env *game, char policy_type, out, Py_ssize_t T, Py_ssize_t B,
+) except -1:
     """The rollout's arrays, each with a row for every step, none of them in another's or the environments' memory."""
     cdef int floats = policy_type | IN_PLACE | FOLDED, doubles = FLOAT64 | IN_PLACE, flags = BOOL | IN_PLACE
     take(&made.obs, out.obs, "obs", floats, T, B * game.obs)

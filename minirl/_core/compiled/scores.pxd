@@ -1,4 +1,4 @@
-"""log π(a|s) and H of the families that compiled calls know, each with its gradient in φ; rows one after the other in memory."""
+"""log π(a|s) and H of the families that compiled calls know, each with its gradient in φ; rows lie in sequence."""
 
 from libc.stdint cimport int64_t
 
@@ -65,7 +65,9 @@ cdef inline void categorical_score(
         dphi += K
 
 
-cdef inline void categorical_entropies(const real *phi, Py_ssize_t N, Py_ssize_t K, real *entropy, real *dphi) noexcept nogil:
+cdef inline void categorical_entropies(
+    const real *phi, Py_ssize_t N, Py_ssize_t K, real *entropy, real *dphi,
+) noexcept nogil:
     """H = −Σ p log p (N,) and −p_k (log p_k + H) (N, K); log p + H = (φ − top) − its mean: the normaliser cancels."""
     cdef Py_ssize_t n, k
     cdef real top, total, mean
@@ -121,7 +123,9 @@ cdef inline void gaussian_score(
         inv_std += d
 
 
-cdef inline void gaussian_entropies(const real *phi, Py_ssize_t N, Py_ssize_t d, real *entropy, real *dphi) noexcept nogil:
+cdef inline void gaussian_entropies(
+    const real *phi, Py_ssize_t N, Py_ssize_t d, real *entropy, real *dphi,
+) noexcept nogil:
     """H = Σ_i log σ_i + ½ log 2πe (N,) and its gradient, 0 and 1 (N, 2d)."""
     cdef Py_ssize_t n, i
     cdef real total, constant = HALF_LOG_2PI + 0.5

@@ -21,7 +21,10 @@ def global_norm(grad):
 
 
 def standardize(x, mean, inv_std, double limit, bint narrow=False):
-    """(x − mean) · inv_std in float64, cut at ±limit: x (N, D), mean and inv_std (D,) -> (N, D) in x's type, or float32 if `narrow`."""
+    """(x − mean) · inv_std in float64, cut at ±limit -> (N, D) in x's type, or in float32 if `narrow`.
+
+    x (N, D), mean and inv_std (D,)
+    """
     cdef Array x_, mean_, inv_std_, out_
     x = take(&x_, x, "x", EITHER_FLOAT, ANY, ANY)
     mean = take(&mean_, mean, "mean", FLOAT64, x_.cols, VECTOR)

@@ -9,7 +9,8 @@ import numpy as np
 __all__ = ["mlp_forward", "mlp_infer", "mlp_jvp", "mlp_vjp"]
 
 ACTIVATIONS: dict[str, Callable] = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
-SLOPES = {"tanh": lambda y: 1 - y * y, "relu": lambda y: (y > 0).astype(y.dtype)}  # the derivative, from the activation's output
+# the derivative, from the activation's output
+SLOPES = {"tanh": lambda y: 1 - y * y, "relu": lambda y: (y > 0).astype(y.dtype)}
 
 
 class Layer(NamedTuple):
@@ -31,7 +32,9 @@ def mlp_layers(theta, sizes):
 
 
 def mlp_forward(theta, x, sizes, activation, free=0):
-    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y): all that the two products below need.
+    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y).
+
+    That is all that the two products below need.
 
     `free` parameters of no layer may stand at the end of θ; they are handed on behind each row of y, as a log σ is.
     """
@@ -54,7 +57,10 @@ def mlp_infer(theta, x, sizes, activation, free=0):
 
 
 def mlp_vjp(theta, acts, dy, sizes, activation, free=0):
-    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l); dfree = Σ_n of its columns."""
+    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l).
+
+    The free parameters' part is the sum over n of their columns of dy.
+    """
     dtheta = np.empty_like(theta)
     dz = dy[:, : sizes[-1]]
     dtheta[len(theta) - free :] = dy[:, sizes[-1] :].sum(axis=0, dtype=np.float64)

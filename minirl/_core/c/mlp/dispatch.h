@@ -15,9 +15,9 @@
  *                        one_type.h lists the files above, ../each_type.h reads it for float and for double
  *
  * Every entry of C is one sum over k in rising order, whatever the tile: a row's result does not depend on the rows it
- * comes with. Instruction sets differ in one thing, whether a·b + c is rounded once (FMA) or twice, so results differ in
- * the last bits between processors with and without it. No fast-math: NaN and infinities pass through. No static state;
- * threads may call at once. */
+ * comes with. Instruction sets differ in one thing, whether a·b + c is rounded once (FMA) or twice, so results differ
+ * in the last bits between processors with and without it. No fast-math: NaN and infinities pass through. No static
+ * state; threads may call at once. */
 #ifndef MINIRL_MLP_DISPATCH_H
 #define MINIRL_MLP_DISPATCH_H
 

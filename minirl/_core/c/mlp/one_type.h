@@ -1,5 +1,5 @@
-/* The network's loops for one element type (REAL) and one instruction set (ISA, TARGET, VEC_BYTES, TILE_ROWS, TILE_VECS).
- * Read by ../each_type.h for dispatch.h, not on its own. */
+/* The network's loops for one element type (REAL) and one instruction set (ISA, TARGET, VEC_BYTES, TILE_ROWS,
+ * TILE_VECS). Read by ../each_type.h for dispatch.h, not on its own. */
 #if defined(VEC_BYTES)
 #define LANES ((ptrdiff_t)(VEC_BYTES / sizeof(REAL))) /* numbers in a vector */
 #else

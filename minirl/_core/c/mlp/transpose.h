@@ -1,5 +1,5 @@
-/* Wᵀ, for the backward pass: dX = dY·Wᵀ then reads contiguous lines like every other product. The second function is what
- * is computed; the first does a square of it at a time in registers. Read by one_type.h, not on its own. */
+/* Wᵀ, for the backward pass: dX = dY·Wᵀ then reads contiguous lines like every other product. The second function is
+ * what is computed; the first does a square of it at a time in registers. Read by one_type.h, not on its own. */
 
 #if defined(MLP_SHUFFLE)
 typedef REAL NAME(quad) __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
