@@ -129,7 +129,7 @@ def categorical_kl(phi_old, phi_new):
     phi_old = take_logits(&old, phi_old, "phi_old")
     phi_new = take(&new, phi_new, "phi_new", old.code | SAME, old.rows, old.cols)
     out = new_array(&out_, old.code, old.rows, VECTOR)
-    e_old, e_new = new_array(&e_old_, old.code, old.rows, old.cols), new_array(&e_new_, old.code, old.rows, old.cols)
+    _scratch = new_array(&e_old_, old.code, old.rows, old.cols), new_array(&e_new_, old.code, old.rows, old.cols)
     if old.wide:
         kl(<double *> out_.start, &old, &new, <double *> e_old_.start, <double *> e_new_.start)
     else:
@@ -139,11 +139,11 @@ def categorical_kl(phi_old, phi_new):
 
 cdef void dkl(real *dphi, const Array *old, const Array *new, real *e_old) noexcept nogil:
     """The rows of categorical_dkl; e_old: scratch (N, K)."""
-    cdef Py_ssize_t N = old.rows, K = old.cols, n, k
+    cdef Py_ssize_t N = old.rows, K = old.cols, _, k
     cdef real q, p
     weigh(<const real *> new.start, N, K, dphi)
     weigh(<const real *> old.start, N, K, e_old)
-    for n in range(N):
+    for _ in range(N):
         q, p = 1 / sum_of(<const real *> dphi, K), 1 / sum_of(<const real *> e_old, K)
         for k in range(K):
             dphi[k] = dphi[k] * q - e_old[k] * p
@@ -156,7 +156,8 @@ def categorical_dkl(phi_old, phi_new):
     cdef Array old, new, dphi_, e_old_
     phi_old = take_logits(&old, phi_old, "phi_old")
     phi_new = take(&new, phi_new, "phi_new", old.code | SAME, old.rows, old.cols)
-    dphi, e_old = new_array(&dphi_, old.code, old.rows, old.cols), new_array(&e_old_, old.code, old.rows, old.cols)
+    dphi = new_array(&dphi_, old.code, old.rows, old.cols)
+    _scratch = new_array(&e_old_, old.code, old.rows, old.cols)
     if old.wide:
         dkl(<double *> dphi_.start, &old, &new, <double *> e_old_.start)
     else:
@@ -166,11 +167,11 @@ def categorical_dkl(phi_old, phi_new):
 
 cdef void fisher_vec(real *out, const Array *phi_, const Array *phi_dot_) noexcept nogil:
     """The rows of categorical_fisher_vec."""
-    cdef Py_ssize_t N = phi_.rows, K = phi_.cols, n, k
+    cdef Py_ssize_t N = phi_.rows, K = phi_.cols, _, k
     cdef const real *phi_dot = <const real *> phi_dot_.start
     cdef real total, mean
     weigh(<const real *> phi_.start, N, K, out)
-    for n in range(N):
+    for _ in range(N):
         total, mean = sum_of(<const real *> out, K), 0
         for k in range(K):
             out[k] /= total
@@ -202,7 +203,8 @@ def categorical_sample(phi, u):
     cdef Array phi_, u_, action_, e_
     phi = take_logits(&phi_, phi, "phi")
     u = take(&u_, u, "u", FLOAT64, phi_.rows, VECTOR)
-    action, e = new_array(&action_, INT64, phi_.rows, VECTOR), new_array(&e_, FLOAT64, phi_.rows, phi_.cols)
+    action = new_array(&action_, INT64, phi_.rows, VECTOR)
+    _scratch = new_array(&e_, FLOAT64, phi_.rows, phi_.cols)
     categorical_actions(phi_.wide, phi_.start, <const double *> u_.start, <int64_t *> action_.start,
                         <double *> e_.start, phi_.rows, phi_.cols)
     return action

@@ -23,8 +23,7 @@ cdef Bits *bits_of(object bit_generator) except NULL:
 
 
 def env_step(name, state, steps, action, skip, int64_t limit, obs, reward, terminated, truncated):
-    """One step of every environment that is not skipped, in place on all but `action` and `skip`; returns how many
-    episodes ended.
+    """One step of every environment that is not skipped, in place on all but `action` and `skip` -> how many ended.
 
     state (B, S), steps (B,) since the reset, action (B,) int64 or (B, 1) float32, skip (B,), obs (B, D)
     reward, terminated, truncated (B,)
@@ -59,9 +58,9 @@ def env_step(name, state, steps, action, skip, int64_t limit, obs, reward, termi
 
 
 def env_reset(name, list bit_generators not None, rows, low, high, state, steps, obs):
-    """First states of the environments in `rows` (B,), each from its own bit generator; in place on state (B, S), steps
-    (B,), obs (B, D).
+    """First states of the environments in `rows` (B,), each from its own bit generator.
 
+    In place on state (B, S), steps (B,), obs (B, D).
     low, high: bounds of the uniform draws, one per number that is drawn.
     """
     cdef Array rows_, low_, high_, state_, steps_, obs_

@@ -40,7 +40,7 @@ cdef tuple score(object phi, object action):
     cdef Py_ssize_t N = p.rows, d = p.cols // 2
     action = take(&a, action, "action", p.code | SAME, N, d)
     logp, dphi = new_array(&logp_, p.code, N, VECTOR), new_array(&dphi_, p.code, N, 2 * d)
-    inv_std = new_array(&inv_std_, p.code, N, d)
+    _scratch = new_array(&inv_std_, p.code, N, d)
     if p.wide:
         gaussian_score(<const double *> p.start, <const double *> a.start, N, d,
                        <double *> logp_.start, <double *> dphi_.start, <double *> inv_std_.start)
@@ -136,8 +136,8 @@ def gaussian_kl(phi_old, phi_new):
     phi_old = take_halves(&old, phi_old, "phi_old")
     phi_new = take(&new, phi_new, "phi_new", old.code | SAME, old.rows, old.cols)
     out = new_array(&out_, old.code, old.rows, VECTOR)
-    inv_std = new_array(&inv_std_, old.code, old.rows, old.cols // 2)
-    spread = new_array(&spread_, old.code, old.rows, old.cols // 2)
+    cdef Py_ssize_t N = old.rows, d = old.cols // 2
+    _scratch = new_array(&inv_std_, old.code, N, d), new_array(&spread_, old.code, N, d)
     if old.wide:
         kl(<double *> out_.start, &old, &new, <double *> inv_std_.start, <double *> spread_.start)
     else:
@@ -147,13 +147,13 @@ def gaussian_kl(phi_old, phi_new):
 
 cdef void dkl(real *dphi, const Array *old, const Array *new, real *inv_std, real *spread) noexcept nogil:
     """The rows of gaussian_dkl; inv_std, spread: scratch (N, d)."""
-    cdef Py_ssize_t N = old.rows, d = old.cols // 2, n, i
+    cdef Py_ssize_t N = old.rows, d = old.cols // 2, _, i
     cdef const real *phi_old = <const real *> old.start
     cdef const real *phi_new = <const real *> new.start
     cdef real z
     inverse_std(phi_new, N, d, inv_std)
     widening(phi_old, phi_new, N, d, spread)
-    for n in range(N):
+    for _ in range(N):
         for i in range(d):
             z = (phi_new[i] - phi_old[i]) * inv_std[i]
             dphi[i] = z * inv_std[i]
@@ -171,8 +171,8 @@ def gaussian_dkl(phi_old, phi_new):
     phi_old = take_halves(&old, phi_old, "phi_old")
     phi_new = take(&new, phi_new, "phi_new", old.code | SAME, old.rows, old.cols)
     dphi = new_array(&dphi_, old.code, old.rows, old.cols)
-    inv_std = new_array(&inv_std_, old.code, old.rows, old.cols // 2)
-    spread = new_array(&spread_, old.code, old.rows, old.cols // 2)
+    cdef Py_ssize_t N = old.rows, d = old.cols // 2
+    _scratch = new_array(&inv_std_, old.code, N, d), new_array(&spread_, old.code, N, d)
     if old.wide:
         dkl(<double *> dphi_.start, &old, &new, <double *> inv_std_.start, <double *> spread_.start)
     else:
@@ -205,7 +205,7 @@ def gaussian_fisher_vec(phi, phi_dot):
     phi = take_halves(&phi_, phi, "phi")
     phi_dot = take(&phi_dot_, phi_dot, "phi_dot", phi_.code | SAME, phi_.rows, phi_.cols)
     out = new_array(&out_, phi_.code, phi_.rows, phi_.cols)
-    precision = new_array(&precision_, phi_.code, phi_.rows, phi_.cols // 2)
+    _scratch = new_array(&precision_, phi_.code, phi_.rows, phi_.cols // 2)
     if phi_.wide:
         fisher_vec(<double *> out_.start, &phi_, &phi_dot_, <double *> precision_.start)
     else:

@@ -1,5 +1,4 @@
-"""PPO's clipped surrogate and the squared error of V, in one pass over a minibatch each. Formulas: reference/losses.py.
-"""
+"""PPO's clipped surrogate and the squared error of V, each in one pass. Formulas: reference/losses.py."""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
@@ -102,7 +101,7 @@ def policy_surrogate(phi, action, logp_old, adv, w, double clip, dual, double en
     adv = take(&adv_, adv, "adv", FLOAT64, p.rows, VECTOR)
     w = take(&w_, w, "w", FLOAT64, p.rows, VECTOR)
     dphi, ratio = new_array(&dphi_, p.code, p.rows, p.cols), new_array(&ratio_, p.code, p.rows, VECTOR)
-    rest = new_array(&rest_, p.code, p.rows, 1 + p.cols)
+    _scratch = new_array(&rest_, p.code, p.rows, 1 + p.cols)
     if p.wide:
         loss = policy_loss(<const double *> p.start, a.start, categorical, p.rows, p.cols, <const double *> old.start,
                            <const double *> adv_.start, <const double *> w_.start, clip, c, ent_coef,

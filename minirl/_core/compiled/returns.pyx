@@ -60,7 +60,7 @@ def running_return(reward, cut, carry, double gamma):
     """
     cdef Array r_, stop_, carry_, sums_, running_
     reward = take(&r_, reward, "reward", FLOAT64, ANY, ANY)
-    cdef Py_ssize_t T = r_.rows, B = r_.cols, t, b
+    cdef Py_ssize_t T = r_.rows, B = r_.cols, _, b
     cut = take(&stop_, cut, "cut", BOOL, T, B)
     carry = take(&carry_, carry, "carry", FLOAT64, B, VECTOR)
     result, after = new_array(&sums_, FLOAT64, T, B), new_array(&running_, FLOAT64, B, VECTOR)
@@ -71,7 +71,7 @@ def running_return(reward, cut, carry, double gamma):
 
     for b in range(B):
         running[b] = (<const double *> carry_.start)[b]
-    for t in range(T):
+    for _ in range(T):
         for b in range(B):
             sums[b] = r[b] + gamma * running[b]
             running[b] = 0.0 if stop[b] else sums[b]

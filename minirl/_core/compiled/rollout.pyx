@@ -8,7 +8,7 @@ from libc.string cimport memset
 from minirl._core.compiled.acting cimport Actor
 from minirl._core.compiled.arrays cimport (
     ANY, AS_IT_IS, BOOL, FLOAT32, FLOAT64, FOLDED, IN_PLACE, INT64, SAME, VECTOR, Array, apart, new_array, real, take)
-from minirl._core.compiled.classic_control cimport Bits, Env, bits_of, env_start, env_step_all, find
+from minirl._core.compiled.classic_control cimport Env, bits_of, env_start, env_step_all, find
 from minirl._core.compiled.mlp cimport type_of
 
 from minirl._core.arguments import EnvArguments, PolicyArguments, RolloutArrays
@@ -56,7 +56,7 @@ def env_rollout(env, state, steps, seen, policy, noise, bounds, out):
     take_steps(&made, &own, game, type_of(&actor.call.net), out, T, B)
     if noise.shape != out.action.shape:
         raise ValueError(f"noise must have shape {out.action.shape}, not {noise.shape}")
-    sent, nobody = new_array(&sent_, FLOAT32, B, VECTOR), new_array(&nobody_, BOOL, B, VECTOR)
+    _scratch = new_array(&sent_, FLOAT32, B, VECTOR), new_array(&nobody_, BOOL, B, VECTOR)
     memset(nobody_.start, 0, <size_t> B)
     cdef int64_t limit = env.limit
     cdef const void *action
@@ -132,18 +132,16 @@ cdef int take_steps(
     Steps *made, const Envs *own, const Env *game, char policy_type, out, Py_ssize_t T, Py_ssize_t B,
 ) except -1:
     """The rollout's arrays, each with a row for every step, none of them in another's or the environments' memory."""
-    cdef int floats = policy_type | IN_PLACE | FOLDED, doubles = FLOAT64 | IN_PLACE, flags = BOOL | IN_PLACE
-    take(&made.obs, out.obs, "obs", floats, T, B * game.obs)
-    take(&made.action, out.action, "action", INT64 | IN_PLACE if game.actions else floats, T, B)
-    take(&made.reward, out.reward, "reward", doubles, T, B)
-    take(&made.next_obs, out.next_obs, "next_obs", floats, T, B * game.obs)
-    take(&made.terminated, out.terminated, "terminated", flags, T, B)
-    take(&made.truncated, out.truncated, "truncated", flags, T, B)
-    for name in ("obs", "next_obs"):
-        if getattr(out, name).shape != (T, B, game.obs):
-            raise ValueError(f"{name} must have shape {(T, B, game.obs)}, not {getattr(out, name).shape}")
-    if not game.actions and out.action.shape != (T, B, 1):
-        raise ValueError(f"action must have shape {(T, B, 1)}, not {out.action.shape}")
+    cdef tuple actions = (T, B) if game.actions else (T, B, 1)
+    take(&made.obs, out.obs, "obs", policy_type | IN_PLACE | FOLDED, T, B * game.obs)
+    take(&made.action, out.action, "action", (INT64 if game.actions else policy_type) | IN_PLACE | FOLDED, T, B)
+    take(&made.reward, out.reward, "reward", FLOAT64 | IN_PLACE, T, B)
+    take(&made.next_obs, out.next_obs, "next_obs", policy_type | IN_PLACE | FOLDED, T, B * game.obs)
+    take(&made.terminated, out.terminated, "terminated", BOOL | IN_PLACE, T, B)
+    take(&made.truncated, out.truncated, "truncated", BOOL | IN_PLACE, T, B)
+    for name, shape in (("obs", (T, B, game.obs)), ("next_obs", (T, B, game.obs)), ("action", actions)):
+        if getattr(out, name).shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, not {getattr(out, name).shape}")
     apart([&made.obs, &made.action, &made.reward, &made.next_obs, &made.terminated, &made.truncated,
            &own.state, &own.steps, &own.seen],
           ("obs", "action", "reward", "next_obs", "terminated", "truncated", "state", "steps", "seen"))

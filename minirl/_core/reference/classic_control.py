@@ -83,7 +83,10 @@ def pendulum_observe(state):
 
 
 def acrobot_slope(state, torque):
-    """d/dt of θ₁, θ₂, θ̇₁, θ̇₂ (Sutton & Barto's book): links of mass, length and inertia 1, centred, g = 9.8."""
+    """d/dt of θ₁, θ₂, θ̇₁, θ̇₂ (Sutton & Barto's book): links of mass, length and inertia 1.
+
+    Their centres are in the middle; g = 9.8.
+    """
     theta1, theta2, dtheta1, dtheta2 = state.T
     cosine, sine, g = cos(theta2), sin(theta2), 9.8
     d1 = 0.25 + (1.25 + 1.0 * cosine) + 1.0 + 1.0
@@ -105,8 +108,9 @@ def wrap(angle):
 
 
 def acrobot(state, action, first):
-    """Two links, a torque of −1, 0, 1 at the joint between them; one Runge-Kutta step of 0.2 s; over when the tip is
-    high.
+    """Two links, a torque of −1, 0, 1 at the joint between them; one Runge-Kutta step of 0.2 s.
+
+    Over when the tip is above the bar.
     """
     dt, torque = 0.2, action - 1
     k1 = acrobot_slope(state, torque)
@@ -178,8 +182,7 @@ def _shape(name, array, *wanted):
 
 
 def env_step(name, state, steps, action, skip, limit, obs, reward, terminated, truncated):
-    """One step of every environment that is not skipped, in place on all but `action` and `skip`; returns how many
-    episodes ended.
+    """One step of every environment that is not skipped, in place on all but `action` and `skip` -> how many ended.
 
     state (B, S), steps (B,) since the reset, action (B,) int64 or (B, 1) float32, skip (B,), obs (B, D), reward,
     terminated, truncated (B,)
@@ -212,9 +215,9 @@ def env_step(name, state, steps, action, skip, limit, obs, reward, terminated, t
 
 
 def env_reset(name, bit_generators, rows, low, high, state, steps, obs):
-    """First states of the environments in `rows` (B,), each from its own bit generator; in place on state (B, S), steps
-    (B,), obs (B, D).
+    """First states of the environments in `rows` (B,), each from its own bit generator.
 
+    In place on state (B, S), steps (B,), obs (B, D).
     low, high: bounds of the uniform draws, one per number that is drawn.
     """
     env, B = PROBLEMS[name], len(state)
