@@ -132,14 +132,17 @@ cdef int take_steps(
     Steps *made, const Envs *own, const Env *game, char policy_type, out, Py_ssize_t T, Py_ssize_t B,
 ) except -1:
     """The rollout's arrays, each with a row for every step, none of them in another's or the environments' memory."""
-    cdef tuple actions = (T, B) if game.actions else (T, B, 1)
+    cdef char action_type = INT64 if game.actions else policy_type
+    cdef tuple observed = (T, B, game.obs), drawn = (T, B)
+    if not game.actions:
+        drawn += (1,)
     take(&made.obs, out.obs, "obs", policy_type | IN_PLACE | FOLDED, T, B * game.obs)
-    take(&made.action, out.action, "action", (INT64 if game.actions else policy_type) | IN_PLACE | FOLDED, T, B)
+    take(&made.action, out.action, "action", action_type | IN_PLACE | FOLDED, T, B)
     take(&made.reward, out.reward, "reward", FLOAT64 | IN_PLACE, T, B)
     take(&made.next_obs, out.next_obs, "next_obs", policy_type | IN_PLACE | FOLDED, T, B * game.obs)
     take(&made.terminated, out.terminated, "terminated", BOOL | IN_PLACE, T, B)
     take(&made.truncated, out.truncated, "truncated", BOOL | IN_PLACE, T, B)
-    for name, shape in (("obs", (T, B, game.obs)), ("next_obs", (T, B, game.obs)), ("action", actions)):
+    for name, shape in (("obs", observed), ("next_obs", observed), ("action", drawn)):
         if getattr(out, name).shape != shape:
             raise ValueError(f"{name} must have shape {shape}, not {getattr(out, name).shape}")
     apart([&made.obs, &made.action, &made.reward, &made.next_obs, &made.terminated, &made.truncated,
