@@ -8,8 +8,8 @@ cdef extern from "vectors.h" nogil:
 
 
 cdef extern from "conjugate_gradient.h" nogil:
-    void cg_move(double *x, double *r, const double *p, const double *Ap, Py_ssize_t n, double alpha)
-    void cg_turn(double *p, const double *r, Py_ssize_t n, double beta)
+    void cg_iterate(double *x, double *r, const double *p, const double *Ap, Py_ssize_t n, double alpha)
+    void cg_direction(double *p, const double *r, Py_ssize_t n, double beta)
 
 
 def cg_step(x, r, p, Ap, double rr, double pAp):
@@ -27,9 +27,9 @@ def cg_step(x, r, p, Ap, double rr, double pAp):
     if rr == 0 or pAp == 0:
         raise ZeroDivisionError(f"conjugate gradients have ended: rr={rr}, pAp={pAp}")
     cdef double alpha = rr / pAp  # [TR-8]
-    cg_move(<double *> x_.start, <double *> r_.start, <const double *> p_.start, <const double *> Ap_.start,
+    cg_iterate(<double *> x_.start, <double *> r_.start, <const double *> p_.start, <const double *> Ap_.start,
             x_.rows, alpha)
     rr_new = sum_of_squares(True, r_.start, r_.rows)
     cdef double beta = rr_new / rr
-    cg_turn(<double *> p_.start, <const double *> r_.start, p_.rows, beta)  # [TR-8]
+    cg_direction(<double *> p_.start, <const double *> r_.start, p_.rows, beta)  # [TR-8]
     return rr_new

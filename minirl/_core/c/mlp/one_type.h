@@ -5,7 +5,7 @@
 #else
 #define LANES ((ptrdiff_t)1)
 #endif
-#define WHOLE(n) (((n) + LANES - 1) / LANES * LANES) /* n rounded up to whole vectors */
+#define PADDED(n) (((n) + LANES - 1) / LANES * LANES) /* n rounded up to whole vectors */
 
 #include "product_plain.h"
 #if defined(VEC_BYTES)
@@ -16,4 +16,4 @@
 #include "passes.h"
 
 #undef LANES
-#undef WHOLE
+#undef PADDED

@@ -14,7 +14,7 @@ static TARGET ptrdiff_t NAME(widest)(const Network *net)
     ptrdiff_t widest = 1;
     for (ptrdiff_t l = 0; l <= net->layers; l++)
         if (net->size[l] > widest) widest = net->size[l];
-    return WHOLE(widest);
+    return PADDED(widest);
 }
 
 /* What product() may need in scratch: no depth is more than the widest layer or a block's rows. */
@@ -28,7 +28,7 @@ static TARGET ptrdiff_t NAME(layers_room)(const Network *net)
 {
     ptrdiff_t room = 0;
     for (ptrdiff_t l = 0; l < net->layers; l++)
-        if (net->size[l + 1] % LANES) room += (net->size[l] + 1) * WHOLE(net->size[l + 1]);
+        if (net->size[l + 1] % LANES) room += (net->size[l] + 1) * PADDED(net->size[l + 1]);
     return room;
 }
 
@@ -37,7 +37,7 @@ static TARGET ptrdiff_t NAME(layers_room)(const Network *net)
 static TARGET REAL *NAME(layers)(const Network *net, const REAL *theta, NAME(layer) *layer, REAL *scratch)
 {
     for (ptrdiff_t l = 0; l < net->layers; l++) {
-        const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = WHOLE(out);
+        const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = PADDED(out);
         layer[l] = (NAME(layer)){theta, theta + in * out, row};
         if (row != out) {
             layer[l].w = scratch;
@@ -145,19 +145,19 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
     REAL *dtheta, ptrdiff_t rows)
 {
     const ptrdiff_t last = net->layers - 1, space = (rows < MLP_ROW_BLOCK ? rows : MLP_ROW_BLOCK) * NAME(widest)(net);
-    ptrdiff_t turned_room = 0, count = 0, at[MLP_MAX_LAYERS];
+    ptrdiff_t transposed_room = 0, count = 0, at[MLP_MAX_LAYERS];
     for (ptrdiff_t l = 0; l <= last; l++) {
         at[l] = count;
         count += (net->size[l] + 1) * net->size[l + 1];
-        if (l > 0) turned_room += net->size[l + 1] * WHOLE(net->size[l]);
+        if (l > 0) transposed_room += net->size[l + 1] * PADDED(net->size[l]);
     }
-    void *memory = malloc((size_t)(NAME(panel_room)(net) + turned_room + 2 * space + 64) * sizeof(REAL));
+    void *memory = malloc((size_t)(NAME(panel_room)(net) + transposed_room + 2 * space + 64) * sizeof(REAL));
     if (!memory) return -1;
-    REAL *room = MLP_ALIGNED(memory), *turned[MLP_MAX_LAYERS], *spare = room + NAME(panel_room)(net);
+    REAL *room = MLP_ALIGNED(memory), *transposed[MLP_MAX_LAYERS], *spare = room + NAME(panel_room)(net);
     for (ptrdiff_t l = 1; l <= last; l++) {
         NAME(transpose)(theta + at[l], net->size[l], net->size[l + 1], spare);
-        turned[l] = spare;
-        spare += net->size[l + 1] * WHOLE(net->size[l]);
+        transposed[l] = spare;
+        spare += net->size[l + 1] * PADDED(net->size[l]);
     }
     const REAL one = 1;
     if (rows == 0) memset(dtheta, 0, (size_t)count * sizeof(REAL));
@@ -168,16 +168,16 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
         REAL *dz = spare + (last % 2) * space;
         for (ptrdiff_t n = 0; n < block; n++) { /* dz_L = dy, with zeros behind each line */
             const REAL *line = dy + (first + n) * (width + net->free);
-            for (ptrdiff_t j = 0; j < WHOLE(width); j++) dz[n * WHOLE(width) + j] = j < width ? line[j] : 0;
+            for (ptrdiff_t j = 0; j < PADDED(width); j++) dz[n * PADDED(width) + j] = j < width ? line[j] : 0;
         }
 
         for (ptrdiff_t l = last; l >= 0; l--) {
-            const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = WHOLE(in);
+            const ptrdiff_t in = net->size[l], out = net->size[l + 1], row = PADDED(in);
             const REAL *h = (const REAL *)acts[l] + first * in;
             /* a vector of outputs would be part empty: dW_lᵀ = dz_lᵀ h_{l−1}, then transposed */
             if (2 * out < LANES && in == row) {
                 NAME(product)((NAME(matmul)){.rows = out, .cols = in, .depth = block, .a = dz, .a_row = 1,
-                    .a_step = WHOLE(out), .b = h, .b_row = in, .c = room, .c_row = in});
+                    .a_step = PADDED(out), .b = h, .b_row = in, .c = room, .c_row = in});
                 for (ptrdiff_t i = 0; i < in; i++)
                     for (ptrdiff_t j = 0; j < out; j++) {
                         REAL *dw = dtheta + at[l] + i * out + j;
@@ -185,13 +185,13 @@ static TARGET int NAME(vjp)(const Network *net, const REAL *theta, const void *c
                     }
             } else
                 NAME(product)((NAME(matmul)){.rows = in, .cols = out, .depth = block, .a = h, .a_row = 1, .a_step = in,
-                    .b = dz, .b_row = WHOLE(out), .c = dtheta + at[l], .c_row = out, .add = first > 0, .room = room});
+                    .b = dz, .b_row = PADDED(out), .c = dtheta + at[l], .c_row = out, .add = first > 0, .room = room});
             NAME(product)((NAME(matmul)){.rows = 1, .cols = out, .depth = block, .a = &one, .b = dz,
-                .b_row = WHOLE(out), .c = dtheta + at[l] + in * out, .add = first > 0});
+                .b_row = PADDED(out), .c = dtheta + at[l] + in * out, .add = first > 0});
             if (l > 0) {
                 REAL *dh = spare + ((l + 1) % 2) * space;
-                NAME(product)((NAME(matmul)){.rows = block, .cols = row, .depth = out, .a = dz, .a_row = WHOLE(out),
-                    .a_step = 1, .b = turned[l], .b_row = row, .c = dh, .c_row = row, .room = room});
+                NAME(product)((NAME(matmul)){.rows = block, .cols = row, .depth = out, .a = dz, .a_row = PADDED(out),
+                    .a_step = 1, .b = transposed[l], .b_row = row, .c = dh, .c_row = row, .room = room});
                 for (ptrdiff_t n = 0; n < block; n++) NAME(slope)(dh + n * row, h + n * in, in, net->relu);
                 dz = dh;
             }
