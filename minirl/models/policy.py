@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from minirl import _core
+from minirl._core.arguments import PolicyArguments
 from minirl.models.distributions import Family
 from minirl.models.input_pipeline import IDENTITY, LIMIT, AffineInputs, Inputs
 from minirl.models.mlp import MLP
@@ -73,10 +74,11 @@ class Policy:
         """Whether `policy_actor` knows the family, and what stands before the network."""
         return bool(self.dist.sampler) and isinstance(inputs, AffineInputs)
 
-    def act_arguments(self, theta: np.ndarray, inputs: AffineInputs) -> tuple[Any, ...]:
+    def act_arguments(self, theta: np.ndarray, inputs: AffineInputs) -> PolicyArguments:
         """The arguments of `policy_actor`."""
         mean, inv_std = inputs.affine
-        return theta, mean, inv_std, LIMIT, self.mlp.sizes, self.mlp.activation, self.dist.num_free, self.dist.sampler
+        mlp, dist = self.mlp, self.dist
+        return PolicyArguments(theta, mean, inv_std, LIMIT, mlp.sizes, mlp.activation, dist.num_free, dist.sampler)
 
     def vjp(self, theta: np.ndarray, cache: Any, dphi: np.ndarray) -> np.ndarray:
         """Jᵀ dφ: (N, P) -> (n,), summed over the samples."""

@@ -636,7 +636,7 @@ def test_a_rollout_refuses_other_peoples_policies_and_bounds(rng):
         with pytest.raises(ValueError, match="policy must be over"):
             envs.rollout((theta, *rest[:-1], "categorical"), noise, tuple(out))
         envs.low = np.zeros(1)
-        with pytest.raises(ValueError, match="low must be"):
+        with pytest.raises(ValueError, match=r"low must have shape \(2,\), not \(1,\)"):
             envs.rollout((theta, *rest), noise, tuple(out))
 
 
