@@ -1,10 +1,12 @@
-"""Two-player zero-sum games, many boards at once: tic-tac-toe, connect-four, Kuhn poker, rock-paper-scissors; PettingZoo's.
+"""Two-player games, many boards at once: tic-tac-toe, connect-four, Kuhn poker, rock-paper-scissors; PettingZoo's.
 
 game = make_game("minirl/ConnectFour-v0", num_boards=128)
 game.reset(np.ones(128, bool), rng)
 while not game.over.all():
     game.play(random_moves(game, rng))
 """
+
+from collections.abc import Callable
 
 from minirl.envs.games.connect_four import ConnectFour
 from minirl.envs.games.game import Game
@@ -28,7 +30,7 @@ __all__ = [
     "random_moves",
 ]
 
-GAMES = {
+GAMES: dict[str, Callable[[int], Game]] = {
     "minirl/TicTacToe-v0": TicTacToe,
     "minirl/ConnectFour-v0": ConnectFour,
     "minirl/KuhnPoker-v0": KuhnPoker,

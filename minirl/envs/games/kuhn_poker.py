@@ -11,7 +11,7 @@ DEALS = np.array([(a, b) for a in range(3) for b in range(3) if a != b])  # all 
 
 
 class KuhnPoker(Boards):
-    """B tables. Pass and pass: the higher card takes 1; bet and pass: the bet takes 1; bet and bet: the higher card takes 2.
+    """B tables. Pass, pass: the higher card takes 1; bet, pass: the bet takes 1; bet, bet: the higher card takes 2.
 
     Observations (D = 7): my card (one of 3), whether I have passed, have bet, whether they have passed, have bet.
     """
