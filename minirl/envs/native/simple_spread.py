@@ -1,0 +1,5 @@
+"""In work."""
+
+
+class SimpleSpread:
+    pass
