@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
         return import_module("minirl.deploy")
     if name not in _HOMES:
         raise AttributeError(f"module 'minirl' has no attribute {name!r}")
-    globals()[name] = value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value = vars(import_module(_HOMES[name]))[name]
     return value
 
 

@@ -100,7 +100,7 @@ def check_ranges(config: Any) -> None:
     """
     hints = get_type_hints(type(config), include_extras=True)
     for each in dataclasses.fields(config):
-        value, hint = getattr(config, each.name), hints[each.name]
+        value, hint = vars(config)[each.name], hints[each.name]
         if hint is Environment and each.name == "env" and not isinstance(value, str):
             _check_environment(value)
         else:

@@ -58,3 +58,8 @@ def shorten(text: str, columns: int = 120) -> str:
     """A text on one line, cut where it is longer: what a notebook or prompt shows of an object."""
     line = " ".join(text.split())
     return line if len(line) <= columns else f"{line[: columns - 1]}…"
+
+
+def reason(why: BaseException) -> str:
+    """What an error says: one of the system's by its text alone, without the number and the name of the file."""
+    return why.strerror if isinstance(why, OSError) and why.strerror else str(why)

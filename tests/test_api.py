@@ -128,11 +128,11 @@ def test_every_kind_of_policy_is_saved_and_loaded(algorithm, env, dtype, tmp_pat
 
 def test_unbounded_actions_keep_their_bounds(tmp_path, rng):
     from minirl.deploy.agent import Agent
-    from minirl.spaces.actions import ActionCodec
-    from minirl.spaces.observations import ObsCodec
+    from minirl.spaces.actions import BoxAction
+    from minirl.spaces.observations import DiscreteObs
 
-    codec = ActionCodec("box", (2, 1), "float64", low=np.array([[-np.inf], [-0.1]]), high=np.array([[np.inf], [0.1]]))
-    agent = Agent(ObsCodec("discrete", (), -3, 5), codec, rng.standard_normal(5 * 4 + 4 + 4 * 2 + 2 + 2), (4,), "tanh")
+    codec = BoxAction((2, 1), "float64", low=np.array([[-np.inf], [-0.1]]), high=np.array([[np.inf], [0.1]]))
+    agent = Agent(DiscreteObs(5, start=-3), codec, rng.standard_normal(5 * 4 + 4 + 4 * 2 + 2 + 2), (4,), "tanh")
     policy_file.save(tmp_path / "a", agent, "none", "none")
     loaded = minirl.load(tmp_path / "a")
     assert np.array_equal(loaded.action_codec.low, codec.low) and np.array_equal(loaded.action_codec.high, codec.high)

@@ -45,6 +45,26 @@ OUTSIDE = {  # what a room may import besides the standard library and NumPy; ex
 EXTRAS = {"tyro", "rich", "tensorboardX", "matplotlib"}
 OPTIONAL = {"spaces"}  # gymnasium, too, is imported inside functions: acting runs without it
 
+# What hasattr and getattr may ask for: it comes from outside and may be absent. What is ours is declared.
+ASKED = {
+    "_core/__init__.py": ("name", "a kernel, by the name that both sides have for it"),
+    "cli/console.py": ("encoding reconfigure", "any stream may have been put in place of stdout"),
+    "config.py": ("entry_point reset", "whether it could be an environment or a spec, without importing gymnasium"),
+    "envs/autoreset.py": ("metadata", "a vector environment need not have any"),
+    "envs/copies.py": ("get_mju_user_warning set_mju_user_warning", "not every version of mujoco has the hooks"),
+    "envs/faults.py": ("__code__ __notes__ envs unwrapped", "a handler may be a number, an error has no notes"),
+    "envs/given.py": (
+        "__module__ __name__ __qualname__ additional_wrappers name num_envs part reset step",
+        "anything may be given as an environment; what it is shows by what it has",
+    ),
+    "envs/make.py": ("__notes__ envs", "an error has no notes, a vector need not have a list of environments"),
+    "envs/native/vector.py": ("name", "whether a subclass has put a method of its own in place of ours"),
+    "envs/parallel.py": ("parent_pipes processes", "gymnasium's __init__ may have failed before it set them"),
+    "runs/metrics.py": ("item", "an algorithm from outside may report numbers of any library"),
+    "training/collector.py": ("dtype", "a vector environment may return its flags as a list"),
+    "training/learner.py": ("spec", "a vector environment need not have one"),
+}
+
 
 def room(path: Path) -> str:
     """The top-level module or folder that a file belongs to."""
@@ -106,6 +126,21 @@ def test_what_is_imported_from_outside(path):
     assert not at_import & (EXTRAS | ({"gymnasium"} if here in OPTIONAL else set())), "extras are imported where they are used"
 
 
+def asked_names(tree: ast.AST) -> set[str]:
+    """The names that hasattr and getattr are called with; of one that is computed, the expression."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    names = [node.args[1] for node in calls if node.func.id in ("hasattr", "getattr")]
+    return {str(name.value) if isinstance(name, ast.Constant) else ast.unparse(name) for name in names}
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_nothing_of_our_own_is_sniffed(path):
+    """No field is looked up by its name, and what a class can do is declared; the rest stands in ASKED."""
+    allowed, reason = ASKED.get(path.relative_to(PACKAGE).as_posix(), ("", "nothing at all"))
+    asked = asked_names(ast.parse(path.read_text("utf-8")))
+    assert asked == set(allowed.split()), f"{named(path)}: hasattr and getattr are for {allowed} ({reason})"
+
+
 def test_an_algorithm_knows_only_those_before_it():
     for name in ALGORITHMS:
         for imported in imports(ast.parse((PACKAGE / "algorithms" / f"{name}.py").read_text())):
@@ -133,7 +168,7 @@ def test_a_function_of_an_algorithm_takes_at_most_six_parameters():
 def test_other_ranks_stand_where_weights_are_made_and_nowhere_else():
     """The samples' weights know them: forgetting them has to be impossible, not unlikely."""
     takers = {(named(path), function.name) for path in FILES for function, names in parameters(path) if "comm" in names}
-    assert takers == {("numerics/sample_weights.py", "__init__"), ("training/learner.py", "__init__")}
+    assert takers == {("numerics/sample_weights.py", "__init__"), ("training/learner.py", "__init__"), ("training/trainee.py", "__init__")}
     sums = [named(path) for path in FILES if re.search(r"comm\.(sum|max)\(", path.read_text("utf-8"))]
     assert sums == ["numerics/sample_weights.py"]
 

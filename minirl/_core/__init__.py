@@ -1,7 +1,10 @@
-"""Floor 0, the hot kernels: arrays in, arrays out; nothing here knows an object of reinforcement learning, or imports more than NumPy.
+"""Floor 0, the hot kernels: arrays in, arrays out.
 
-`reference/` is to be read: the NumPy twin of every kernel. `compiled/` has the same names in Cython, `c/` the loops that need to be led.
-A kernel is the compiled one where it is built, else its twin: `COMPILED` says which. `MINIRL_REFERENCE=1` takes the twins.
+Nothing here knows an object of reinforcement learning, or imports more than NumPy.
+
+`reference/` is to be read: the NumPy twin of every kernel. `compiled/` has the same names in Cython, `c/` the loops
+that need more control than Cython gives. `arguments.py` names what is handed over in one piece.
+A kernel is the compiled one where it is built, else its twin: `COMPILED` says which. MINIRL_REFERENCE=1 takes twins.
 """
 
 import os
@@ -24,7 +27,7 @@ REFERENCE = os.environ.get("MINIRL_REFERENCE", "") not in ("", "0")
 
 
 def _built() -> bool:
-    """True when the extension modules are there. Only their absence is forgiven: one that is there and broken raises."""
+    """True when the extension modules are there. Only their absence is forgiven: a broken one raises."""
     try:
         import minirl._core.compiled.returns  # noqa: F401
     except ModuleNotFoundError as missing:

@@ -124,7 +124,7 @@ def _typed(flags: Any) -> list[str]:
     """The words that these flags are made of, those at their defaults left out."""
     words: list[str] = []
     for flag in flags_of(type(flags)).values():
-        value = getattr(flags, flag.field)
+        value = vars(flags)[flag.field]
         if flag.positional:
             words.append(str(value))
         elif flag.kind is dict and value:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minirl.cli.letters import visible
+from minirl.errors import reason
 
 LONGEST = 4000  # letters of a complaint; an environment's message may hold a whole array
 
@@ -26,7 +27,7 @@ class Lost:
     @classmethod
     def note(cls, why: BaseException | str) -> None:
         if not cls.over and not isinstance(why, BrokenPipeError):
-            cls.reason = str(getattr(why, "strerror", None) or why)
+            cls.reason = why if isinstance(why, str) else reason(why)
         cls.over = True
 
 

@@ -65,7 +65,8 @@ class Progress:
         return duration(time.monotonic() - self.start)
 
     def text(self, label: str) -> str:
-        return SHOWN[label][1].format(self.latest[label]) if label in self.latest else "–"
+        _, form = SHOWN[label]
+        return form.format(self.latest[label]) if label in self.latest else "–"
 
 
 def duration(seconds: float) -> str:

@@ -44,7 +44,7 @@ class Agent:
         return self.obs_codec.encoded_type(self.theta.dtype, self.normalizer is not None)
 
     def __reduce__(self) -> Any:  # other processes make their own functions of it
-        return Agent, tuple(getattr(self, each.name) for each in fields(self) if each.init)
+        return Agent, tuple(vars(self)[each.name] for each in fields(self) if each.init)
 
     def act(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> Any:
         """The action for one observation, as the environment takes it: the likeliest one, or a sample when a generator is given.
@@ -114,7 +114,7 @@ def misfit(codec: ObsCodec, obs: Any, why: Exception, call: str) -> SpaceError:
         return SpaceError(f"obs is a tuple of {len(obs)}: {CALLS[len(obs)]}, and {call} takes obs alone")
     if not isinstance(why, ObservationError):
         return SpaceError(f"observation {shown(obs)}: this policy takes {codec}; {why}")
-    if codec.kind in ("tuple", "dict"):
+    if codec.nested:
         try:
             (codec.encode if call == "act" else codec.encode_one)(obs, np.dtype(np.float64))
         except (TypeError, ValueError):

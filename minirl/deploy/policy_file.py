@@ -5,10 +5,8 @@ is made or imported by loading.
 """
 
 import json
-import math
 import os
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +18,28 @@ from minirl.deploy.agent import Agent
 from minirl.errors import FileError, SpaceError
 from minirl.files import safetensors
 from minirl.files.strict_json import parse_json
-from minirl.models.distributions import NAMES
 from minirl.models.fourier_features import RandomFeatures
 from minirl.models.input_pipeline import ObsNormalizer
 from minirl.models.policy import Policy
 from minirl.numerics.running_moments import RunningMoments
-from minirl.spaces.actions import ActionCodec
-from minirl.spaces.observations import ObsCodec, multi_discrete
+from minirl.spaces.actions import BOUNDS, ActionCodec, read_actions
+from minirl.spaces.facts import MAX_SIZE, among, natural
+from minirl.spaces.observations import ObsCodec, read_observations
 
 FILE = "policy.safetensors"
 # 1: no type of observations (float32), 1e-8 added to their variance, actions in the environment's units, the entries of a MultiDiscrete
 # observation as parts. 2: these entries are rows of the tensor obs_choices.
 FORMAT = 2
 FLOOR_OF_FORMAT_1 = 1e-8
-BOUNDS = ("action_low", "action_high")  # may be infinite
-MAX_SIZE = 1 << 24  # of an observation, an action, or a layer
 MAX_CHOICES = 1 << 18  # entries of MultiDiscrete observations
 OTHERS = 4096  # bytes that the header takes at most for what does not come from the spaces
-COMPOSITE = ("multi_discrete", "tuple", "dict")  # observations that are made of parts
 WRONG = (KeyError, TypeError, AttributeError, ValueError, OverflowError)  # what reading a description may end in
 
 
 def save(path: Path | str, agent: Agent, algorithm: str, env: str, said: dict[str, Any] | None = None) -> None:
     """Write all that `load` needs to give the Agent back, with `algorithm`, `env` and what else is `said`. FileError."""
     obs, action = agent.obs_codec, agent.action_codec
-    arrays = {"theta": agent.theta} | _space_arrays(obs, action)
+    arrays = {"theta": agent.theta} | _tensors(obs, action)
     if agent.normalizer is not None:
         moments = agent.normalizer.moments
         arrays |= {"obs_mean": moments.mean, "obs_m2": moments.m2, "obs_count": np.array(float(moments.count))}
@@ -66,7 +61,7 @@ def check(obs: ObsCodec, action: ActionCodec, algorithm: str, config: Config, en
     """SpaceError where a policy could not be written, or would not be read back as the same; called before training."""
     network = {"hidden": [int(n) for n in config.hidden], "activation": config.activation, "dtype": config.dtype}
     try:
-        arrays = _space_arrays(obs, action)
+        arrays = _tensors(obs, action)
         text = _description(obs, action, network, algorithm, env, False, said)
         if _spaces(parse_json(text), arrays)[0] != obs:
             raise ValueError("a key of its observation space is no text that a file can hold")
@@ -86,15 +81,8 @@ def _description(
         "env": env,
         "family": action.family_name,
         **network,
-        "obs": _obs_description(obs),
-        "action": {
-            "kind": action.kind,
-            "shape": list(action.shape),
-            "dtype": action.dtype,
-            "start": action.start,
-            "size": action.size,
-            "scaled": action.scaled,
-        },
+        "obs": obs.describe(),
+        "action": action.describe(),
     }
     about |= said or {}
     if masked:
@@ -144,39 +132,26 @@ def _spaces(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[ObsCo
     if not isinstance(about.get("env_kwargs", {}), dict | None):
         raise ValueError("env_kwargs has to be an object, or null for what no file can hold")
     choices = _choices(arrays)
-    obs, action = _obs_codec(about["obs"], choices), _action_codec(about["action"], about["family"], arrays)
+    obs, action = read_observations(about["obs"], choices), read_actions(about["action"], about["family"], arrays)
     if next(choices, None) is not None:
         raise ValueError("obs_choices has more rows than its multi_discrete observations have entries")
     if obs.dim > MAX_SIZE:
         raise ValueError(f"its observations have {obs.dim} numbers, the limit is {MAX_SIZE}")
-    hidden = tuple(_natural("hidden", n, 1) for n in about["hidden"])
+    hidden = tuple(natural("hidden", n, 1) for n in about["hidden"])
     if len(hidden) > MAX_HIDDEN:
         raise ValueError(f"it has {len(hidden)} hidden layers, the limit is {MAX_HIDDEN}")
-    _among("activation", about["activation"], tuple(ACTIVATIONS))
-    _among("dtype", about["dtype"], ("float32", "float64"))
+    among("activation", about["activation"], tuple(ACTIVATIONS))
+    among("dtype", about["dtype"], ("float32", "float64"))
     masked = about.get("masked", False)
-    if type(masked) is not bool or (masked and action.kind not in ("discrete", "multi_discrete")):
+    if type(masked) is not bool or (masked and not action.maskable):
         raise ValueError("masked has to be true or false, and true only where actions can be masked")
     return obs, action, hidden
 
 
-def _space_arrays(obs: ObsCodec, action: ActionCodec) -> dict[str, np.ndarray]:
+def _tensors(obs: ObsCodec, action: ActionCodec) -> dict[str, np.ndarray]:
     """What of the spaces stands in tensors: the bounds of actions, and the entries of MultiDiscrete observations."""
-    arrays: dict[str, np.ndarray] = {}
-    if action.low is not None:
-        arrays |= {"action_low": np.asarray(action.low, np.float64), "action_high": np.asarray(action.high, np.float64)}
-    if entries := [(part.start, part.size) for part in _entries(obs)]:
-        arrays["obs_choices"] = np.array(entries, np.int64)
-    return arrays
-
-
-def _entries(obs: ObsCodec) -> Iterator[ObsCodec]:
-    """The entries of every MultiDiscrete in an observation, in the order in which they are described."""
-    for part in obs.parts:
-        if obs.kind == "multi_discrete":
-            yield part
-        else:
-            yield from _entries(part)
+    entries = obs.entries()
+    return action.tensors() | ({"obs_choices": np.array(entries, np.int64)} if entries else {})
 
 
 def _choices(arrays: dict[str, np.ndarray]) -> Iterator[tuple[int, int]]:
@@ -187,65 +162,6 @@ def _choices(arrays: dict[str, np.ndarray]) -> Iterator[tuple[int, int]]:
     if (choices[:, 1] < 1).any() or (choices[:, 1] > MAX_SIZE).any():
         raise ValueError(f"the entries of a multi_discrete observation have to have 1 to {MAX_SIZE} numbers each")
     return iter(zip(*choices.T.tolist(), strict=True))
-
-
-def _obs_description(obs: ObsCodec) -> dict[str, Any]:
-    plain: dict[str, Any] = {"kind": obs.kind, "shape": list(obs.shape), "start": obs.start, "size": obs.size}
-    if obs.kind == "box":
-        plain["dtype"] = obs.dtype
-    if obs.kind in ("tuple", "dict"):
-        plain["parts"] = [_obs_description(part) for part in obs.parts]
-    return plain | ({"keys": list(obs.keys)} if obs.kind == "dict" else {})
-
-
-def _obs_codec(about: dict[str, Any], choices: Iterator[tuple[int, int]]) -> ObsCodec:
-    kind = about["kind"]
-    _among("obs kind", kind, ("box", "discrete", "multi_binary", *COMPOSITE))
-    size = _natural("obs size", about["size"], 1 if kind == "discrete" else 0)
-    shape = _shape("obs", about["shape"], kind in ("discrete", "dict", "tuple"))
-    if kind == "multi_discrete" and "parts" not in about:
-        codec = multi_discrete(shape, islice(choices, math.prod(shape)))
-        if len(codec.parts) < math.prod(shape):
-            raise ValueError("obs_choices has fewer rows than its multi_discrete observations have entries")
-        return codec
-    parts = tuple(_obs_codec(part, choices) for part in about["parts"]) if kind in COMPOSITE else ()
-    keys = tuple(about["keys"]) if kind == "dict" else ()
-    if kind == "dict" and (len(set(keys)) != len(parts) or not all(isinstance(key, str) for key in keys)):
-        raise ValueError("a dict observation has to have a key of its own, a text, for each part")
-    if kind == "multi_discrete" and (len(parts) != math.prod(shape) or any(part.kind != "discrete" for part in parts)):
-        raise ValueError("a multi_discrete observation has to have a discrete part for each entry")
-    dtype = about.get("dtype", "float32") if kind == "box" else "float32"
-    _among("obs dtype", dtype, ("bool", *_FLOATS, *_INTEGERS))
-    return ObsCodec(kind, shape, _integer("obs start", about["start"]), size, parts, keys, dtype)
-
-
-def _action_codec(about: dict[str, Any], family: Any, arrays: dict[str, np.ndarray]) -> ActionCodec:
-    kind = about["kind"]
-    _among("action kind", kind, tuple(NAMES))
-    _among("action dtype", about["dtype"], _FLOATS if kind == "box" else _INTEGERS)
-    _among("family", family, NAMES[kind])
-    shape, start = _shape("action", about["shape"], kind == "discrete"), _integer("action start", about["start"])
-    if kind in ("discrete", "multi_binary"):
-        return ActionCodec(kind, shape, about["dtype"], start, _natural("action size", about["size"], 1 if kind == "discrete" else 0))
-    low, high = (arrays[name] for name in BOUNDS)
-    if low.shape != shape or high.shape != shape or not (low <= high).all():
-        raise ValueError(f"the action bounds have to have shape {shape}, the lower one below the upper one")
-    if kind == "multi_discrete":
-        _whole_numbers(low, high, about["dtype"])
-    with np.errstate(over="ignore"):
-        low, high = low.astype(about["dtype"]), high.astype(about["dtype"])
-    scaled = about.get("scaled", False)
-    if type(scaled) is not bool:
-        raise ValueError("scaled has to be true or false")
-    return ActionCodec(kind, shape, about["dtype"], low=low, high=high, family_name=family, scaled=scaled)
-
-
-def _whole_numbers(low: np.ndarray, high: np.ndarray, dtype: str) -> None:
-    """First and last numbers of choices that fit the type, and are not too many."""
-    limits = np.iinfo(dtype)
-    fits = (np.abs(low) <= 2**53) & (np.abs(high) <= 2**53) & (low >= limits.min) & (high <= limits.max)
-    if not (fits & (low == np.round(low)) & (high == np.round(high))).all() or (high - low + 1).sum() > MAX_SIZE:
-        raise ValueError(f"the first and last numbers of the choices have to be whole ones of type {dtype}, at most {MAX_SIZE} in all")
 
 
 def _floor(value: Any) -> float:
@@ -275,32 +191,3 @@ def _features(arrays: dict[str, np.ndarray], dim: int, dtype: str) -> RandomFeat
         if not (np.isfinite(weight.astype(dtype)).all() and np.isfinite(phase.astype(dtype)).all()):
             raise ValueError(f"the random features are too large for {dtype}")
     return RandomFeatures(weight.astype(np.float64), phase.astype(np.float64))
-
-
-_FLOATS = ("float16", "float32", "float64")
-_INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
-
-
-def _among(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} {str(value)[:40]!r}: takes {', '.join(allowed)}")
-
-
-def _integer(name: str, value: Any) -> int:
-    if type(value) is not int or abs(value) >= 1 << 63:
-        raise ValueError(f"{name} has to be an integer")
-    return value
-
-
-def _natural(name: str, value: Any, least: int) -> int:
-    if not least <= _integer(name, value) <= MAX_SIZE:
-        raise ValueError(f"{name} = {value}: takes {least} to {MAX_SIZE}")
-    return value
-
-
-def _shape(name: str, value: Any, empty: bool) -> tuple[int, ...]:
-    """A shape of reasonable size; of a Discrete space it has to be ()."""
-    shape = tuple(_natural(f"{name} shape", d, 0) for d in value)
-    if len(shape) > (0 if empty else safetensors.MAX_DIMS) or math.prod(shape) > MAX_SIZE:
-        raise ValueError(f"{name} shape {shape[:4]} is too large")
-    return shape

@@ -63,13 +63,13 @@ def _legal_action(space: Any, info: Any, rng: np.random.Generator) -> Any:
         mask = as_mask(size, info[KEY]).astype(bool)
     except Misfit:  # nobody has to read it
         return space.sample()
-    codec: Any = action_codec(space)
-    counts = np.reshape(space.n if codec.kind == "discrete" else space.nvec, -1)
-    choices = [np.flatnonzero(part) for part in np.split(mask, np.cumsum(counts)[:-1])]
+    codec = action_codec(space)
+    dist = codec.maskable_family()
+    choices = [np.flatnonzero(part) for part in np.split(mask, np.cumsum(dist.num_actions)[:-1])]
     if not all(map(len, choices)):
         return None
-    raw = np.array([[rng.choice(allowed) for allowed in choices]])
-    return codec.decode(raw[:, 0] if codec.kind == "discrete" else raw)[0]
+    raw = np.array([rng.choice(allowed) for allowed in choices])
+    return codec.decode(raw.reshape(1, *dist.action_shape))[0]
 
 
 def _call(env_id: str, contract: str, call: Any, length: int) -> Any:

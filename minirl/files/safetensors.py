@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minirl.errors import FileError
+from minirl.errors import FileError, reason
 from minirl.files.atomic import write_atomically
 from minirl.files.strict_json import parse_json
 
@@ -54,7 +54,7 @@ def read(path: Path | str, any_value: Container[str] = ()) -> tuple[dict[str, np
         tensors = {name: _tensor(entry, data) for name, entry in header.items()}
         _check_finite(tensors, any_value)
     except (OSError, ValueError) as why:
-        raise FileError(f"{path} cannot be read: {getattr(why, 'strerror', None) or why}") from why
+        raise FileError(f"{path} cannot be read: {reason(why)}") from why
     return tensors, metadata
 
 

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from minirl.errors import FileError
+from minirl.errors import FileError, reason
 from minirl.files.atomic import MAX_JSON, read_file, write_atomically
 
 MAX_DEPTH = 32
@@ -49,7 +49,7 @@ def read_json(path: Path) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
     except (OSError, ValueError) as why:
-        raise FileError(f"{path} cannot be read: {getattr(why, 'strerror', None) or why}") from why
+        raise FileError(f"{path} cannot be read: {reason(why)}") from why
     return value
 
 

@@ -17,6 +17,11 @@ class Networks(NamedTuple):
     policy: Policy
     critic: Critic
 
+    @property
+    def shared(self) -> bool:
+        """Whether the hidden layers serve both."""
+        return False
+
     def join(self, theta_pi: np.ndarray, theta_v: np.ndarray) -> np.ndarray:
         """θ of both, a copy."""
         return np.concatenate([theta_pi, theta_v])
@@ -47,6 +52,10 @@ class SharedNetworks(Networks):
 
     θ = [trunk, heads, free parameters of π, μ and σ of a scaled critic]. Only for an update that follows both losses with one gradient.
     """
+
+    @property
+    def shared(self) -> bool:
+        return True
 
     @cached_property
     def mlp(self) -> MLP:

@@ -38,18 +38,22 @@ class Critic:
         """θ of the MLP, and [μ, σ] where it is scaled."""
         return theta[: self.mlp.num_params], theta[self.mlp.num_params :]
 
+    def network(self, theta: np.ndarray) -> np.ndarray:
+        """θ of the MLP alone, a view."""
+        return theta[: self.mlp.num_params]
+
     def scale(self, theta: np.ndarray, y: np.ndarray) -> np.ndarray:
         """V (N,) from the MLP's output y (N,): in float64 where it is scaled, for beside μ float32 might not see σ."""
         return float(theta[-2]) + float(theta[-1]) * y.astype(np.float64) if self.scaled else y
 
     def forward(self, theta: np.ndarray, obs: np.ndarray) -> tuple[np.ndarray, Any]:
         """V (N,) and the cache that vjp takes."""
-        y, cache = self.mlp.forward(self.split(theta)[0], obs)
+        y, cache = self.mlp.forward(self.network(theta), obs)
         return self.scale(theta, y[:, 0]), cache
 
     def value(self, theta: np.ndarray, obs: np.ndarray) -> np.ndarray:
         """V (N,) in float64, as the returns are."""
-        return self.scale(theta, self.mlp.infer(self.split(theta)[0], obs)[:, 0].astype(np.float64))
+        return self.scale(theta, self.mlp.infer(self.network(theta), obs)[:, 0].astype(np.float64))
 
     def vjp(self, theta: np.ndarray, cache: Any, dvalue: np.ndarray) -> np.ndarray:
         """Jᵀ dV: (N,) -> (n,)."""
@@ -64,15 +68,15 @@ class Critic:
         theta = theta.copy()
         theta[-2:] = mean, std
         mean, std = float(theta[-2]), float(theta[-1])  # as θ's type holds them
-        weight, bias = _core.mlp_layers(self.split(theta)[0], self.mlp.sizes)[-1]
-        weight *= old_std / std
-        bias[...] = (old_mean - mean + old_std * bias) / std
+        *_, head = _core.mlp_layers(self.network(theta), self.mlp.sizes)
+        head.weight[...] *= old_std / std
+        head.bias[...] = (old_mean - mean + old_std * head.bias) / std
         return theta
 
     def first_scale(self, theta: np.ndarray, mean: float, std: float) -> np.ndarray:
         """θ with μ, σ = mean, std and y(s) as it was: a V that has learned nothing yet goes where the returns are."""
         theta = theta.copy()
         theta[-2:] = mean, std
-        bias = _core.mlp_layers(self.split(theta)[0], self.mlp.sizes)[-1][1]
-        bias += (mean - float(theta[-2])) / float(theta[-1])  # what θ's type cannot hold of the mean
+        *_, head = _core.mlp_layers(self.network(theta), self.mlp.sizes)
+        head.bias[...] += (mean - float(theta[-2])) / float(theta[-1])  # what θ's type cannot hold of the mean
         return theta

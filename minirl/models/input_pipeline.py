@@ -15,11 +15,24 @@ from minirl.numerics.sample_weights import SampleWeights
 LIMIT = 10.0  # where standardised observations are cut
 
 
-@dataclass(frozen=True)
-class Identity:
-    """x as it is, where observations are not normalised."""
+Inputs = Callable[[np.ndarray], np.ndarray]  # encoded observations (N, D) -> what the network sees
 
-    affine = (None, None)
+
+class AffineInputs:
+    """Inputs that take a mean off, multiply by an inverse deviation and cut at ±LIMIT: kernels do so by themselves."""
+
+    @property
+    def affine(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Mean and inverse deviation (D,), as kernels take them; None for neither."""
+        return None, None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Identity(AffineInputs):
+    """x as it is, where observations are not normalised."""
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         return x
@@ -29,7 +42,7 @@ IDENTITY = Identity()
 
 
 @dataclass(frozen=True)
-class ObsNormalizer:
+class ObsNormalizer(AffineInputs):
     """x -> (x − μ)/σ, cut at ±10; a column that has not varied so far is 0.
 
     Counted: each observation that the policy acted on, once; not the final ones of episodes. Statistics and the difference are in
@@ -53,7 +66,6 @@ class ObsNormalizer:
 
     @property
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and inverse deviation (D,), as kernels take them."""
         return self.moments.mean, self.inv_std
 
     def update(self, x: Array, weights: SampleWeights) -> "ObsNormalizer":
@@ -61,7 +73,7 @@ class ObsNormalizer:
         return replace(self, moments=self.moments.update(x, weights))
 
 
-def network_inputs(normalizer: ObsNormalizer | None, features: RandomFeatures | None) -> Callable[[np.ndarray], np.ndarray]:
+def network_inputs(normalizer: ObsNormalizer | None, features: RandomFeatures | None) -> Inputs:
     """Encoded observations (N, D) -> what the networks see (N, D or number of features)."""
-    before = normalizer or IDENTITY
+    before: Inputs = normalizer or IDENTITY
     return before if features is None else lambda x: features(before(x))

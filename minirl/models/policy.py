@@ -1,13 +1,14 @@
 """The policy: φ(s) from θ, and the two products of its Jacobian. Adds the state-independent log σ to the network's output."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from minirl import _core
+from minirl._core.arguments import PolicyArguments
 from minirl.models.distributions import Family
-from minirl.models.input_pipeline import IDENTITY, LIMIT
+from minirl.models.input_pipeline import IDENTITY, LIMIT, AffineInputs, Inputs
 from minirl.models.mlp import MLP
 
 HEAD_GAIN = 0.01  # a small last layer: the first policy is near uniform (or near mean 0) in every state
@@ -50,7 +51,7 @@ class Policy:
         """φ (N, P) alone, for acting."""
         return masked(self.mlp.infer(theta, obs, self.dist.num_free), mask)
 
-    def actor(self, theta: np.ndarray, inputs: Any = IDENTITY) -> Callable[..., np.ndarray]:
+    def actor(self, theta: np.ndarray, inputs: Inputs = IDENTITY) -> Callable[..., np.ndarray]:
         """The function (obs (N, D), noise, mask) -> actions, with θ and what stands before the network (`inputs`) as they are now.
 
         noise: the family's, or None for the likeliest actions. In one call where a kernel knows the family.
@@ -69,14 +70,15 @@ class Policy:
 
         return at_once
 
-    def in_one_call(self, inputs: Any) -> bool:
+    def in_one_call(self, inputs: Inputs) -> TypeGuard[AffineInputs]:
         """Whether `policy_actor` knows the family, and what stands before the network."""
-        return bool(self.dist.sampler) and hasattr(inputs, "affine")
+        return bool(self.dist.sampler) and isinstance(inputs, AffineInputs)
 
-    def act_arguments(self, theta: np.ndarray, inputs: Any) -> tuple[Any, ...]:
+    def act_arguments(self, theta: np.ndarray, inputs: AffineInputs) -> PolicyArguments:
         """The arguments of `policy_actor`."""
         mean, inv_std = inputs.affine
-        return theta, mean, inv_std, LIMIT, self.mlp.sizes, self.mlp.activation, self.dist.num_free, self.dist.sampler
+        mlp, dist = self.mlp, self.dist
+        return PolicyArguments(theta, mean, inv_std, LIMIT, mlp.sizes, mlp.activation, dist.num_free, dist.sampler)
 
     def vjp(self, theta: np.ndarray, cache: Any, dphi: np.ndarray) -> np.ndarray:
         """Jᵀ dφ: (N, P) -> (n,), summed over the samples."""

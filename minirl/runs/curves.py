@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minirl.errors import FileError, UserError
+from minirl.errors import FileError, UserError, reason
 from minirl.files.strict_json import read_json
 from minirl.runs.directory import CONFIG
 from minirl.runs.metrics import csv_lines
@@ -102,7 +102,7 @@ def read_curve(run: Path | str, y: str = RETURN) -> Curve:
     except UserError:
         raise
     except (OSError, ValueError) as why:
-        raise FileError(f"{path} cannot be drawn: {getattr(why, 'strerror', None) or why}") from why
+        raise FileError(f"{path} cannot be drawn: {reason(why)}") from why
     step, value = points.T
     return Curve(env, algorithm, seed, step, value, settings_of(about, column), column, run, _identity(run))
 

@@ -161,7 +161,7 @@ def describe(algorithm: str, config: Any, command: str | None = None) -> dict[st
     return {
         "format": FORMAT,
         "algorithm": algorithm,
-        "config": {each.name: _storable(getattr(config, each.name)) for each in dataclasses.fields(config)} | named,
+        "config": {each.name: _storable(vars(config)[each.name]) for each in dataclasses.fields(config)} | named,
         "environment": given.name(config.env),
         "versions": {
             "minirl": minirl.__version__,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from minirl.errors import FileError
+from minirl.errors import FileError, reason
 from minirl.files.strict_json import read_json
 from minirl.runs.directory import CONFIG
 from minirl.runs.metrics import read_ends
@@ -34,7 +34,7 @@ def find_runs(*directories: Path) -> list[Listed]:
         try:
             names = sorted(name for name in ["", *os.listdir(directory)] if os.path.lexists(directory / name / CONFIG))
         except (OSError, ValueError) as why:
-            raise FileError(f"{directory} cannot be read: {getattr(why, 'strerror', None) or why}") from why
+            raise FileError(f"{directory} cannot be read: {reason(why)}") from why
         if not names:
             raise FileError(f"{directory} holds no runs: none of its folders has a {CONFIG}")
         for name in names:
@@ -59,7 +59,7 @@ def read_run(run: Path) -> Listed:
         last, steps = (_last(columns, rows, tag) for tag in ("charts/episodic_return", "global_step"))
         last, steps = f"{float(last):.2f}" if last else NOTHING, f"{int(steps):,}" if steps else NOTHING
     except (OSError, ValueError) as why:
-        return replace(listed, unreadable=f"no metrics: {getattr(why, 'strerror', None) or why}")
+        return replace(listed, unreadable=f"no metrics: {reason(why)}")
     return replace(listed, last_return=last, steps=steps)
 
 

@@ -16,7 +16,7 @@ from minirl.errors import FileError
 from minirl.runs import metrics, plot
 from minirl.runs.directory import RunDir, current, describe, open_run
 from minirl.runs.interrupt import workers_ignore_ctrl_c
-from minirl.spaces.observations import ObsCodec
+from minirl.spaces.observations import BoxObs
 from minirl.training.learner import Learner, Update
 
 SAVE_EVERY = 20  # updates
@@ -95,20 +95,13 @@ IMAGE = 1024  # numbers, as in 32 × 32 pixels
 def warn_of_images(learner: Learner, stacklevel: int = 3) -> None:
     """Say that pictures are taken as rows of numbers."""
     codec, policy = learner.collector.obs_codec, learner.nets.policy
-    large = [shape for shape in _boxes(codec) if len(shape) > 1 and math.prod(shape) >= IMAGE]
+    boxes = (array.shape for array in codec.arrays() if isinstance(array, BoxObs))
+    large = [shape for shape in boxes if len(shape) > 1 and math.prod(shape) >= IMAGE]
     if large:
         what = f"observations of shape {large[0]} look like images: there is no convolution here"
         size = f"they are flattened to {codec.dim} inputs, {policy.num_params:,} parameters of the policy"
         remedy = "give it features, or smaller images (gymnasium.wrappers.GrayscaleObservation, ResizeObservation)"
         warnings.warn(f"{what}, {size}; {remedy}", stacklevel=stacklevel)
-
-
-def _boxes(codec: ObsCodec) -> Iterator[tuple[int, ...]]:
-    """The shapes of the Box spaces in an observation space."""
-    if codec.kind == "box":
-        yield codec.shape
-    for part in codec.parts:
-        yield from _boxes(part)
 
 
 class Training:

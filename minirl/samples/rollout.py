@@ -16,6 +16,8 @@ class Rollout:
     terminated: Array  # (T, B) bool: the episode is over, nothing follows
     truncated: Array  # (T, B) bool: it was cut short, its value goes on; never set together with terminated
     valid: Array  # (T, B) bool
+    first_step: int = 0  # how many steps of the vector were taken before it
+    fresh: bool = False  # it began with fresh episodes in place of those before it: sums over these start at 0 again
     mask: Array | None = None  # (T, B, K) bool: the actions that were allowed; None where all always are
 
     @property

@@ -27,8 +27,8 @@ class ActionMasks:
 
     def __init__(self, codec: ActionCodec, num_envs: int, info: dict[str, Any]):
         given(info)
-        dist: Any = codec.family()
-        self.codec, self.allowed = codec, codec.read_mask(np.ones((num_envs, dist.num_params)))
+        ones = np.ones((num_envs, codec.family().num_params))
+        self.codec, self.allowed = codec, codec.read_mask(ones)
         self.update(info)
 
     def update(self, info: dict[str, Any], whole: bool = True) -> None:

@@ -28,10 +28,7 @@ BOOL = np.dtype(bool)
 
 
 class Collector:
-    """Steps `envs` with π_θ, `config.num_steps` at a time; who has learned from a rollout calls `commit`.
-
-    restarted: the last rollout began with fresh episodes in place of those before it; sums over these start at 0 again.
-    """
+    """Steps `envs` with π_θ, `config.num_steps` at a time; who has learned from a rollout calls `commit`."""
 
     def __init__(
         self,
@@ -48,7 +45,6 @@ class Collector:
         B, native, masked = self.num_envs, isinstance(envs, NativeVectorEnv), config.mask_actions
         plain = not (masked or self.action_codec.bounded or self.action_codec.start)
         self.native = native and plain  # a rollout can be one call
-        self.restarted = False
         self.reset_rows: list[int] = []  # of the last rollout: after these the whole vector took a reset step
         ours = type(envs) in (SerialVectorEnv, ParallelVectorEnv)
         if ours:
@@ -63,8 +59,7 @@ class Collector:
 
     def collect(self, theta: np.ndarray, inputs: Any) -> Rollout:
         """`num_steps` rows (T, B) under π_θ, θ and what stands before it (`inputs`) as they are."""
-        rollout = self._empty_rollout()
-        self._begin()
+        rollout = self._empty_rollout(fresh=self._begin())
         if self.native and self.envs.whole_rollouts and self.policy.in_one_call(inputs):
             self._in_one_call(theta, inputs, rollout)
         else:
@@ -90,7 +85,7 @@ class Collector:
         """Let the next rollout begin with fresh episodes, for example after somebody else has stepped `envs`."""
         self.state.fresh_start = True
 
-    def _empty_rollout(self) -> Rollout:
+    def _empty_rollout(self, fresh: bool) -> Rollout:
         T, B, D, dist = self.num_steps, self.num_envs, self.state.obs.shape[1], self.policy.dist
         action_type = np.int64 if dist.action_dtype is np.int64 else self.dtype
         return Rollout(
@@ -102,18 +97,21 @@ class Collector:
             truncated=np.empty((T, B), bool),
             valid=np.ones((T, B), bool),
             mask=np.empty((T, B, dist.num_params), bool) if self.state.masks is not None else None,
+            first_step=self.state.steps_taken,
+            fresh=fresh,
         )
 
-    def _begin(self) -> None:
-        """Go on with the episodes, or with fresh ones where that is asked for."""
+    def _begin(self) -> bool:
+        """Go on with the episodes, or with fresh ones where that is asked for -> whether they are fresh."""
         state = self.state
-        self.restarted, self.reset_rows = state.fresh_start, []
-        if self.restarted:
+        fresh, self.reset_rows = state.fresh_start, []
+        if fresh:
             state.obs = self._see(*self._call(self.envs.reset))
             state.episode_return, state.episode_length = np.zeros(self.num_envs), np.zeros(self.num_envs)
             state.resetting = None
         state.fresh_start = True  # until `commit`
         state.noise.refill()
+        return fresh
 
     def _in_one_call(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:
         """The rows of `_step_by_step`, by one call of a native environment."""
@@ -218,8 +216,7 @@ class Collector:
     def _check_rewards(self, rollout: Rollout) -> None:
         if not _core.all_finite(rollout.reward):
             t, env = (int(i) for i in np.argwhere(~np.isfinite(rollout.reward))[0])
-            before = self.state.steps_taken - self.num_steps - len(self.reset_rows)
-            step = before + t + 1 + sum(row < t for row in self.reset_rows)
+            step = rollout.first_step + t + 1 + sum(row < t for row in self.reset_rows)
             remedy = f"the environment returned {rollout.reward[t, env]}; fix the environment"
             raise NonFiniteError("reward", remedy, env=env, step=step)
 

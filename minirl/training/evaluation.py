@@ -12,11 +12,11 @@ from minirl.envs import given
 from minirl.envs.contract import Misfit, truth
 from minirl.envs.faults import close, is_fault, one_line
 from minirl.envs.make import make_env
-from minirl.errors import EnvError, EnvRaisedError, MinirlError, SpaceError, shorten
+from minirl.errors import EnvError, EnvRaisedError, MinirlError, SpaceError
 from minirl.numerics import random_streams
 from minirl.spaces import action_masks
-from minirl.spaces.actions import ActionCodec, action_codec
-from minirl.spaces.observations import ObsCodec, obs_codec
+from minirl.spaces.actions import action_codec
+from minirl.spaces.observations import obs_codec
 
 MAX_STEPS = 20_000  # an episode is stopped by then, unless the environment's own limit is larger: some environments never end
 
@@ -46,29 +46,13 @@ class Evaluation:
 def check_fits(agent: Agent, env_id: str, env: Any) -> None:
     """SpaceError where observations or actions are others than those that the policy was trained for."""
     obs, action = obs_codec(env.observation_space), action_codec(env.action_space)
-    if obs_facts(obs) != obs_facts(agent.obs_codec):
+    if obs.facts() != agent.obs_codec.facts():
         its, mine = str(obs), str(agent.obs_codec)
         started = "" if its != mine else ", but their numbers start elsewhere"
         raise SpaceError(f"env = {env_id!r}: its observations are {its}, the policy was trained for {mine}{started}")
     if action.facts() != agent.action_codec.facts():
-        its, mine = (f"{codec}{extent(codec)}" for codec in (action, agent.action_codec))
+        its, mine = (f"{codec}{codec.extent}" for codec in (action, agent.action_codec))
         raise SpaceError(f"env = {env_id!r}: its actions are {its}, the policy was trained for {mine}")
-
-
-def obs_facts(codec: ObsCodec) -> Any:
-    """What an observation is and means: kind, shape, number, first number, and the same of its parts."""
-    return codec.kind, codec.shape, codec.start, codec.size, codec.keys, tuple(obs_facts(part) for part in codec.parts)
-
-
-def extent(codec: ActionCodec) -> str:
-    """Where actions start and end, in words."""
-    if codec.low is None or codec.high is None:
-        return f" from {codec.start}" if codec.kind == "discrete" else ""
-    return f" from {_all(codec.low)} to {_all(codec.high)}"
-
-
-def _all(bounds: np.ndarray) -> str:
-    return shorten(str(bounds.flat[0].item() if bounds.size and (bounds == bounds.flat[0]).all() else bounds.tolist()), 60)
 
 
 def evaluate(

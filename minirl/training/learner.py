@@ -1,10 +1,9 @@
 """The loop: collect, estimate, update, report. Nothing here belongs to one algorithm or to one environment."""
 
-import copy
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,21 +14,18 @@ from minirl.deploy import policy_file
 from minirl.deploy.agent import Agent
 from minirl.envs import given, memory
 from minirl.envs.make import OURS
-from minirl.errors import ConfigError, NonFiniteError, shorten
-from minirl.models.actor_critic import SharedNetworks
+from minirl.errors import ConfigError, shorten
 from minirl.models.critic import Critic
 from minirl.models.fourier_features import RandomFeatures
-from minirl.models.input_pipeline import ObsNormalizer, network_inputs
+from minirl.models.input_pipeline import ObsNormalizer
 from minirl.models.policy import Policy
 from minirl.numerics import random_streams
-from minirl.numerics.communicator import SERIAL
+from minirl.numerics.communicator import SERIAL, Communicator
 from minirl.numerics.running_moments import RunningMoments
-from minirl.numerics.sample_weights import SampleWeights
-from minirl.samples.batch import Batch, make_batch
-from minirl.samples.reward_scaling import RewardScaler
 from minirl.spaces.actions import action_codec
 from minirl.spaces.observations import obs_codec
 from minirl.training.collector import Collector
+from minirl.training.trainee import Trainee
 
 KEPT = 24 << 20  # bytes; glibc's own limit for what it will learn from is 32 MiB
 
@@ -57,7 +53,7 @@ class Update:
         return f"Update({self.number}: {self.global_step} steps, {some})"
 
 
-class Learner:
+class Learner(Trainee):
     """An iterator over updates: stop when you like and go on later, it continues where it was.
 
     It expects `envs` as it left them. Whoever steps or resets them between two updates calls `reset` afterwards.
@@ -66,25 +62,19 @@ class Learner:
     `state` holds everything that learning changes but what lives in the environments and the collector: a tree of arrays and scalars.
     """
 
-    def __init__(self, algorithm: Algorithm, envs: Any, config: Config, comm: Any = SERIAL):
-        self.algorithm, self.config, self.comm = algorithm, config, comm
+    def __init__(self, algorithm: Algorithm, envs: Any, config: Config, comm: Communicator = SERIAL):
         keep_freed_memory()
         codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space, config.family, config.scale_actions)
         policy_file.check(*codecs, algorithm.name, config, *given.named(config.env, config.env_kwargs))
-        seeds, dim = random_streams.stream_seeds(config.seed), codecs[0].dim
-        family = codecs[1].family()
+        seeds, dim, family = random_streams.stream_seeds(config.seed), codecs[0].dim, codecs[1].family()
         memory.check(config, envs.num_envs, dim, math.prod(family.action_shape), family.num_params)
-        self.features = None
+        num_inputs = config.rbf or dim
+        policy = Policy(family, num_inputs, config.hidden, config.activation)
+        critic = Critic(num_inputs, config.hidden, config.activation, config.normalize_value)
+        normalizer = ObsNormalizer(RunningMoments.zeros(dim), codecs[0].resolution, np.dtype(config.dtype))
+        super().__init__(algorithm, algorithm.networks(policy, critic, config), normalizer, config, envs.num_envs, comm)
         if config.rbf:
             self.features = RandomFeatures.draw(random_streams.generator(seeds["features"]), dim, config.rbf, config.rbf_width)
-        inputs = config.rbf or dim
-        policy = Policy(family, inputs, config.hidden, config.activation)
-        critic = Critic(inputs, config.hidden, config.activation, config.normalize_value)
-        self.nets = algorithm.networks(policy, critic, config)
-        self.state = algorithm.init(self.nets, config, random_streams.generator(seeds["init"]))
-        self.rng = random_streams.generator(seeds["updates"])
-        self.normalizer = ObsNormalizer(RunningMoments.zeros(dim), codecs[0].resolution, np.dtype(config.dtype))
-        self.scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(envs.num_envs))
         self.collector = Collector(envs, self.nets.policy, codecs, seeds, config)
         self.updates = self.global_step = 0
         self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which episodes ended
@@ -99,42 +89,24 @@ class Learner:
 
     def step(self) -> Update:
         """One update: a rollout under π_θ, advantages, the algorithm's step, then the statistics of the next rollout."""
-        start, cfg = time.perf_counter(), self.config
-        inputs = network_inputs(self.normalizer if cfg.normalize_obs else None, self.features)
-        rollout = self.collector.collect(self.state["theta_pi"], inputs)
-        weights = SampleWeights(rollout.valid.reshape(-1).astype(np.float64), self.comm)
-        scaler, moved = self.scaler, self.normalizer
-        if self.collector.restarted:  # R belongs to the episodes that were dropped
-            scaler = replace(scaler, carry=np.zeros_like(scaler.carry))
-        if cfg.normalize_reward:
-            scaler = scaler.update(rollout.reward, rollout.cut, weights, cfg.gamma)
-        if cfg.normalize_obs:
-            try:
-                moved = moved.update(rollout.obs.reshape(-1, rollout.obs.shape[2]), weights)
-            except NonFiniteError as why:
-                raise too_large(rollout.obs, self.collector.state.steps_taken - cfg.num_steps) from why
-        reward = scaler(rollout.reward) if cfg.normalize_reward else rollout.reward
-        reward, cut_off = limit_rewards(reward, weights, cfg.reward_limit)
-
-        def estimate(value_of: Any) -> Batch:
-            return make_batch(rollout, reward, weights, value_of, inputs, cfg)
-
-        batch = replace(estimate(self._value), estimate=estimate)
+        start = time.perf_counter()
+        rollout = self.collector.collect(self.state["theta_pi"], self.preprocess)
+        prepared = self.prepare(rollout)
         returns, lengths = self.collector.finished_episodes(rollout)
         collected = time.perf_counter()
 
-        progress = min(self.global_step / cfg.total_timesteps, 1.0)
-        self.state, info = self.algorithm.update(self.nets, self.state, batch, cfg, self.rng, progress)
-        self.scaler, self.normalizer = scaler, moved  # kept only now that the whole update has succeeded
+        learned = self.learn(prepared, min(self.global_step / self.config.total_timesteps, 1.0))
+        self.keep(learned)  # only now that the whole update has succeeded
         self.collector.commit()
 
         self.updates += 1
-        self.global_step += int(weights.total(len(batch)))
+        batch = prepared.batch
+        self.global_step += int(batch.weights.total(len(batch)))
         now = time.perf_counter()
         timing = {"charts/SPS": len(batch) / (now - start), "time/rollout": collected - start, "time/update": now - collected}
         if len(returns):
             self.curve.append((self.global_step, float(returns.mean())))
-        return Update(self.updates, self.global_step, {**_episodes(returns, lengths), **info, **cut_off, **timing}, returns, lengths)
+        return Update(self.updates, self.global_step, {**episode_means(returns, lengths), **learned.metrics, **timing}, returns, lengths)
 
     def reset(self) -> None:
         """Let the next update begin with fresh episodes, for example after the environments were stepped by somebody else."""
@@ -151,19 +123,15 @@ class Learner:
             "observations": str(codecs[0]),
             "actions": str(codecs[1].facts()),  # bounds may be infinite, which JSON has no word for
             "family": codecs[1].family_name,
-            "share_trunk": isinstance(self.nets, SharedNetworks),
+            "share_trunk": self.nets.shared,
         } | {name: list(value) if isinstance(value := vars(cfg)[name], tuple) else value for name in names}
 
     def snapshot(self) -> dict[str, Any]:
         """All that learning changes, as a tree of arrays and JSON scalars, copied. What lives in the environments is not in it."""
         return {
             "learner": self._made_of(),
-            "algorithm": copy.deepcopy(self.state),
-            "normalizer": self.normalizer.moments.tree(),
-            "scaler": self.scaler.moments.tree(),
-            "updates_stream": random_streams.get_state(self.rng),
+            **self.tree(),
             "noise": self.collector.state.noise.tree(),
-            "features": self.features.tree() if self.features else None,
             "counters": {"updates": self.updates, "global_step": self.global_step},
         }
 
@@ -173,13 +141,8 @@ class Learner:
         ConfigError where the snapshot is of a learner that was made otherwise: another method, network, environment or rollout.
         """
         self._check_fits(tree)
-        self.state = copy.deepcopy(tree["algorithm"])
-        self.normalizer = replace(self.normalizer, moments=RunningMoments(**copy.deepcopy(tree["normalizer"])))
-        scaler = copy.deepcopy(tree["scaler"])
-        self.scaler = replace(self.scaler, moments=RunningMoments(**scaler))  # R goes on with the episodes that are played here
-        self.rng = random_streams.from_state(tree["updates_stream"])
+        self.take(tree)
         self.collector.state.noise.restore(tree["noise"])
-        self.features = RandomFeatures(**copy.deepcopy(tree["features"])) if tree["features"] else None
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
         self.curve = [point for point in self.curve if point[0] <= self.global_step]
 
@@ -203,9 +166,6 @@ class Learner:
             if its.get(name) != value and None not in (its.get(name, 0), value):
                 raise ConfigError(f"the snapshot's {name} is {its.get(name)!r}, this learner's {value!r}: make the learner as its was made")
 
-    def _value(self, obs: np.ndarray) -> np.ndarray:
-        return self.nets.critic.value(self.state["theta_v"], obs)
-
     @property
     def policy(self) -> Agent:
         """A copy of the policy as it is now: acts on raw observations, with the statistics that it was trained with."""
@@ -221,22 +181,7 @@ class Learner:
         )
 
 
-def too_large(obs: np.ndarray, first_step: int) -> NonFiniteError:
-    """The error that names the largest entry of observations (T, B, D)."""
-    t, env, entry = (int(i) for i in np.unravel_index(np.abs(obs).argmax(), obs.shape))
-    remedy = f"entry {entry} is {obs[t, env, entry]}, too large to be squared; scale the observations"
-    return NonFiniteError("the running variance of obs", remedy, env=env, step=first_step + t)
-
-
-def limit_rewards(reward: np.ndarray, weights: SampleWeights, limit: float | None) -> tuple[np.ndarray, dict[str, float]]:
-    """Rewards (T, B) cut at ±limit, and the share of them that was; as they are, and no share, without a limit."""
-    if limit is None:
-        return reward, {}
-    far = (np.abs(reward) > limit).reshape(-1).astype(np.float64)
-    return np.clip(reward, -limit, limit), {"charts/rewards_cut": weights.mean(far)}
-
-
-def _episodes(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
+def episode_means(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
     """Means over the episodes that ended in this update; NaN when none did."""
     some = len(returns) > 0
     return {

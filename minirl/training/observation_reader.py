@@ -57,6 +57,6 @@ class ObservationReader:
         """The error that names the first number of `obs`, x when encoded, that is NaN or infinite."""
         row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
         entry = int(np.flatnonzero(~np.isfinite(x[row]))[0])
-        value = np.asarray(obs)[row].reshape(-1)[entry] if self.codec.kind == "box" else x[row, entry]
+        value = self.codec.as_given(obs, x, row, entry)
         remedy = f"entry {entry} is {value}; fix the environment, or train with dtype float64"
         return NonFiniteError("obs", remedy, env=int(envs[row]), step=step)

@@ -8,6 +8,7 @@ import pytest
 
 import minirl
 from minirl.deploy import policy_file
+from minirl.models.distributions import NAMES
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "expected.json").read_text())
@@ -18,7 +19,7 @@ def test_every_file_has_its_numbers_and_every_kind_is_there():
     assert {path.stem for path in GOLDEN.glob("*.safetensors")} == set(CASES)
     about = [policy_file.load(GOLDEN / f"{name}.safetensors")[1] for name in CASES]
     assert {a["format"] for a in about} == {1} and {a["dtype"] for a in about} == {"float32", "float64"}
-    assert {a["family"] for a in about} >= {name for names in policy_file.NAMES.values() for name in names}
+    assert {a["family"] for a in about} >= {name for names in NAMES.values() for name in names}
     assert {a["obs"]["kind"] for a in about} == {"box", "discrete", "multi_binary", "multi_discrete", "tuple", "dict"}
 
 

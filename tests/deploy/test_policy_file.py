@@ -18,7 +18,7 @@ from minirl.errors import FileError, SpaceError
 from minirl.files import safetensors
 from minirl.models.policy import Policy
 from minirl.spaces.actions import action_codec
-from minirl.spaces.observations import MAX_NESTING, ObsCodec, obs_codec
+from minirl.spaces.observations import MAX_NESTING, BoxObs, DictObs, obs_codec
 
 BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
 RNG = np.random.default_rng(24)
@@ -250,7 +250,7 @@ def test_bug_24_bits_flipped_in_the_choices_are_found(tmp_path):
 
 
 def test_names_of_a_long_space_are_cut_in_messages():
-    codec = ObsCodec("dict", (), parts=(ObsCodec("box", (2,)),) * 30, keys=tuple(f"key{i}" for i in range(30)))
+    codec = DictObs((BoxObs((2,)),) * 30, tuple(f"key{i}" for i in range(30)))
     with pytest.raises(SpaceError, match=r"with key0: this policy takes a dict with key0, .*, key9 and 20 more$"):
         codec.encode({"key0": 1}, np.float32)
     assert str(obs_codec(LARGE["map"])) == "multi_discrete (150, 150) of [3] * 22500"

@@ -16,7 +16,7 @@ from oracles import same_bits, step_weights
 from toy_envs import ALGORITHMS, MODES, Counting, Drift, Image, Narrow, Wrong, learner, run, vector
 
 import minirl
-import minirl.training.learner
+import minirl.training.trainee
 from minirl import algorithms
 from minirl.envs.autoreset import autoreset_mode
 from minirl.envs.check import check_env
@@ -42,8 +42,8 @@ def registered():
 @pytest.fixture
 def batches(monkeypatch):
     """(rollout, batch) of every update, as `make_batch` hands them to the learner."""
-    seen, make = [], minirl.training.learner.make_batch
-    monkeypatch.setattr(minirl.training.learner, "make_batch", lambda rollout, *a: seen.append((rollout, make(rollout, *a))) or seen[-1][1])
+    seen, make = [], minirl.training.trainee.make_batch
+    monkeypatch.setattr(minirl.training.trainee, "make_batch", lambda rollout, *a: seen.append((rollout, make(rollout, *a))) or seen[-1][1])
     return seen
 
 
@@ -53,7 +53,7 @@ def identity(obs):
 
 def transitions(rollouts, b):
     """The real transitions (s, a, r, s', terminated, truncated) of environment b, in order."""
-    names = [n for n, field in vars(rollouts[0]).items() if n != "valid" and field is not None]
+    names = [n for n, field in vars(rollouts[0]).items() if n != "valid" and isinstance(field, np.ndarray)]
     return [tuple(getattr(r, n)[t, b].tobytes() for n in names) for r in rollouts for t in np.flatnonzero(r.valid[:, b])]
 
 
@@ -97,10 +97,10 @@ def test_env_01_what_a_reset_step_holds_changes_no_batch():
     rollout = made.collector.collect(made.state["theta_pi"], identity)
     fake = ~rollout.valid
     assert fake.sum() == 3
-    clean = minirl.training.learner.make_batch(rollout, rollout.reward, step_weights(rollout), made._value, identity, made.config)
+    clean = minirl.training.trainee.make_batch(rollout, rollout.reward, step_weights(rollout), made.value, identity, made.config)
     for array in (rollout.obs, rollout.next_obs, rollout.reward, rollout.action):
         array[fake] = 77
-    poisoned = minirl.training.learner.make_batch(rollout, rollout.reward, step_weights(rollout), made._value, identity, made.config)
+    poisoned = minirl.training.trainee.make_batch(rollout, rollout.reward, step_weights(rollout), made.value, identity, made.config)
     for name in ("obs", "action", "adv", "returns", "value"):
         assert same_bits(getattr(clean, name), getattr(poisoned, name))
     made.scaler = made.scaler.update(rollout.reward * 0 + 1, rollout.cut, step_weights(rollout), 0.9)

@@ -22,7 +22,7 @@ from minirl.models.distributions import (
     SquashedGaussian,
     StateGaussian,
 )
-from minirl.spaces.actions import ActionCodec
+from minirl.spaces.actions import BoxAction
 
 DISTS = [
     Categorical(1),
@@ -522,7 +522,7 @@ def test_dist_09_an_overflowing_sample_is_infinite_and_a_collapsed_one_is_the_me
 
 
 def test_dist_10_the_raw_action_is_stored_and_the_clipped_one_sent(rng):
-    dist, codec = DiagGaussian(1), ActionCodec("box", (1,), "float32", low=np.array([-1.0]), high=np.array([1.0]))
+    dist, codec = DiagGaussian(1), BoxAction((1,), "float32", low=np.array([-1.0]), high=np.array([1.0]))
     phi, raw = np.zeros((2, 2)), np.array([[5.0], [-0.25]])
     log_prob = dist.log_prob(phi, raw)
     np.testing.assert_array_equal(codec.decode(raw), np.array([[1.0], [-0.25]], np.float32))

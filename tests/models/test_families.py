@@ -31,6 +31,15 @@ def rows(phi_row, n):
     return np.repeat(phi_row[None], n, axis=0)
 
 
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_a_family_can_do_what_it_declares_and_declares_what_it_can_do(name):
+    family = FAMILIES[name]
+    assert family.bounded == hasattr(family, "unit") and family.maskable == hasattr(family, "possible")
+    dist = family((2,) if name == "multi_categorical" else 2)
+    assert family.maskable == hasattr(dist, "num_actions")
+    assert not family.maskable or sum(dist.num_actions) == dist.num_params
+
+
 # --------------------------------------------------------------------------------------------------------- special functions
 
 

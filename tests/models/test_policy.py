@@ -236,7 +236,7 @@ def test_bug_04_an_offset_of_all_rewards_changes_nothing(algorithm, fields, dtyp
         for _ in range(8):
             metrics = made.step().metrics
         obs = np.zeros((1, 1), made.state["theta_v"].dtype)
-        ends[offset] = np.append(made.policy.phi(obs)[0], made._value(obs) - offset), metrics["losses/value_loss"]
+        ends[offset] = np.append(made.policy.phi(obs)[0], made.value(obs) - offset), metrics["losses/value_loss"]
     for end, loss in ends.values():
         np.testing.assert_allclose(end, ends[0.0][0], atol=2e-3 if dtype is np.float32 else 1e-6)
         assert loss == pytest.approx(ends[0.0][1], abs=0.01) and abs(end[-1] - 0.5) < 0.6

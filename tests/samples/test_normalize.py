@@ -10,7 +10,7 @@ from gymnasium import spaces
 from oracles import same_bits
 from toy_envs import ALGORITHMS, MODES, Counting, Drift, learner, run, vector
 
-import minirl.training.learner
+import minirl.training.trainee
 from minirl.deploy import policy_file
 from minirl.envs.make import make_envs
 from minirl.errors import NonFiniteError
@@ -18,7 +18,7 @@ from minirl.models.input_pipeline import ObsNormalizer
 from minirl.numerics.running_moments import RunningMoments
 from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.reward_scaling import RewardScaler
-from minirl.spaces.observations import ObsCodec
+from minirl.spaces.observations import BoxObs
 from minirl.training.evaluation import evaluate
 
 
@@ -119,7 +119,7 @@ def test_norm_08_clip_05_the_statistics_stand_still_from_acting_to_learning(acti
     """log π(a|s) at acting time and in the batch agree to rounding, though the statistics move with every update."""
     made = learner("ppo", vector(Drift, *[{"actions": actions}] * 3), normalize_obs=True)
     policy, acted, batches = made.nets.policy, [], []
-    infer, actor, make = policy.infer, policy.actor, minirl.training.learner.make_batch
+    infer, actor, make = policy.infer, policy.actor, minirl.training.trainee.make_batch
 
     def watched(theta, inputs):
         def act(obs, noise, mask):
@@ -131,7 +131,7 @@ def test_norm_08_clip_05_the_statistics_stand_still_from_acting_to_learning(acti
         return act
 
     monkeypatch.setattr(policy, "actor", watched)
-    monkeypatch.setattr(minirl.training.learner, "make_batch", lambda *args: batches.append(make(*args)) or batches[-1])
+    monkeypatch.setattr(minirl.training.trainee, "make_batch", lambda *args: batches.append(make(*args)) or batches[-1])
     for _ in range(3):
         acted.clear()
         theta = made.state["theta_pi"]
@@ -297,7 +297,7 @@ def test_bug_06_rounding_is_not_variation_but_the_smallest_real_one_is():
     cases = [("float32", [one, np.nextafter(one, np.float32(2))], 0), ("float32", [1, 1 + 2e-6], 1)]
     cases += [("float64", [1, 1 + 2e-11], 1), ("float64", [0.1 + 0.2, 0.3], 0), ("int64", [10**12, 10**12 + 100], 1)]
     for dtype, values, size in cases:
-        codec, x = ObsCodec("box", (1,), dtype=dtype), pairs(values)
+        codec, x = BoxObs((1,), dtype), pairs(values)
         normalizer = ObsNormalizer(RunningMoments.zeros(1), codec.resolution).update(x, counted(len(x)))
         np.testing.assert_allclose(np.abs(normalizer(x)), size, rtol=1e-3, err_msg=str((dtype, values)))
 

@@ -15,11 +15,10 @@ from minirl.deploy import policy_file
 from minirl.errors import EnvError, MinirlError, SpaceError
 from minirl.models.distributions import Categorical, MultiCategorical
 from minirl.models.policy import Policy
-from minirl.samples.batch import Batch
+from minirl.samples.batch import Batch, make_batch
 from minirl.spaces.action_masks import ActionMasks
 from minirl.spaces.actions import action_codec
 from minirl.training.evaluation import evaluate
-from minirl.training.learner import make_batch
 
 MULTI = spaces.MultiDiscrete([2, 3, 4])
 TAXI = "Taxi-v4" if "Taxi-v4" in gymnasium.registry else "Taxi-v3"
@@ -72,7 +71,7 @@ def test_the_mask_that_is_kept_is_the_one_that_was_acted_on(actions):
     env.step = lambda action: (seen.append(env.mask.astype(bool)), act(action))[1]
     rollout = made.collector.collect(made.state["theta_pi"], identity)
     np.testing.assert_array_equal(rollout.mask[:, 0], seen)
-    batch = make_batch(rollout, rollout.reward, step_weights(rollout), made._value, identity, made.config)
+    batch = make_batch(rollout, rollout.reward, step_weights(rollout), made.value, identity, made.config)
     np.testing.assert_array_equal(batch.mask, seen)
     assert batch.mask_of(np.array([3, 1])).tolist() == [seen[3].tolist(), seen[1].tolist()]
 
@@ -141,7 +140,7 @@ def test_dist_08_acting_and_updating_see_the_same_probabilities(actions):
     made.nets.policy.infer = lambda *args: acted.append(infer(*args)) or acted[-1]
     rollout = made.collector.collect(made.state["theta_pi"], identity)
     made.nets.policy.infer = infer
-    batch = make_batch(rollout, rollout.reward, step_weights(rollout), made._value, identity, made.config)
+    batch = make_batch(rollout, rollout.reward, step_weights(rollout), made.value, identity, made.config)
     dist = made.nets.policy.dist
     logp = dist.log_prob(np.stack(acted).reshape(40, -1), batch.action)
     phi = infer(made.state["theta_pi"], batch.obs, batch.mask)

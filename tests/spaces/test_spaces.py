@@ -20,8 +20,8 @@ from minirl.errors import ConfigError, EnvError, FileError, NonFiniteError, Spac
 from minirl.files import safetensors
 from minirl.models.distributions import FAMILIES, NAMES
 from minirl.models.policy import Policy
-from minirl.spaces.actions import ActionCodec, action_codec
-from minirl.spaces.observations import ObsCodec, obs_codec
+from minirl.spaces.actions import KINDS, MultiBinaryAction, action_codec
+from minirl.spaces.observations import BoxObs, DiscreteObs, TupleObs, obs_codec
 
 BOX = spaces.Box(-2.0, 3.0, (2, 2), np.float32)
 NESTED = spaces.Dict(
@@ -379,6 +379,20 @@ def test_choices_that_are_no_numbers_are_refused(name, value, tmp_path):
         minirl.load(path)
 
 
+@pytest.mark.parametrize("actions", [spaces.Discrete(3), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2), BOX], ids=str)
+@pytest.mark.parametrize(("name", "value"), [("size", -1), ("size", "3"), ("start", 0.5), ("scaled", 1), ("scaled", None)])
+def test_a_fact_is_checked_also_where_the_kind_has_no_use_for_it(name, value, actions, tmp_path):
+    path = tmp_path / "p"
+    policy_file.save(path, agent_for(OBSERVATIONS[0], actions), "ppo", "none")
+    rewritten(path, lambda d: d["action"].update({name: value}))
+    with pytest.raises(FileError, match=f"holds no minirl policy: (action )?{name} (=|has to be)"):
+        minirl.load(path)
+
+
+def test_every_kind_of_actions_has_families_and_only_they_are_named():
+    assert set(KINDS) == set(NAMES) and {action_codec(space).kind for space in ACTIONS} == set(KINDS)
+
+
 def test_a_masked_file_needs_actions_that_can_be_masked(tmp_path):
     path = tmp_path / "p"
     policy_file.save(path, agent_for(OBSERVATIONS[0], BOX), "ppo", "none")
@@ -407,9 +421,9 @@ def test_a_file_cannot_ask_for_more_memory_than_it_has(tmp_path):
 
 
 def test_codecs_that_are_written_by_hand():
-    codec = ActionCodec("multi_binary", (2,), "int8")
+    codec = MultiBinaryAction((2,), "int8")
     assert codec.family_name == "bernoulli" and str(codec) == "multi_binary (2,)"
-    assert str(ObsCodec("tuple", (), parts=(ObsCodec("box", (2,)), ObsCodec("discrete", (), 0, 3)))) == "tuple(box (2,), discrete 3)"
+    assert str(TupleObs((BoxObs((2,)), DiscreteObs(3)))) == "tuple(box (2,), discrete 3)"
 
 
 # ---------------------------------------------------------------------------------------------------------- one observation alone
@@ -439,7 +453,7 @@ def test_one_observation_is_encoded_as_in_a_batch(space, dtype):
 )
 @pytest.mark.filterwarnings("error")
 def test_whatever_holds_its_numbers(obs):
-    codec = ObsCodec("box", (3,))
+    codec = BoxObs((3,))
     one = codec.encode_one(obs, np.dtype(np.float32))
     assert same_bits(one, codec.encode([obs], np.float32)) and one.dtype.isnative
 
@@ -447,7 +461,7 @@ def test_whatever_holds_its_numbers(obs):
 @pytest.mark.parametrize("obs", [np.zeros(2, np.float32), np.zeros((1, 3), np.float32), np.float32(0), [0.0, 1.0]], ids=str)
 def test_one_observation_of_another_shape_is_refused(obs):
     with pytest.raises(SpaceError, match="this policy takes \\(3,\\)"):
-        ObsCodec("box", (3,)).encode_one(obs, np.dtype(np.float32))
+        BoxObs((3,)).encode_one(obs, np.dtype(np.float32))
 
 
 @pytest.mark.parametrize("actions", ACTIONS, ids=str)

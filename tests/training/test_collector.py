@@ -16,16 +16,16 @@ def collect(made):
 def test_without_commit_the_next_rollout_begins_with_fresh_episodes(mode):
     """Episodes of 5 steps, rollouts of 7: after a commit the eighth step is seen, without it a first one."""
     made = learner("ppo", vector(Counting, {"lengths": (5,)}, mode=mode), num_steps=7, normalize_obs=False)
-    assert not made.collector.restarted
     seen = []
     for learned in (True, False, True):
         rollout = collect(made)
-        seen.append((rollout.obs[0, 0, 0], made.collector.restarted))
+        seen.append((rollout.obs[0, 0, 0], rollout.fresh))
         if learned:
             made.collector.commit()
     assert seen == [(10, False), (22, False), (40, True)]
     made.collector.reset()
-    assert collect(made).obs[0, 0, 0] == 60 and made.collector.restarted
+    rollout = collect(made)
+    assert rollout.obs[0, 0, 0] == 60 and rollout.fresh
 
 
 def test_an_update_that_fails_commits_nothing():
@@ -40,9 +40,10 @@ def test_an_update_that_fails_commits_nothing():
     with pytest.raises(RuntimeError, match="no update"):
         made.step()
     assert made.collector.state.fresh_start and made.scaler is scaler and made.normalizer is normalizer
-    made.algorithm = algorithm
+    made.algorithm, seen, prepare = algorithm, [], made.prepare
+    made.prepare = lambda rollout: seen.append(rollout) or prepare(rollout)
     made.step()
-    assert made.collector.restarted and not made.collector.state.fresh_start
+    assert seen[0].fresh and not made.collector.state.fresh_start
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -67,9 +68,9 @@ def test_the_state_and_the_environments_are_all_that_a_rollout_depends_on(mode, 
 
 
 def test_nothing_but_the_state_changes_between_rollouts():
-    """Every other attribute is as the constructor left it, apart from two that speak of the last rollout."""
+    """Every other attribute is as the constructor left it, apart from one that speaks of the last rollout."""
     made = learner("ppo", vector(Counting, {"lengths": (3,)}, {}, mode=MODES[0]), num_steps=8)
-    of_the_last = {"state", "restarted", "reset_rows"}
+    of_the_last = {"state", "reset_rows"}
     before = {name: value for name, value in vars(made.collector).items() if name not in of_the_last}
     for _ in range(2):
         made.step()

@@ -1,8 +1,10 @@
-/* Five control problems, one environment at a time: a state (S,) of doubles, an action as a double, an observation (D,) of floats.
+/* Five control problems, one environment at a time: a state (S,) of doubles, an action as a double, an observation (D,)
+ * of floats.
  *
- * The operations stand in the order in which gymnasium's environments do them, each rounded where theirs is, so that the states are theirs
- * to the last bit where NumPy's cos and sin are the C library's. Three of them compute partly in float32: what NumPy 2 makes of a float32
- * array and a Python number. Another kernel may call ENVS[kind].step on one environment; nothing here allocates, locks or fails. */
+ * The operations stand in the order in which gymnasium's environments do them, each rounded where theirs is, so that
+ * the states are theirs to the last bit where NumPy's cos and sin are the C library's. Three of them compute partly in
+ * float32: what NumPy 2 makes of a float32 array and a Python number. Another kernel may call ENVS[kind].step on one
+ * environment; nothing here allocates, locks or fails. */
 #ifndef MINIRL_CLASSIC_CONTROL_H
 #define MINIRL_CLASSIC_CONTROL_H
 
@@ -28,17 +30,19 @@ typedef struct {
     void (*observe)(const double *s, float *obs);
 } Env;
 
-/* x², as NumPy's scalars square: the C library's pow, which is not x·x in one of a thousand. The exponent is hidden from the compiler. */
+/* x², as NumPy's scalars square: the C library's pow, which is not x·x in one of a thousand. The exponent is hidden
+ * from the compiler. */
 static const volatile double env_two = 2.0;
 static inline double env_square(double x) { return pow(x, env_two); }
 
 static inline double env_clip(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
 
-/* ---------------------------------------------------------------------------------------- CartPole: x, ẋ, θ, θ̇; force of ±10 N */
+/* ---------------------------------------------------------------------------- CartPole: x, ẋ, θ, θ̇; force of ±10 N */
 
 static inline int cartpole_step(double *s, double action, int first, double *reward)
 {
-    const double total = 0.1 + 1.0, half = 0.5, moment = 0.1 * 0.5, tau = 0.02; /* masses, half the pole, mass · half, seconds */
+    /* masses, half the pole, mass · half, seconds */
+    const double total = 0.1 + 1.0, half = 0.5, moment = 0.1 * 0.5, tau = 0.02;
     const double cosine = cos(s[2]), sine = sin(s[2]), force = action == 1 ? 10.0 : -10.0;
     const double push = (force + moment * (s[3] * s[3]) * sine) / total;
     const double theta_acc = (9.8 * sine - cosine * push) / (half * (4.0 / 3.0 - 0.1 * (cosine * cosine) / total));
@@ -58,7 +62,7 @@ static inline void cartpole_observe(const double *s, float *obs)
     for (int k = 0; k < 4; k++) obs[k] = (float)s[k];
 }
 
-/* ------------------------------------------------------------------------------------------------ Pendulum: θ, θ̇; torque in [−2, 2] */
+/* ------------------------------------------------------------------------------- Pendulum: θ, θ̇; torque in [−2, 2] */
 
 static inline int pendulum_step(double *s, double action, int first, double *reward)
 {
@@ -81,14 +85,15 @@ static inline void pendulum_observe(const double *s, float *obs)
     obs[2] = (float)s[1];
 }
 
-/* --------------------------------------------------------------------------- Acrobot: θ₁, θ₂, θ̇₁, θ̇₂; torque of −1, 0, 1 on the joint */
+/* ------------------------------------------------------- Acrobot: θ₁, θ₂, θ̇₁, θ̇₂; torque of −1, 0, 1 on the joint */
 
 static inline void acrobot_slope(const double *s, double torque, double *ds)
 {
     const double half_turn = ENV_PI / 2.0, cosine = cos(s[1]), sine = sin(s[1]);
     const double d1 = 0.25 + (1.25 + 1.0 * cosine) + 1.0 + 1.0, d2 = 0.25 + 0.5 * cosine + 1.0;
     const double phi2 = 0.5 * 9.8 * cos(s[0] + s[1] - half_turn);
-    const double phi1 = -0.5 * env_square(s[3]) * sine - 1.0 * s[3] * s[2] * sine + 1.5 * 9.8 * cos(s[0] - half_turn) + phi2;
+    const double phi1 = -0.5 * env_square(s[3]) * sine - 1.0 * s[3] * s[2] * sine
+        + 1.5 * 9.8 * cos(s[0] - half_turn) + phi2;
     ds[0] = s[2];
     ds[1] = s[3];
     ds[3] = (torque + d2 / d1 * phi1 - 0.5 * env_square(s[2]) * sine - phi2) / (1.25 - env_square(d2) / d1);
@@ -97,7 +102,8 @@ static inline void acrobot_slope(const double *s, double torque, double *ds)
 
 static inline double acrobot_wrap(double angle) /* into [−π, π] */
 {
-    if (!(fabs(angle) < 1000)) angle = fmod(angle, 2 * ENV_PI); /* so far no step goes: the loops must end whatever they are given */
+    /* so far no step goes: the loops must end whatever they are given */
+    if (!(fabs(angle) < 1000)) angle = fmod(angle, 2 * ENV_PI);
     while (angle > ENV_PI) angle = angle - 2 * ENV_PI;
     while (angle < -ENV_PI) angle = angle + 2 * ENV_PI;
     return angle;
@@ -135,7 +141,7 @@ static inline void acrobot_observe(const double *s, float *obs)
     obs[5] = (float)s[3];
 }
 
-/* --------------------------------------------------------------------------------- MountainCar: position, velocity; push of −1, 0, 1 */
+/* ---------------------------------------------------------------- MountainCar: position, velocity; push of −1, 0, 1 */
 
 static inline int mountain_car_step(double *s, double action, int first, double *reward)
 {
@@ -158,9 +164,11 @@ static inline double env_held(double x, int first) { return first ? x : (double)
 
 static inline int mountain_car_continuous_step(double *s, double action, int first, double *reward)
 {
-    const double slope = 0.0025 * cos(env_held(3 * s[0], first)), fastest = env_held(0.07, first), wall = env_held(-1.2, first);
+    const double slope = 0.0025 * cos(env_held(3 * s[0], first)), fastest = env_held(0.07, first),
+        wall = env_held(-1.2, first);
     double push = action < -1 ? -0.0015 - slope : 0.0015 - slope;
-    if (-1 <= action && action <= 1) push = (double)((float)action * 0.0015f - (float)slope); /* a float32 that was not cut stays one */
+    /* a float32 that was not cut stays one */
+    if (-1 <= action && action <= 1) push = (double)((float)action * 0.0015f - (float)slope);
     double v = env_held(s[1] + env_held(push, first), first), x;
     v = env_clip(v, -fastest, fastest);
     x = env_clip(env_held(s[0] + v, first), wall, env_held(0.6, first));
@@ -172,7 +180,7 @@ static inline int mountain_car_continuous_step(double *s, double action, int fir
     return there;
 }
 
-/* --------------------------------------------------------------------------------------------------------------------- all of them */
+/* ------------------------------------------------------------------------------------------------------ all of them */
 
 static const Env ENVS[] = {
     {4, 4, 4, 2, 0, cartpole_step, cartpole_observe},
@@ -208,8 +216,8 @@ static ptrdiff_t env_bad_action(const Env *env, const void *action, const uint8_
 }
 
 /* One step of each environment that is not skipped; -> how many episodes ended */
-static ptrdiff_t env_step_all(const Env *env, double *state, int64_t *steps, const void *action, const uint8_t *skip, int64_t limit,
-    float *obs, double *reward, uint8_t *terminated, uint8_t *truncated, ptrdiff_t count)
+static ptrdiff_t env_step_all(const Env *env, double *state, int64_t *steps, const void *action, const uint8_t *skip,
+    int64_t limit, float *obs, double *reward, uint8_t *terminated, uint8_t *truncated, ptrdiff_t count)
 {
     ptrdiff_t ended = 0;
     for (ptrdiff_t i = 0; i < count; i++, state += env->states, obs += env->obs) {

@@ -8,7 +8,7 @@
 #include "each_width.h"
 
 /* x ← x + α p, r ← r − α Ap  [TR-8] */
-EACH_WIDTH static void cg_move(double *restrict x, double *restrict r, const double *restrict p,
+EACH_WIDTH static void cg_iterate(double *restrict x, double *restrict r, const double *restrict p,
     const double *restrict Ap, ptrdiff_t n, double alpha)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
@@ -18,7 +18,7 @@ EACH_WIDTH static void cg_move(double *restrict x, double *restrict r, const dou
 }
 
 /* p ← r + β p  [TR-8] */
-EACH_WIDTH static void cg_turn(double *restrict p, const double *restrict r, ptrdiff_t n, double beta)
+EACH_WIDTH static void cg_direction(double *restrict p, const double *restrict r, ptrdiff_t n, double beta)
 {
     for (ptrdiff_t i = 0; i < n; i++) p[i] = p[i] * beta + r[i];
 }

@@ -1,13 +1,13 @@
 """What rollout.pyx takes of acting.pyx."""
 
-from minirl._core.compiled.arrays cimport Span
+from minirl._core.compiled.arrays cimport Array
 from minirl._core.compiled.mlp cimport Network
 
 cdef struct Call:  # checked arguments; NULL is None
     Network net
     Py_ssize_t rows
     bint categorical
-    bint wide  # x is float64, whatever θ is
+    bint x_wide  # x is float64, whatever θ is
     const void *x
     const double *noise
     const double *mean
@@ -17,7 +17,7 @@ cdef struct Call:  # checked arguments; NULL is None
 
 cdef class Actor:
     cdef Call call  # of every step, but for x, noise and action
-    cdef Span flat  # θ
+    cdef Array theta
     cdef Py_ssize_t d  # numbers to an action
     cdef object kept  # the arrays that `call` points into
     cpdef object act(self, object x, object noise)

@@ -20,5 +20,12 @@ def policy_act(
     family: str,
 ) -> Array: ...
 def policy_actor(
-    theta: Array, mean: Array | None, inv_std: Array | None, limit: float, sizes: Sequence[int], activation: str, free: int, family: str
+    theta: Array,
+    mean: Array | None,
+    inv_std: Array | None,
+    limit: float,
+    sizes: Sequence[int],
+    activation: str,
+    free: int,
+    family: str,
 ) -> Callable[[Array, Array | None], Array]: ...

@@ -1,37 +1,31 @@
-"""What every wrapper asks of its arguments before a kernel runs without bounds checks. See arrays.pyx."""
+"""The one way by which an array enters a kernel, which then runs without bounds checks. See arrays.pyx."""
 
-cdef extern from "array_look.h":
-    ctypedef struct Look:
-        char *start
-        Py_ssize_t rows, cols
+cdef extern from "array.h" nogil:
+    ctypedef struct Array:  # an array that was looked at
+        void *start
+        Py_ssize_t rows, cols  # cols is 1 for a vector
         int ndim
         char code
+        bint wide  # float64
         bint plain, writable
-    Look look_at(object array)  # of a numpy.ndarray and nothing else
+    enum:  # element types, and flags to them
+        FLOAT32
+        FLOAT64
+        EITHER_FLOAT
+        INT64
+        BOOL
+        SAME
+        AS_IT_IS
+        IN_PLACE
+        FOLDED
+    enum:  # shapes
+        ANY
+        VECTOR
 
-ctypedef fused real:
+ctypedef fused real:  # a loop that is written in Cython is compiled for both; one in C by each_type.h
     float
     double
 
-cdef struct Span:  # a checked C-contiguous array, as C sees it
-    void *start
-    Py_ssize_t rows
-    Py_ssize_t cols  # 1 for a vector
-    bint wide  # float64, else float32
-
-cdef object F32, F64, INT64, BOOL, empty
-
-cdef object floats(object array, str name, int ndim)
-cdef object floats_like(object array, str name, int ndim, bint wide)
-cdef object doubles(object array, str name, int ndim)
-cdef object integers(object array, str name)
-cdef object flags(object array, str name, int ndim)
-cdef int span(Span *out, object array, str name, int ndim, bint writable=*) except -1
-cdef int expect(str name, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t want_rows, Py_ssize_t want_cols) except -1
-cdef int apart(Span *a, str a_name, Span *b, str b_name) except -1
-cdef bint is_wide(object array)
-cdef int same_vectors(Span *spans, tuple names) except -1
-
-cdef inline void *at(object array) noexcept:
-    """Where the elements of a checked array begin."""
-    return look_at(array).start
+cdef object take(Array *a, object array, str name, int kind, Py_ssize_t rows, Py_ssize_t cols)
+cdef object new_array(Array *a, char code, Py_ssize_t rows, Py_ssize_t cols)
+cdef int apart(const Array **arrays, tuple names) except -1

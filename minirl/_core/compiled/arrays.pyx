@@ -1,123 +1,96 @@
-"""Argument checks, so that a kernel never sees None, a short, misaligned, byte-swapped or read-only array, or two arrays that overlap.
+"""How an array enters a kernel.
 
-A wrapper passes each argument through one of these and then takes a typed memoryview or a `Span`. What is only laid out differently
-(strides, alignment, a narrower type where float64 is asked) is copied into the layout the kernel wants; anything else is a TypeError or
-ValueError that names the argument. The usual case costs one look at the array's struct, about 5 ns.
+Every array that a kernel is given goes through `take`, every array that it makes comes from `new_array`. Both fill in
+an `Array`, which is all that the loops see: never None, a short, misaligned, byte-swapped or read-only array, and after
+`apart` no two that overlap. The usual case costs one look at NumPy's own struct, about 5 ns.
 """
 
 import numpy as np
 
-F32, F64, INT64, BOOL = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)
-empty = np.empty
+cdef extern from "array.h" nogil:
+    void look_at(Array *a, object array)
+    bint array_fits(const Array *a, int kind, Py_ssize_t cols)
+    bint arrays_overlap(const Array *a, const Array *b)
 
-cdef object ARRAYS = (np.ndarray, np.memmap)  # not their subclasses: a masked array has a mask that a kernel would not see
-cdef object NDARRAY = np.ndarray
+cdef object F32 = np.dtype(np.float32), F64 = np.dtype(np.float64), I64 = np.dtype(np.int64), FLAG = np.dtype(np.bool_)
+cdef object NDARRAY = np.ndarray, empty = np.empty
+cdef object ARRAYS = (np.ndarray, np.memmap)  # not their subclasses: a masked array has a mask that no kernel would see
 
-
-cdef char ready(object array, int ndim) noexcept:
-    """The element code of a plain array that a kernel can take as it is, else 0."""
-    if type(array) is not NDARRAY:
-        return 0
-    cdef Look seen = look_at(array)
-    return seen.code if seen.plain and seen.ndim == ndim else 0
-
-
-cdef object laid_out(object array, str name, int ndim, object dtype, str kinds, str wanted):
-    """The slow path: a copy in the kernel's layout, or the error that says what is wrong."""
-    if type(array) not in ARRAYS:
-        raise TypeError(f"{name} must be a NumPy array of {wanted}, not {type(array).__name__}")
-    if array.dtype.kind not in kinds or array.dtype.itemsize > 8:
-        raise TypeError(f"{name} must hold {wanted}, not {array.dtype}")
-    if array.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} dimension{'s' if ndim > 1 else ''}, not the shape {array.shape}")
-    return np.require(array, dtype, "CAE")
+cdef dict DTYPES = {FLOAT32: (F32,), FLOAT64: (F64,), EITHER_FLOAT: (F32, F64), INT64: (I64,), BOOL: (FLAG,)}
+# the kinds of dtype that are converted, by what is asked for
+cdef dict WIDENED = {FLOAT64: "fiub", INT64: "iu", BOOL: "biu"}
+cdef dict WIDENED_NAMES = {FLOAT64: "real numbers", INT64: "integers", BOOL: "booleans"}
 
 
-cdef object floats(object array, str name, int ndim):
-    """float32 or float64, kept as it is."""
-    if ready(array, ndim) in (c'f', c'd'):
-        return array
-    dtype = getattr(array, "dtype", None)
-    if type(array) in ARRAYS and dtype != F32 and dtype != F64:
-        raise TypeError(f"{name} must hold float32 or float64, not {dtype}")
-    return laid_out(array, name, ndim, dtype, "f", "float32 or float64")
+cdef object take(Array *a, object array, str name, int kind, Py_ssize_t rows, Py_ssize_t cols):
+    """Fills in `a` and returns the array it describes, which the caller must hold for as long as it uses `a`.
 
-
-cdef object floats_like(object array, str name, int ndim, bint wide):
-    """The element type that the call's first array has."""
-    if ready(array, ndim) == (c'd' if wide else c'f'):
-        return array
-    array = floats(array, name, ndim)
-    if is_wide(array) != wide:
-        raise TypeError(f"{name} must hold {F64 if wide else F32} as the first argument does, not {array.dtype}")
+    That is `array` itself, or a copy where only the layout (strides, alignment) or a narrower type is in the way and
+    `kind` allows it. Anything else is a TypeError or ValueError that names the argument.
+    kind: an element type with flags, see array.h; rows, cols: the shape, ANY for any number, cols = VECTOR for (rows,).
+    """
+    if type(array) is NDARRAY:
+        look_at(a, array)
+        if not array_fits(a, kind, cols):
+            array = fitted(a, array, name, kind, cols)
+    else:
+        array = fitted(a, array, name, kind, cols)
+    if (rows != a.rows and rows != ANY) or (cols != a.cols and cols >= 0):
+        refuse_shape(array, name, rows, cols)
     return array
 
 
-cdef object doubles(object array, str name, int ndim):
-    """float64; narrower real numbers are widened."""
-    return array if ready(array, ndim) == c'd' else laid_out(array, name, ndim, F64, "fiub", "real numbers")
+cdef object fitted(Array *a, object array, str name, int kind, Py_ssize_t cols):
+    """The slow path of `take`: a copy in the kernel's layout, or the error that says what is wrong."""
+    code = kind & 0xff
+    exact, dtypes = code not in WIDENED or kind & (SAME | AS_IT_IS), DTYPES[code]
+    holds = " or ".join(map(str, dtypes)) if exact else WIDENED_NAMES[code]
+    if type(array) not in ARRAYS:
+        raise TypeError(f"{name} must be a NumPy array of {holds}, not {type(array).__name__}")
+    dtype = array.dtype
+    if dtype not in dtypes if exact else dtype.kind not in WIDENED[code] or dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold {holds}{' as the first array does' if kind & SAME else ''}, not {dtype}")
+    if not kind & FOLDED and array.ndim != (1 if cols == VECTOR else 2):
+        dimensions = "1 dimension" if cols == VECTOR else "2 dimensions"
+        raise ValueError(f"{name} must have {dimensions}, not the shape {array.shape}")
+    if kind & AS_IT_IS:
+        refuse_layout(array, name, kind)
+    else:
+        array = np.require(array, dtype if exact else dtypes[0], "CAE")
+    look_at(a, array)
+    return array
 
 
-cdef object integers(object array, str name):
-    """A vector of int64; narrower integers are widened, floats refused."""
-    return array if ready(array, 1) == c'q' else laid_out(array, name, 1, INT64, "iu", "integers")
+cdef int refuse_shape(object array, str name, Py_ssize_t rows, Py_ssize_t cols) except -1:
+    """Says which shape was asked for."""
+    cdef list wanted = ["any" if size == ANY else str(size) for size in (rows, cols)]
+    shape = f"{wanted[0]}," if cols == VECTOR else ", ".join(wanted)
+    raise ValueError(f"{name} must have shape ({shape}), not {array.shape}")
 
 
-cdef object flags(object array, str name, int ndim):
-    """bool; integers are taken as true where they are not 0."""
-    return array if ready(array, ndim) == c'?' else laid_out(array, name, ndim, BOOL, "biu", "booleans")
-
-
-cdef bint is_wide(object array):
-    """float64 rather than float32, of an array that floats() has passed."""
-    return look_at(array).code == c'd'
-
-
-cdef int span(Span *out, object array, str name, int ndim, bint writable=False) except -1:
-    """Where a float array is, with no copy: for arrays changed in place, and for what a kernel reads by pointer.
-
-    The caller's reference keeps the array alive, and NumPy resizes no array that is referred to (unless called with refcheck=False).
-    """
-    if type(array) is not NDARRAY and type(array) not in ARRAYS:
-        raise TypeError(f"{name} must be a NumPy array of float32 or float64, not {type(array).__name__}")
-    cdef Look seen = look_at(array)
-    out.start, out.rows, out.cols, out.wide = seen.start, seen.rows, seen.cols, seen.code == c'd'
-    if not seen.plain or seen.ndim != ndim:
+cdef int refuse_layout(object array, str name, int kind) except -1:
+    """An array that cannot be copied must lie in memory as the kernel wants it."""
+    if not (array.flags.c_contiguous and array.flags.aligned):
         raise ValueError(
-            f"{name} must be C-contiguous and aligned with {ndim} dimension(s), has shape {array.shape} and strides {array.strides}")
-    if seen.code != c'd' and seen.code != c'f':
-        raise TypeError(f"{name} must hold float32 or float64, not {array.dtype}")
-    if writable and not seen.writable:
-        raise ValueError(f"{name} cannot be used: it is read-only")
+            f"{name} must be C-contiguous and aligned, has shape {array.shape} and strides {array.strides}")
+    if (kind & IN_PLACE) == IN_PLACE and not array.flags.writeable:
+        raise ValueError(f"{name} must be writable, not read-only")
     return 0
 
 
-cdef int expect(str name, Py_ssize_t rows, Py_ssize_t cols, Py_ssize_t want_rows, Py_ssize_t want_cols) except -1:
-    """Exactly this shape; for a vector want_cols is −1."""
-    if rows != want_rows or cols != want_cols:
-        wanted, got = [want_rows, want_cols], [rows, cols]
-        if want_cols < 0:
-            del wanted[1], got[1]
-        raise ValueError(f"{name} must have shape {tuple(wanted)}, not {tuple(got)}")
-    return 0
+cdef object new_array(Array *a, char code, Py_ssize_t rows, Py_ssize_t cols):
+    """A new array (rows, cols), or (rows,) for VECTOR, not filled: a result or scratch. Hold it while `a` is used."""
+    dtype = F64 if code == FLOAT64 else F32 if code == FLOAT32 else I64 if code == INT64 else FLAG
+    array = empty(rows, dtype) if cols == VECTOR else empty((rows, cols), dtype)
+    look_at(a, array)
+    return array
 
 
-cdef int apart(Span *a, str a_name, Span *b, str b_name) except -1:
-    """No byte in common."""
-    cdef size_t a_start = <size_t> a.start, b_start = <size_t> b.start
-    cdef size_t a_bytes = <size_t> (a.rows * a.cols * (8 if a.wide else 4)), b_bytes = <size_t> (b.rows * b.cols * (8 if b.wide else 4))
-    if a_start < b_start + b_bytes and b_start < a_start + a_bytes and a_bytes and b_bytes:
-        raise ValueError(f"{a_name} and {b_name} must not overlap")
-    return 0
-
-
-cdef int same_vectors(Span *spans, tuple names) except -1:
-    """Vectors of one length and one type that do not overlap."""
+cdef int apart(const Array **arrays, tuple names) except -1:
+    """No two have a byte in common."""
     cdef Py_ssize_t i, j
     for i in range(len(names)):
-        expect(names[i], spans[i].rows, -1, spans[0].rows, -1)
-        if spans[i].wide != spans[0].wide:
-            raise TypeError(f"{names[i]} must hold {F64 if spans[0].wide else F32} as {names[0]} does")
         for j in range(i):
-            apart(&spans[i], names[i], &spans[j], names[j])
+            if arrays_overlap(arrays[i], arrays[j]):
+                raise ValueError(f"{names[j]} and {names[i]} must not overlap")
     return 0

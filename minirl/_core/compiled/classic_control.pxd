@@ -1,4 +1,4 @@
-"""What rollout.pyx takes of envs.pyx."""
+"""What rollout.pyx takes of classic_control.pyx."""
 
 from libc.stdint cimport int64_t, uint8_t
 
@@ -8,18 +8,13 @@ cdef extern from "classic_control.h" nogil:
         pass
     ctypedef struct Env:
         int states, draws, obs, actions
-        void observe(const double *, float *)
+        void observe(const double *state, float *obs)
     const Env ENVS[]
-    void env_start(const Env *, Bits *, const double *, const double *, double *)
-    Py_ssize_t env_bad_action(const Env *, const void *, const uint8_t *, Py_ssize_t)
+    void env_start(const Env *env, Bits *bits, const double *low, const double *high, double *state)
+    Py_ssize_t env_bad_action(const Env *env, const void *action, const uint8_t *skip, Py_ssize_t count)
     Py_ssize_t env_step_all(
-        const Env *, double *, int64_t *, const void *, const uint8_t *, int64_t, float *, double *, uint8_t *, uint8_t *, Py_ssize_t)
-
-cdef struct Block:  # a checked array, as C sees it
-    char *start
-    Py_ssize_t bytes
-    Py_ssize_t rows
+        const Env *env, double *state, int64_t *steps, const void *action, const uint8_t *skip, int64_t limit,
+        float *obs, double *reward, uint8_t *terminated, uint8_t *truncated, Py_ssize_t count)
 
 cdef const Env *find(name) except NULL
-cdef int block(Block *out, object array, str name, char kind, Py_ssize_t rows, Py_ssize_t cols, bint writable) except -1
-cdef int apart(Block *blocks, int count) except -1
+cdef Bits *bits_of(object bit_generator) except NULL

@@ -1,15 +1,15 @@
 """One step of conjugate gradients; the whole algorithm is minirl/numerics/linear_solvers.py."""
 
-from minirl._core.compiled.arrays cimport Span, same_vectors, span
+from minirl._core.compiled.arrays cimport ANY, AS_IT_IS, FLOAT64, IN_PLACE, SAME, VECTOR, Array, apart, take
 
 
 cdef extern from "vectors.h" nogil:
-    double squares_double(const double *, Py_ssize_t)
+    double sum_of_squares(bint wide, const void *x, Py_ssize_t count)
 
 
 cdef extern from "conjugate_gradient.h" nogil:
-    void cg_move(double *, double *, const double *, const double *, Py_ssize_t, double)
-    void cg_turn(double *, const double *, Py_ssize_t, double)
+    void cg_iterate(double *x, double *r, const double *p, const double *Ap, Py_ssize_t n, double alpha)
+    void cg_direction(double *p, const double *r, Py_ssize_t n, double beta)
 
 
 def cg_step(x, r, p, Ap, double rr, double pAp):
@@ -17,21 +17,19 @@ def cg_step(x, r, p, Ap, double rr, double pAp):
 
     α = rᵀr / pᵀAp;  x ← x + α p;  r ← r − α Ap;  β = r'ᵀr' / rᵀr;  p ← r' + β p
     """
-    cdef Span s[4]
+    cdef Array x_, r_, p_, Ap_
     cdef double rr_new
-    span(&s[0], x, "x", 1, True)
-    span(&s[1], r, "r", 1, True)
-    span(&s[2], p, "p", 1, True)
-    span(&s[3], Ap, "Ap", 1)
-    if not s[0].wide:
-        raise TypeError(f"x must hold float64, not {x.dtype}")
-    same_vectors(s, ("x", "r", "p", "Ap"))
+    take(&x_, x, "x", FLOAT64 | IN_PLACE, ANY, VECTOR)
+    take(&r_, r, "r", FLOAT64 | SAME | IN_PLACE, x_.rows, VECTOR)
+    take(&p_, p, "p", FLOAT64 | SAME | IN_PLACE, x_.rows, VECTOR)
+    take(&Ap_, Ap, "Ap", FLOAT64 | SAME | AS_IT_IS, x_.rows, VECTOR)
+    apart([&x_, &r_, &p_, &Ap_], ("x", "r", "p", "Ap"))
     if rr == 0 or pAp == 0:
         raise ZeroDivisionError(f"conjugate gradients have ended: rr={rr}, pAp={pAp}")
     cdef double alpha = rr / pAp  # [TR-8]
-    cg_move(<double *> s[0].start, <double *> s[1].start, <const double *> s[2].start, <const double *> s[3].start,
-            s[0].rows, alpha)
-    rr_new = squares_double(<const double *> s[1].start, s[1].rows)
+    cg_iterate(<double *> x_.start, <double *> r_.start, <const double *> p_.start, <const double *> Ap_.start,
+            x_.rows, alpha)
+    rr_new = sum_of_squares(True, r_.start, r_.rows)
     cdef double beta = rr_new / rr
-    cg_turn(<double *> s[2].start, <const double *> s[1].start, s[2].rows, beta)  # [TR-8]
+    cg_direction(<double *> p_.start, <const double *> r_.start, p_.rows, beta)  # [TR-8]
     return rr_new

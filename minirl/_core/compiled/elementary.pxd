@@ -23,22 +23,12 @@ cdef inline void exp_each(real *x, Py_ssize_t count) noexcept nogil:
         exp_each_double(x, count)
 
 
-cdef inline void exp_all(real[:, ::1] x) noexcept nogil:
-    """x ← eˣ, in place."""
-    cdef Py_ssize_t count = x.shape[0] * x.shape[1]
-    if count:
-        exp_each(&x[0, 0], count)
-
-
-cdef inline void expm1_all(real[:, ::1] x) noexcept nogil:
-    """x ← eˣ − 1, in place, for |x| ≤ 80."""
-    cdef Py_ssize_t count = x.shape[0] * x.shape[1]
-    if count == 0:
-        return
+cdef inline void expm1_each(real *x, Py_ssize_t count) noexcept nogil:
+    """x ← eˣ − 1, in place, of so many numbers, |x| ≤ 80."""
     if real is float:
-        expm1_each_float(&x[0, 0], count)
+        expm1_each_float(x, count)
     else:
-        expm1_each_double(&x[0, 0], count)
+        expm1_each_double(x, count)
 
 
 cdef inline real log_(real x) noexcept nogil:

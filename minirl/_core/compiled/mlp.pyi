@@ -9,5 +9,19 @@ Array = NDArray[Any]
 
 def mlp_forward(theta: Array, x: Array, sizes: Sequence[int], activation: str, free: int = 0) -> tuple[Array, ...]: ...
 def mlp_infer(theta: Array, x: Array, sizes: Sequence[int], activation: str, free: int = 0) -> Array: ...
-def mlp_vjp(theta: Array, acts: Sequence[Array], dy: Array, sizes: Sequence[int], activation: str, free: int = 0) -> Array: ...
-def mlp_jvp(theta: Array, acts: Sequence[Array], theta_dot: Array, sizes: Sequence[int], activation: str, free: int = 0) -> Array: ...
+def mlp_vjp(
+    theta: Array,
+    acts: Sequence[Array],
+    dy: Array,
+    sizes: Sequence[int],
+    activation: str,
+    free: int = 0,
+) -> Array: ...
+def mlp_jvp(
+    theta: Array,
+    acts: Sequence[Array],
+    theta_dot: Array,
+    sizes: Sequence[int],
+    activation: str,
+    free: int = 0,
+) -> Array: ...

@@ -1,96 +1,99 @@
-"""Multi-layer perceptron over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …, free]. The loops are in mlp/dispatch.h.
+"""Multi-layer perceptron over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …, free]. Loops: mlp/dispatch.h.
 
-`free` parameters of no layer may stand at the end of θ; they are handed on behind each row of the output, as a log σ is.
+`free` parameters of no layer may stand at the end of θ; they are handed on behind each row of the output, as log σ is.
 """
 
-from minirl._core.compiled.arrays cimport F32, F64, Span, empty, expect, floats, span
+from minirl._core.compiled.arrays cimport (
+    ANY, AS_IT_IS, EITHER_FLOAT, FLOAT32, FLOAT64, SAME, VECTOR, Array, new_array, take)
 
 
 cdef extern from "mlp/dispatch.h" nogil:
-    int mlp_forward_pass(const Network *, const void *, const void *, void **, void *, Py_ssize_t)
-    int mlp_vjp_pass(const Network *, const void *, const void **, const void *, void *, Py_ssize_t)
-    int mlp_jvp_pass(const Network *, const void *, const void **, const void *, void *, Py_ssize_t)
+    int mlp_forward_pass(
+        const Network *net, const void *theta, const void *x, void **hidden, void *y, Py_ssize_t rows)
+    int mlp_vjp_pass(
+        const Network *net, const void *theta, const void **acts, const void *dy, void *dtheta, Py_ssize_t rows)
+    int mlp_jvp_pass(
+        const Network *net, const void *theta, const void **acts, const void *theta_dot, void *y_dot, Py_ssize_t rows)
 
-LARGE = 1 << 20  # multiplications from which other threads may run meanwhile
 
-
-cdef int describe(Network *net, Span *theta, object flat, object sizes, object activation, Py_ssize_t free=0) except -1:
+cdef int describe(
+    Network *net, Array *theta_, object theta, object sizes, object activation, Py_ssize_t free,
+) except -1:
     """The network's shape, and θ's agreement with it; `free` more parameters follow."""
-    cdef Py_ssize_t i, room
     if free < 0:
         raise ValueError(f"free must not be negative, is {free}")
-    net.free = free
     if activation not in ("tanh", "relu"):
         raise ValueError(f"activation must be 'tanh' or 'relu', not {activation!r}")
-    net.relu = activation == "relu"
-    net.layers = len(sizes) - 1
+    net.free, net.relu, net.layers = free, activation == "relu", len(sizes) - 1
     if not 1 <= net.layers <= MLP_MAX_LAYERS:
-        raise ValueError(f"sizes must name 2 to {MLP_MAX_LAYERS + 1} widths, not {sizes!r}")
-    span(theta, flat, "theta", 1)
-    net.wide = theta.wide
-    room = theta.rows - free
+        raise ValueError(f"sizes must name 2 to {MLP_MAX_SIZES} widths, not {sizes!r}")
+    take(theta_, theta, "theta", EITHER_FLOAT | AS_IT_IS, ANY, VECTOR)
+    net.wide = theta_.wide
+    if not fills(net, sizes, theta_.rows - free):
+        more = f" and {free} more" if free else ""
+        raise ValueError(f"theta has {theta_.rows} entries, which is not what the sizes {tuple(sizes)} need{more}")
+    return 0
+
+
+cdef int fills(Network *net, object sizes, Py_ssize_t room) except -1:
+    """Reads the widths; 1 where the layers need just `room` numbers, else 0."""
+    cdef Py_ssize_t i
     for i in range(net.layers + 1):
         net.size[i] = sizes[i]
         if net.size[i] < 1:
             raise ValueError(f"sizes must be positive, not {sizes!r}")
         if i > 0:
-            if net.size[i - 1] >= room // net.size[i]:  # in + 1 lines of `out` do not fit; no product that could overflow
-                room = -1
-                break
+            # in + 1 lines of `out` do not fit; no product that could overflow
+            if net.size[i - 1] >= room // net.size[i]:
+                return 0
             room -= (net.size[i - 1] + 1) * net.size[i]
-    if room != 0:
-        more = f" and {free} more" if free else ""
-        raise ValueError(f"theta has {theta.rows} entries, which is not what the sizes {tuple(sizes)} need{more}")
-    return 0
+    return room == 0
 
 
-cdef int like(Network *net, Span *s, str name) except -1:
-    """The element type is θ's."""
-    if s.wide != net.wide:
-        raise TypeError(f"{name} must hold {F64 if net.wide else F32} as theta does, not {F64 if s.wide else F32}")
-    return 0
+cdef char type_of(const Network *net) noexcept nogil:
+    """The element type of θ, and of all that goes through the network."""
+    return FLOAT64 if net.wide else FLOAT32
+
+
+cdef Py_ssize_t outputs(const Network *net) noexcept nogil:
+    """Numbers in a row of the output, with the free parameters."""
+    return net.size[net.layers] + net.free
 
 
 cdef Py_ssize_t rows_of(Network *net, object acts, const void **pointers) except -1:
     """The hidden activations h₀ … h_{L−1} that mlp_forward returned, checked; their common number of rows."""
-    cdef Span s
-    cdef Py_ssize_t i, rows = 0
+    cdef Array h
+    cdef Py_ssize_t i, rows = ANY
     if len(acts) != net.layers + 1:
         raise ValueError(f"acts must be the {net.layers + 1} arrays of mlp_forward, not {len(acts)}")
     for i in range(net.layers):
-        span(&s, acts[i], "acts", 2)
-        like(net, &s, "acts")
-        rows = s.rows if i == 0 else rows
-        expect("acts", s.rows, s.cols, rows, net.size[i])
-        pointers[i] = s.start
+        take(&h, acts[i], "acts", type_of(net) | SAME | AS_IT_IS, rows, net.size[i])
+        rows, pointers[i] = h.rows, h.start
     return rows
 
 
 def mlp_forward(theta, x, sizes, activation, Py_ssize_t free=0):
-    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y): all that the two products below need."""
+    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y).
+
+    That is all that the two products below need.
+    """
     cdef Network net
-    cdef Span flat, s
-    cdef void *out[33]
-    cdef const void *start
-    cdef Py_ssize_t i, rows
+    cdef Array theta_, x_, h_
+    cdef void *out[MLP_MAX_LAYERS]
+    cdef Py_ssize_t i
     cdef int failed
-    describe(&net, &flat, theta, sizes, activation, free)
-    x = floats(x, "x", 2)
-    span(&s, x, "x", 2)
-    like(&net, &s, "x")
-    expect("x", s.rows, s.cols, s.rows, net.size[0])
-    rows, start, dtype = s.rows, s.start, F64 if net.wide else F32
+    describe(&net, &theta_, theta, sizes, activation, free)
+    x = take(&x_, x, "x", type_of(&net) | SAME, ANY, net.size[0])
     acts = [x]
     for i in range(1, net.layers + 1):
-        h = empty((rows, net.size[i] + (free if i == net.layers else 0)), dtype)
-        span(&s, h, "h", 2)
-        out[i - 1] = s.start
+        h = new_array(&h_, type_of(&net), x_.rows, outputs(&net) if i == net.layers else net.size[i])
+        out[i - 1] = h_.start
         acts.append(h)
-    if rows * flat.rows < LARGE:
-        failed = mlp_forward_pass(&net, flat.start, start, out, out[net.layers - 1], rows)
+    if x_.rows * theta_.rows < RELEASE_GIL_FROM:
+        failed = mlp_forward_pass(&net, theta_.start, x_.start, out, out[net.layers - 1], x_.rows)
     else:
         with nogil:
-            failed = mlp_forward_pass(&net, flat.start, start, out, out[net.layers - 1], rows)
+            failed = mlp_forward_pass(&net, theta_.start, x_.start, out, out[net.layers - 1], x_.rows)
     if failed:
         raise MemoryError
     return tuple(acts)
@@ -104,45 +107,40 @@ cdef int infer(const Network *net, const void *theta, const void *x, void *y, Py
 def mlp_infer(theta, x, sizes, activation, Py_ssize_t free=0):
     """y (N, out + free) alone, nothing kept: acting."""
     cdef Network net
-    cdef Span flat, s, y
+    cdef Array theta_, x_, y_
     cdef int failed
-    describe(&net, &flat, theta, sizes, activation, free)
-    x = floats(x, "x", 2)
-    span(&s, x, "x", 2)
-    like(&net, &s, "x")
-    expect("x", s.rows, s.cols, s.rows, net.size[0])
-    result = empty((s.rows, net.size[net.layers] + free), F64 if net.wide else F32)
-    span(&y, result, "y", 2)
-    if s.rows * flat.rows < LARGE:
-        failed = mlp_forward_pass(&net, flat.start, s.start, NULL, y.start, s.rows)
+    describe(&net, &theta_, theta, sizes, activation, free)
+    x = take(&x_, x, "x", type_of(&net) | SAME, ANY, net.size[0])
+    y = new_array(&y_, type_of(&net), x_.rows, outputs(&net))
+    if x_.rows * theta_.rows < RELEASE_GIL_FROM:
+        failed = infer(&net, theta_.start, x_.start, y_.start, x_.rows)
     else:
         with nogil:
-            failed = mlp_forward_pass(&net, flat.start, s.start, NULL, y.start, s.rows)
+            failed = infer(&net, theta_.start, x_.start, y_.start, x_.rows)
     if failed:
         raise MemoryError
-    return result
+    return y
 
 
 def mlp_vjp(theta, acts, dy, sizes, activation, Py_ssize_t free=0):
-    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l); dfree = Σ_n of its columns."""
+    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l).
+
+    The free parameters' part is the sum over n of their columns of dy.
+    """
     cdef Network net
-    cdef Span flat, s, out
-    cdef const void *h[33]
+    cdef Array theta_, dy_, dtheta_
+    cdef const void *h[MLP_MAX_LAYERS]
     cdef Py_ssize_t rows
     cdef int failed
-    describe(&net, &flat, theta, sizes, activation, free)
+    describe(&net, &theta_, theta, sizes, activation, free)
     rows = rows_of(&net, acts, h)
-    dy = floats(dy, "dy", 2)
-    span(&s, dy, "dy", 2)
-    like(&net, &s, "dy")
-    expect("dy", s.rows, s.cols, rows, net.size[net.layers] + free)
-    dtheta = empty(flat.rows, F64 if net.wide else F32)
-    span(&out, dtheta, "dtheta", 1)
-    if rows * flat.rows < LARGE:
-        failed = mlp_vjp_pass(&net, flat.start, h, s.start, out.start, rows)
+    dy = take(&dy_, dy, "dy", type_of(&net) | SAME, rows, outputs(&net))
+    dtheta = new_array(&dtheta_, type_of(&net), theta_.rows, VECTOR)
+    if rows * theta_.rows < RELEASE_GIL_FROM:
+        failed = mlp_vjp_pass(&net, theta_.start, h, dy_.start, dtheta_.start, rows)
     else:
         with nogil:
-            failed = mlp_vjp_pass(&net, flat.start, h, s.start, out.start, rows)
+            failed = mlp_vjp_pass(&net, theta_.start, h, dy_.start, dtheta_.start, rows)
     if failed:
         raise MemoryError
     return dtheta
@@ -151,23 +149,19 @@ def mlp_vjp(theta, acts, dy, sizes, activation, Py_ssize_t free=0):
 def mlp_jvp(theta, acts, theta_dot, sizes, activation, Py_ssize_t free=0):
     """∂y/∂θ θ̇ -> (N, out + free): ż_l = h_{l−1} Ẇ_l + ḃ_l + ḣ_{l−1} W_l, ḣ_l = ż_l ⊙ σ'(z_l), ḣ₀ = 0."""
     cdef Network net
-    cdef Span flat, s, out
-    cdef const void *h[33]
+    cdef Array theta_, theta_dot_, y_dot_
+    cdef const void *h[MLP_MAX_LAYERS]
     cdef Py_ssize_t rows
     cdef int failed
-    describe(&net, &flat, theta, sizes, activation, free)
+    describe(&net, &theta_, theta, sizes, activation, free)
     rows = rows_of(&net, acts, h)
-    theta_dot = floats(theta_dot, "theta_dot", 1)
-    span(&s, theta_dot, "theta_dot", 1)
-    like(&net, &s, "theta_dot")
-    expect("theta_dot", s.rows, -1, flat.rows, -1)
-    y_dot = empty((rows, net.size[net.layers] + free), F64 if net.wide else F32)
-    span(&out, y_dot, "y_dot", 2)
-    if rows * flat.rows < LARGE:
-        failed = mlp_jvp_pass(&net, flat.start, h, s.start, out.start, rows)
+    theta_dot = take(&theta_dot_, theta_dot, "theta_dot", type_of(&net) | SAME, theta_.rows, VECTOR)
+    y_dot = new_array(&y_dot_, type_of(&net), rows, outputs(&net))
+    if rows * theta_.rows < RELEASE_GIL_FROM:
+        failed = mlp_jvp_pass(&net, theta_.start, h, theta_dot_.start, y_dot_.start, rows)
     else:
         with nogil:
-            failed = mlp_jvp_pass(&net, flat.start, h, s.start, out.start, rows)
+            failed = mlp_jvp_pass(&net, theta_.start, h, theta_dot_.start, y_dot_.start, rows)
     if failed:
         raise MemoryError
     return y_dot

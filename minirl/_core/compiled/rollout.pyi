@@ -2,6 +2,15 @@
 
 from typing import Any
 
+from minirl._core.arguments import EnvArguments, PolicyArguments, RolloutArrays
+
 def env_rollout(
-    problem: tuple[Any, ...], state: Any, steps: Any, seen: Any, policy: tuple[Any, ...], noise: Any, bounds: Any, out: tuple[Any, ...]
+    env: EnvArguments,
+    state: Any,
+    steps: Any,
+    seen: Any,
+    policy: PolicyArguments,
+    noise: Any,
+    bounds: Any,
+    out: RolloutArrays,
 ) -> int: ...

@@ -1,23 +1,23 @@
-"""log π(a|s) and H of the families that compiled calls know, each with its gradient in φ; rows one after the other in memory."""
+"""log π(a|s) and H of the families that compiled calls know, each with its gradient in φ; rows lie in sequence."""
 
 from libc.stdint cimport int64_t
 
-from minirl._core.compiled.arrays cimport expect, real
+from minirl._core.compiled.arrays cimport real
 from minirl._core.compiled.elementary cimport exp_each, log_
+
+cdef extern from "kernel_limits.h":
+    const double LOG_STD_LIMIT
 
 cdef extern from *:
     """
-    static const double LOG_STD_LIMIT = 20.0;
     static const double HALF_LOG_2PI = 0.91893853320467274178;
     """
-    const double LOG_STD_LIMIT
     const double HALF_LOG_2PI
 
 
-cdef inline int expect_actions(const int64_t *action, Py_ssize_t rows, Py_ssize_t N, Py_ssize_t K) except -1:
-    """One action in 0..K−1 for each of N rows."""
+cdef inline int expect_actions(const int64_t *action, Py_ssize_t N, Py_ssize_t K) except -1:
+    """N actions in 0..K−1."""
     cdef Py_ssize_t n
-    expect("action", rows, -1, N, -1)
     for n in range(N):
         if not 0 <= action[n] < K:
             raise ValueError(f"action must be in 0..{K - 1}, but action[{n}] is {action[n]}")
@@ -65,7 +65,9 @@ cdef inline void categorical_score(
         dphi += K
 
 
-cdef inline void categorical_entropies(const real *phi, Py_ssize_t N, Py_ssize_t K, real *entropy, real *dphi) noexcept nogil:
+cdef inline void categorical_entropies(
+    const real *phi, Py_ssize_t N, Py_ssize_t K, real *entropy, real *dphi,
+) noexcept nogil:
     """H = −Σ p log p (N,) and −p_k (log p_k + H) (N, K); log p + H = (φ − top) − its mean: the normaliser cancels."""
     cdef Py_ssize_t n, k
     cdef real top, total, mean
@@ -121,7 +123,9 @@ cdef inline void gaussian_score(
         inv_std += d
 
 
-cdef inline void gaussian_entropies(const real *phi, Py_ssize_t N, Py_ssize_t d, real *entropy, real *dphi) noexcept nogil:
+cdef inline void gaussian_entropies(
+    const real *phi, Py_ssize_t N, Py_ssize_t d, real *entropy, real *dphi,
+) noexcept nogil:
     """H = Σ_i log σ_i + ½ log 2πe (N,) and its gradient, 0 and 1 (N, 2d)."""
     cdef Py_ssize_t n, i
     cdef real total, constant = HALF_LOG_2PI + 0.5

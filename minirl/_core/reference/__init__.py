@@ -1,1 +1,1 @@
-"""READ THESE: the readable NumPy twin of every kernel, a file per subject. `__all__` names the kernels, the rest are their parts."""
+"""READ THESE: the readable NumPy twin of every kernel, a file per subject. `__all__` names the kernels."""

@@ -11,10 +11,13 @@ __all__ = ["policy_act", "policy_actor"]
 
 
 def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, family):
-    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the likeliest ones for None.
+    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the
+    likeliest ones for None.
 
-    theta (n + free,) = [θ of the MLP, free parameters of the distribution]; x in θ's type, or in float64 where it is standardised;
-    mean, inv_std (D,), or None for x as it is; family and noise: "categorical" and u (N,) in [0, 1) -> (N,) int64, "gaussian" and
+    theta (n + free,) = [θ of the MLP, free parameters of the distribution]; x in θ's type, or in float64 where it is
+    standardised;
+    mean, inv_std (D,), or None for x as it is; family and noise: "categorical" and u (N,) in [0, 1) -> (N,) int64,
+    "gaussian" and
     z (N, d) -> (N, d).
     """
     seen = x if mean is None else standardize(x, mean, inv_std, limit, theta.dtype == np.float32)
@@ -25,5 +28,7 @@ def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, f
 
 
 def policy_actor(theta, mean, inv_std, limit, sizes, activation, free, family):
-    """`policy_act` for many steps of one θ: the function (x (N, D), noise) -> actions. The arrays must not change as long as it is used."""
+    """`policy_act` for many steps of one θ: the function (x (N, D), noise) -> actions. The arrays must not change as
+    long as it is used.
+    """
     return lambda x, noise: policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, family)

@@ -1,6 +1,7 @@
-"""The readable twins of the environments' kernels: same name, arguments, result. `classic_control.h` has the formulas in C.
+"""The readable twins of the environments' kernels: same name, arguments, result. In C: `classic_control.h`.
 
-B environments; a state is S numbers, float64. A `Problem` is what a step does to a batch of states, and what is seen of them.
+B environments; a state is S numbers, float64. A `Problem` is what a step does to a batch of states, and what is seen of
+them.
 """
 
 import math
@@ -51,7 +52,7 @@ def _each(function, x):
 
 
 def cartpole(state, action, first):
-    """x, ẋ, θ, θ̇ of a pole on a cart that is pushed with ±10 N, Euler steps of 0.02 s; over at |x| > 2.4 or |θ| > 12°."""
+    """x, ẋ, θ, θ̇ of a pole on a cart pushed with ±10 N, Euler steps of 0.02 s; over at |x| > 2.4 or |θ| > 12°."""
     total, half, moment, tau = 0.1 + 1.0, 0.5, 0.1 * 0.5, 0.02  # masses, half the pole's length, mass · half, seconds
     x, x_dot, theta, theta_dot = state.T
     cosine, sine, force = cos(theta), sin(theta), np.where(action == 1, 10.0, -10.0)
@@ -64,7 +65,10 @@ def cartpole(state, action, first):
 
 
 def pendulum(state, action, first):
-    """θ (0 is up) and θ̇ of a pendulum turned with a torque in [−2, 2]; r = −(θ² + 0.1 θ̇² + 0.001 u²) with θ in [−π, π); never over."""
+    """θ (0 is up) and θ̇ of a pendulum turned with a torque u in [−2, 2]; never over.
+
+    r = −(θ² + 0.1 θ̇² + 0.001 u²) with θ in [−π, π)
+    """
     theta, theta_dot = state.T
     u = np.clip(action, -2.0, 2.0).astype(np.float32)  # its terms are float32
     angle = (theta + np.pi) % (2 * np.pi) - np.pi
@@ -79,7 +83,10 @@ def pendulum_observe(state):
 
 
 def acrobot_slope(state, torque):
-    """d/dt of θ₁, θ₂, θ̇₁, θ̇₂ (Sutton & Barto's book): links of mass, length and inertia 1, their centres in the middle, g = 9.8."""
+    """d/dt of θ₁, θ₂, θ̇₁, θ̇₂ (Sutton & Barto's book): links of mass, length and inertia 1.
+
+    Their centres are in the middle; g = 9.8.
+    """
     theta1, theta2, dtheta1, dtheta2 = state.T
     cosine, sine, g = cos(theta2), sin(theta2), 9.8
     d1 = 0.25 + (1.25 + 1.0 * cosine) + 1.0 + 1.0
@@ -101,7 +108,10 @@ def wrap(angle):
 
 
 def acrobot(state, action, first):
-    """Two links, a torque of −1, 0, 1 at the joint between them; one Runge-Kutta step of 0.2 s; over when the tip is above the bar."""
+    """Two links, a torque of −1, 0, 1 at the joint between them; one Runge-Kutta step of 0.2 s.
+
+    Over when the tip is above the bar.
+    """
     dt, torque = 0.2, action - 1
     k1 = acrobot_slope(state, torque)
     k2 = acrobot_slope(state + dt / 2.0 * k1, torque)
@@ -130,7 +140,10 @@ def mountain_car(state, action, first):
 
 
 def mountain_car_continuous(state, action, first):
-    """The same with a push in [−1, 1], r = 100 at the goal 0.45 less 0.1 a². A state is float64 after a reset and float32 after that."""
+    """The same with a push in [−1, 1], r = 100 at the goal 0.45 less 0.1 a².
+
+    A state is float64 after a reset and float32 after that.
+    """
 
     def held(y):
         """A number as the state's type holds it."""
@@ -169,14 +182,17 @@ def _shape(name, array, *wanted):
 
 
 def env_step(name, state, steps, action, skip, limit, obs, reward, terminated, truncated):
-    """One step of every environment that is not skipped, in place on all but `action` and `skip`; returns how many episodes ended.
+    """One step of every environment that is not skipped, in place on all but `action` and `skip` -> how many ended.
 
-    state (B, S), steps (B,) since the reset, action (B,) int64 or (B, 1) float32, skip (B,), obs (B, D), reward, terminated, truncated (B,)
-    Of a skipped one the state and what is seen of it stay, its reward is 0 and it does not end. An episode is truncated at `limit` steps.
+    state (B, S), steps (B,) since the reset, action (B,) int64 or (B, 1) float32, skip (B,), obs (B, D), reward,
+    terminated, truncated (B,)
+    Of a skipped one the state and what is seen of it stay, its reward is 0 and it does not end. An episode is truncated
+    at `limit` steps.
     """
     env, B = PROBLEMS[name], len(state)
     _shape("action", action, *((B,) if env.actions else (B, 1)))
-    for key, array in {"steps": steps, "skip": skip, "reward": reward, "terminated": terminated, "truncated": truncated}.items():
+    vectors = {"steps": steps, "skip": skip, "reward": reward, "terminated": terminated, "truncated": truncated}
+    for key, array in vectors.items():
         _shape(key, array, B)
     _shape("state", state, B, env.states)
     _shape("obs", obs, B, env.obs)
@@ -186,7 +202,8 @@ def env_step(name, state, steps, action, skip, limit, obs, reward, terminated, t
     good = skip | ((a >= 0) & (a < env.actions) if env.actions else np.isfinite(a))
     if not good.all():
         bad = int(np.argmin(good))
-        raise ValueError(f"action must be {f'in 0..{env.actions - 1}' if env.actions else 'finite'}, row {bad} is {action[bad]}")
+        wanted = f"in 0..{env.actions - 1}" if env.actions else "finite"
+        raise ValueError(f"action must be {wanted}, row {bad} is {action[bad]}")
 
     go = ~skip
     reward[:], terminated[:], truncated[:] = 0.0, False, False
@@ -198,8 +215,9 @@ def env_step(name, state, steps, action, skip, limit, obs, reward, terminated, t
 
 
 def env_reset(name, bit_generators, rows, low, high, state, steps, obs):
-    """First states of the environments in `rows` (B,), each from its own bit generator; in place on state (B, S), steps (B,), obs (B, D).
+    """First states of the environments in `rows` (B,), each from its own bit generator.
 
+    In place on state (B, S), steps (B,), obs (B, D).
     low, high: bounds of the uniform draws, one per number that is drawn.
     """
     env, B = PROBLEMS[name], len(state)

@@ -13,7 +13,8 @@ __all__ = [
     "gaussian_sample",
 ]
 
-LOG_STD_LIMIT = 20.0  # log σ saturates at ±20 inside densities: σ² and 1/σ² stay finite in float32, the gradient beyond is 0
+# log σ saturates at ±20 inside densities: σ² and 1/σ² stay finite in float32, the gradient beyond is 0
+LOG_STD_LIMIT = 20.0
 LOG_2PI = float(np.log(2 * np.pi))
 
 
@@ -54,9 +55,10 @@ def gaussian_dentropy(phi):
 
 
 def gaussian_kl(phi_old, phi_new):
-    """D(old ‖ new) = Σ_i log σ₂/σ₁ + (σ₁² + (μ₁ − μ₂)²) / 2σ₂² − ½ -> (N,), old (1) first.                      [KL-7, KL-4]
+    """D(old ‖ new) = Σ_i log σ₂/σ₁ + (σ₁² + (μ₁ − μ₂)²) / 2σ₂² − ½ -> (N,), old (1) first.  [KL-7, KL-4]
 
-    With ℓ = log σ₂ − log σ₁ the spread's part is ℓ + ½(e^{−2ℓ} − 1), computed by expm1: no difference of large numbers near ℓ = 0.
+    With ℓ = log σ₂ − log σ₁ the spread's part is ℓ + ½(e^{−2ℓ} − 1), computed by expm1: no difference of large numbers
+    near ℓ = 0.
     """
     mean1, log_std1, _ = gaussian_split(phi_old)
     mean2, log_std2, _ = gaussian_split(phi_new)
@@ -77,14 +79,16 @@ def gaussian_dkl(phi_old, phi_new):
 
 
 def gaussian_fisher_vec(phi, phi_dot):
-    """F(φ) φ̇ = [μ̇/σ², 2 (log σ)˙] -> (N, 2d): the covariance of the score.                                       [TR-4]"""
+    """F(φ) φ̇ = [μ̇/σ², 2 (log σ)˙] -> (N, 2d): the covariance of the score.  [TR-4]"""
     d = phi.shape[1] // 2
     _, log_std, free = gaussian_split(phi)
     return np.concatenate([phi_dot[:, :d] * np.exp(-2 * log_std), 2 * phi_dot[:, d:] * free], axis=1)  # [TR-4]
 
 
 def gaussian_sample(phi, z):
-    """a = μ + σ z, z (N, d) standard normal -> (N, d); σ is not saturated here: an overflow shows as inf and is refused by the caller."""
+    """a = μ + σ z, z (N, d) standard normal -> (N, d); σ is not saturated here: an overflow shows as inf and is refused
+    by the caller.
+    """
     d = phi.shape[1] // 2
     with np.errstate(over="ignore", invalid="ignore"):
         return phi[:, :d] + np.exp(phi[:, d:]) * z.astype(phi.dtype)

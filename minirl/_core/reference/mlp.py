@@ -2,28 +2,39 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 __all__ = ["mlp_forward", "mlp_infer", "mlp_jvp", "mlp_vjp"]
 
 ACTIVATIONS: dict[str, Callable] = {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}
-SLOPES = {"tanh": lambda y: 1 - y * y, "relu": lambda y: (y > 0).astype(y.dtype)}  # the derivative, from the activation's output
+# the derivative, from the activation's output
+SLOPES = {"tanh": lambda y: 1 - y * y, "relu": lambda y: (y > 0).astype(y.dtype)}
+
+
+class Layer(NamedTuple):
+    """One affine map, h W + b."""
+
+    weight: np.ndarray  # (in, out)
+    bias: np.ndarray  # (out,)
 
 
 def mlp_layers(theta, sizes):
-    """Named views into the flat θ (n,): [(W (in, out), b (out,)), …], first layer first; writing to a view writes to θ."""
+    """Named views into the flat θ (n,), first layer first; writing to a view writes to θ."""
     layers, at = [], 0
     for n_in, n_out in pairwise(sizes):
         weight = theta[at : at + n_in * n_out].reshape(n_in, n_out)
         at += n_in * n_out
-        layers.append((weight, theta[at : at + n_out]))
+        layers.append(Layer(weight, theta[at : at + n_out]))
         at += n_out
     return layers
 
 
 def mlp_forward(theta, x, sizes, activation, free=0):
-    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y): all that the two products below need.
+    """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y).
+
+    That is all that the two products below need.
 
     `free` parameters of no layer may stand at the end of θ; they are handed on behind each row of y, as a log σ is.
     """
@@ -46,17 +57,19 @@ def mlp_infer(theta, x, sizes, activation, free=0):
 
 
 def mlp_vjp(theta, acts, dy, sizes, activation, free=0):
-    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l); dfree = Σ_n of its columns."""
+    """dyᵀ ∂y/∂θ -> (n,): dW_l = h_{l−1}ᵀ dz_l, db_l = Σ_n dz_l, dh_{l−1} = dz_l W_lᵀ, dz_l = dh_l ⊙ σ'(z_l).
+
+    The free parameters' part is the sum over n of their columns of dy.
+    """
     dtheta = np.empty_like(theta)
     dz = dy[:, : sizes[-1]]
     dtheta[len(theta) - free :] = dy[:, sizes[-1] :].sum(axis=0, dtype=np.float64)
     layers, grads = mlp_layers(theta, sizes), mlp_layers(dtheta, sizes)
     for i in range(len(layers) - 1, -1, -1):
-        dw, db = grads[i]
-        dw[...] = acts[i].T @ dz
-        db[...] = dz.sum(axis=0)
+        grads[i].weight[...] = acts[i].T @ dz
+        grads[i].bias[...] = dz.sum(axis=0)
         if i > 0:
-            dz = (dz @ layers[i][0].T) * SLOPES[activation](acts[i])
+            dz = (dz @ layers[i].weight.T) * SLOPES[activation](acts[i])
     return dtheta
 
 

@@ -2,35 +2,35 @@
 
 import numpy as np
 
+from minirl._core.arguments import EnvArguments, PolicyArguments, RolloutArrays
 from minirl._core.reference.acting import policy_actor
 from minirl._core.reference.classic_control import env_reset, env_step
 
 __all__ = ["env_rollout"]
 
 
-def env_rollout(problem, state, steps, seen, policy, noise, bounds, out):
-    """T steps of B environments from `seen` on, episodes started again in the same step; returns how many steps were taken.
+def env_rollout(env, state, steps, seen, policy, noise, bounds, out):
+    """T steps of B environments from `seen` on, episodes started again in the same step -> how many steps were taken.
 
-    problem: name, bit generators, low, high, limit as env_step and env_reset take them;  policy: policy_actor's arguments
-    noise (T, B) or (T, B, d);  bounds: low, high, centre and half-range of the actions (4,), or None where they are numbers of choices
-    out: obs, action, reward, next_obs, terminated, truncated, each (T, B, …)
+    env, policy, out: what arguments.py says;  noise (T, B) or (T, B, d)
+    bounds: low, high, centre and half-range of the actions (4,), or None where they are numbers of choices
     In place on state, steps, seen and out. It ends early at an action that is not finite, which is kept in `out`.
     """
-    name, generators, low, high, limit = problem
-    act_on = policy_actor(*policy)
-    obs, action, reward, next_obs, terminated, truncated = out
+    env, out = EnvArguments(*env), RolloutArrays(*out)
+    actor = policy_actor(*PolicyArguments(*policy))
     nobody = np.zeros(len(state), bool)
     for t in range(len(noise)):
-        obs[t] = seen
-        action[t] = act = act_on(obs[t], noise[t])
+        out.obs[t] = seen
+        out.action[t] = action = actor(out.obs[t], noise[t])
         if bounds is not None:
-            if not np.isfinite(act).all():
+            if not np.isfinite(action).all():
                 return t
-            low_a, high_a, centre, half = bounds
-            act = np.minimum(np.maximum(centre + half * act.astype(np.float64), low_a), high_a).astype(np.float32)
-        env_step(name, state, steps, act, nobody, limit, seen, reward[t], terminated[t], truncated[t])
-        next_obs[t] = seen
-        done = terminated[t] | truncated[t]
+            low, high, centre, half = bounds
+            action = np.minimum(np.maximum(centre + half * action.astype(np.float64), low), high).astype(np.float32)
+        ended = out.terminated[t], out.truncated[t]
+        env_step(env.name, state, steps, action, nobody, env.limit, seen, out.reward[t], *ended)
+        out.next_obs[t] = seen
+        done = out.terminated[t] | out.truncated[t]
         if done.any():
-            env_reset(name, generators, done, low, high, state, steps, seen)
+            env_reset(env.name, env.bit_generators, done, env.low, env.high, state, steps, seen)
     return len(noise)

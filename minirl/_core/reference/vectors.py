@@ -12,7 +12,10 @@ def global_norm(grad):
 
 
 def standardize(x, mean, inv_std, limit, narrow=False):
-    """(x − mean) · inv_std in float64, cut at ±limit: x (N, D), mean and inv_std (D,) -> (N, D) in x's type, or float32 if `narrow`."""
+    """(x − mean) · inv_std in float64, cut at ±limit -> (N, D) in x's type, or in float32 if `narrow`.
+
+    x (N, D), mean and inv_std (D,)
+    """
     return np.minimum(np.maximum((x - mean) * inv_std, -limit), limit).astype(np.float32 if narrow else x.dtype)
 
 

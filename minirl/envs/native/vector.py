@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from minirl import _core
+from minirl._core.arguments import EnvArguments, PolicyArguments, RolloutArrays
 from minirl.envs import memory
 from minirl.errors import EnvError
 
@@ -130,10 +131,10 @@ class NativeVectorEnv(VectorEnv):
         info = self._end(terminated | truncated) if ended else {}
         return self._obs.copy() if self.copy else self._obs, reward, terminated, truncated, info
 
-    def rollout(self, policy: tuple[Any, ...], noise: np.ndarray, out: tuple[np.ndarray, ...], spread: Any = None) -> int:
+    def rollout(self, policy: PolicyArguments, noise: np.ndarray, out: tuple[np.ndarray, ...], spread: Any = None) -> int:
         """As many steps as there are rows of `noise` (T, B, …), with `policy` choosing the actions -> how many were taken; SAME_STEP alone.
 
-        spread: centre and half-range that a Gaussian's actions are in, None for 0 and 1.
+        out: the fields of RolloutArrays; spread: centre and half-range that a Gaussian's actions are in, None for 0 and 1.
 
         What `reset` and `step` would have given one by one: _core's `env_rollout` says what the arguments are.
         """
@@ -143,10 +144,10 @@ class NativeVectorEnv(VectorEnv):
         bounds = None
         if self._action_dtype is not None:
             bounds = np.concatenate([np.ravel(x).astype(np.float64) for x in (space.low, space.high, *(spread or (0.0, 1.0)))])
-        problem = self.kernel, self._bits, self.low, self.high, self._limit
-        done = _core.env_rollout(problem, self._state, self._steps, self._obs, policy, noise, bounds, out)
+        env, arrays = EnvArguments(self.kernel, self._bits, self.low, self.high, self._limit), RolloutArrays(*out)
+        done = _core.env_rollout(env, self._state, self._steps, self._obs, policy, noise, bounds, arrays)
         if self.render_mode and done:
-            self._last_action = None if self._steps[0] == 0 else float(out[1][done - 1].flat[0])
+            self._last_action = None if self._steps[0] == 0 else float(arrays.action[done - 1].flat[0])
         return done
 
     def _end(self, done: np.ndarray) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from minirl.models.distributions.bernoulli import Bernoulli
 from minirl.models.distributions.beta import Beta
 from minirl.models.distributions.categorical import Categorical, MultiCategorical
-from minirl.models.distributions.family import Family
+from minirl.models.distributions.family import BoundedFamily, Family, MaskableFamily
 from minirl.models.distributions.full_gaussian import FullGaussian
 from minirl.models.distributions.gaussian import DiagGaussian, StateGaussian
 from minirl.models.distributions.squashed_gaussian import SquashedGaussian
@@ -20,10 +20,12 @@ __all__ = [
     "SPACES",
     "Bernoulli",
     "Beta",
+    "BoundedFamily",
     "Categorical",
     "DiagGaussian",
     "Family",
     "FullGaussian",
+    "MaskableFamily",
     "MultiCategorical",
     "SquashedGaussian",
     "StateGaussian",

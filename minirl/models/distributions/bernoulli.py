@@ -10,6 +10,7 @@ class Bernoulli:
 
     name = "bernoulli"
     sampler = density = ""
+    bounded = maskable = False
     num_free = 0
     action_dtype = np.int64
 

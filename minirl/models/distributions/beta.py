@@ -16,6 +16,7 @@ class Beta:
 
     name = "beta"
     sampler = density = ""
+    bounded, maskable = True, False
     num_free = 0
     action_dtype = np.float64
 

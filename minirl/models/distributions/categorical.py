@@ -10,12 +10,14 @@ class Categorical:
 
     name = "categorical"
     sampler = density = "categorical"
+    bounded, maskable = False, True
     num_free = 0
     action_shape: tuple[int, ...] = ()
     action_dtype = np.int64
 
     def __init__(self, num_actions: int):
         self.num_params = int(num_actions)
+        self.num_actions = (self.num_params,)
 
     def start(self, log_std):
         """Uniform: logits of 0 (K,)."""
@@ -58,6 +60,7 @@ class MultiCategorical:
 
     name = "multi_categorical"
     sampler = density = ""
+    bounded, maskable = False, True
     num_free = 0
     action_dtype = np.int64
 

@@ -1,4 +1,4 @@
-"""What every distribution family has."""
+"""What every distribution family has, and what some have besides: each says so itself, nobody looks for a method."""
 
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ class Family(Protocol):
     num_free: int  # how many of the last φ do not depend on the state (they are parameters of their own, as log σ)
     sampler: str  # how policy_actor samples it in one call: "categorical", "gaussian", or "" where only `from_noise` can
     density: str  # whose log π and H policy_surrogate takes for it, by the same names; "" where only its own will do
+    bounded: bool  # actions lie between bounds, and it is a BoundedFamily
+    maskable: bool  # a logit of −∞ rules an action out, and it is a MaskableFamily
     action_shape: tuple[int, ...]
     action_dtype: Any  # np.int64, or np.float64 for actions in the policy's own float type
 
@@ -32,3 +34,17 @@ class Family(Protocol):
     def kl(self, phi_old: np.ndarray, phi_new: np.ndarray) -> np.ndarray: ...
     def dkl(self, phi_old: np.ndarray, phi_new: np.ndarray) -> np.ndarray: ...
     def fisher_vec(self, phi: np.ndarray, phi_dot: np.ndarray) -> np.ndarray: ...
+
+
+class BoundedFamily(Family, Protocol):
+    """One with `bounded = True`."""
+
+    def unit(self, action: np.ndarray) -> np.ndarray: ...  # raw -> [0, 1], how far from low to high
+
+
+class MaskableFamily(Family, Protocol):
+    """One with `maskable = True`: its φ are the logits of one or more choices side by side."""
+
+    num_actions: tuple[int, ...]  # of each choice
+
+    def possible(self, mask: np.ndarray) -> np.ndarray: ...  # rows of a mask (N, P) that leave something to choose (N,)

@@ -15,6 +15,7 @@ class FullGaussian:
 
     name = "full_gaussian"
     sampler = density = ""
+    bounded = maskable = False
     action_dtype = np.float64
 
     def __init__(self, dim: int):

@@ -10,6 +10,7 @@ class DiagGaussian:
 
     name = "diag_gaussian"
     sampler = density = "gaussian"
+    bounded = maskable = False
     action_dtype = np.float64
 
     def __init__(self, dim: int):

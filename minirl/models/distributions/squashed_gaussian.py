@@ -24,6 +24,7 @@ class SquashedGaussian(DiagGaussian):
 
     name = "squashed_gaussian"
     density = ""
+    bounded = True
 
     @staticmethod
     def unit(action):

@@ -12,11 +12,12 @@
  *     activations.h      tanh, relu and their slopes
  *     passes.h           forward, jvp and vjp, from these
  *     dispatch.h         this file: one copy of all that per instruction set, and the choice among them at run time;
- *                        both_types.h is the inner loop of it, over float and double
+ *                        one_type.h lists the files above, ../each_type.h reads it for float and for double
  *
- * Every entry of C is one sum over k in rising order, whatever the tile: a row's result does not depend on the rows it comes with.
- * Instruction sets differ in one thing, whether a·b + c is rounded once (FMA) or twice, so results differ in the last bits between
- * processors with and without it. No fast-math: NaN and infinities pass through. No static state; threads may call at once. */
+ * Every entry of C is one sum over k in rising order, whatever the tile: a row's result does not depend on the rows it
+ * comes with. Instruction sets differ in one thing, whether a·b + c is rounded once (FMA) or twice, so results differ
+ * in the last bits between processors with and without it. No fast-math: NaN and infinities pass through. No static
+ * state; threads may call at once. */
 #ifndef MINIRL_MLP_DISPATCH_H
 #define MINIRL_MLP_DISPATCH_H
 
@@ -28,11 +29,8 @@
 
 #include "network.h"
 
-#define MLP_JOIN3(a, b, c) a##_##b##_##c
-#define MLP_JOIN(a, b, c) MLP_JOIN3(a, b, c)
-#define NAME(function) MLP_JOIN(mlp_##function, REAL, ISA)
-
-#if !defined(MINIRL_SIMD) /* the highest level to build: −1 standard C, 0 any processor, 1 AVX2, 2 AVX-512; lowered only to test the others */
+/* The highest level to build: −1 standard C, 0 any processor, 1 AVX2, 2 AVX-512; lowered only to test the others */
+#if !defined(MINIRL_SIMD)
 #define MINIRL_SIMD 2
 #endif
 
@@ -52,11 +50,6 @@
 #endif
 #endif
 
-/* A panel of B is copied to where its lines lie side by side if they are PACK_STRIDE bytes or more apart, so that they would fall into few
- * sets of the cache, or if vectors would straddle cache lines, and if PACK_ROWS rows or more pay for it. */
-#define PACK_STRIDE 1024
-#define PACK_ROWS 32
-
 #define MLP_ALIGNED(memory) (void *)(((uintptr_t)(memory) + 63) / 64 * 64) /* the next line of the cache */
 
 /* What every processor can run: 128-bit vectors are SSE2 on x86-64 and NEON on AArch64; standard C has none. */
@@ -74,7 +67,13 @@
 #else
 #define TILE_VECS 1
 #endif
-#include "both_types.h"
+#define EACH_TYPE "mlp/one_type.h"
+#include "../each_type.h"
+#undef ISA
+#undef TARGET
+#undef VEC_BYTES
+#undef TILE_ROWS
+#undef TILE_VECS
 
 #if defined(__GNUC__) && defined(__x86_64__) && MINIRL_SIMD >= 1
 #define MLP_DISPATCH
@@ -84,49 +83,63 @@
 #define VEC_BYTES 32
 #define TILE_ROWS 6 /* 12 sums, 2 of B and 1 of A in 16 registers */
 #define TILE_VECS 2
-#include "both_types.h"
+#define EACH_TYPE "mlp/one_type.h"
+#include "../each_type.h"
+#undef ISA
+#undef TARGET
+#undef VEC_BYTES
+#undef TILE_ROWS
+#undef TILE_VECS
 
 #define ISA avx512
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")))
 #define VEC_BYTES 64
 #define TILE_ROWS 6 /* 24 sums, 4 of B and 1 of A in 32 registers */
 #define TILE_VECS 4
-#include "both_types.h"
+#define EACH_TYPE "mlp/one_type.h"
+#include "../each_type.h"
+#undef ISA
+#undef TARGET
+#undef VEC_BYTES
+#undef TILE_ROWS
+#undef TILE_VECS
 
 static int mlp_level(void) /* 2: AVX-512, 1: AVX2 and FMA, 0: what every x86-64 has */
 {
-    if (MINIRL_SIMD >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
-        && __builtin_cpu_supports("avx512vl"))
+    if (MINIRL_SIMD >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         return 2;
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 
 #if defined(MLP_DISPATCH)
-#define MLP_PASS(pass, real, ...)                                                                                                        \
-    (mlp_level() == 2   ? mlp_##pass##_##real##_avx512(__VA_ARGS__)                                                                       \
-     : mlp_level() == 1 ? mlp_##pass##_##real##_avx2(__VA_ARGS__)                                                                         \
-                        : mlp_##pass##_##real##_plain(__VA_ARGS__))
+#define MLP_PASS(wide, pass, ...) \
+    (mlp_level() == 2   ? BY_TYPE(wide, pass##_avx512, __VA_ARGS__) \
+     : mlp_level() == 1 ? BY_TYPE(wide, pass##_avx2, __VA_ARGS__) \
+                        : BY_TYPE(wide, pass##_plain, __VA_ARGS__))
 #else
-#define MLP_PASS(pass, real, ...) mlp_##pass##_##real##_plain(__VA_ARGS__)
+#define MLP_PASS(wide, pass, ...) BY_TYPE(wide, pass##_plain, __VA_ARGS__)
 #endif
 
 /* The entries: each returns 0, or −1 when there is no memory for its scratch. */
 
-static int mlp_forward_pass(const Network *net, const void *theta, const void *x, void *const *hidden, void *y, ptrdiff_t rows)
+static int mlp_forward_pass(const Network *net, const void *theta, const void *x, void *const *hidden, void *y,
+    ptrdiff_t rows)
 {
-    return net->wide ? MLP_PASS(forward, double, net, theta, x, hidden, y, rows) : MLP_PASS(forward, float, net, theta, x, hidden, y, rows);
+    return MLP_PASS(net->wide, forward, net, theta, x, hidden, y, rows);
 }
 
-static int mlp_vjp_pass(const Network *net, const void *theta, const void *const *acts, const void *dy, void *dtheta, ptrdiff_t rows)
+static int mlp_vjp_pass(const Network *net, const void *theta, const void *const *acts, const void *dy, void *dtheta,
+    ptrdiff_t rows)
 {
-    return net->wide ? MLP_PASS(vjp, double, net, theta, acts, dy, dtheta, rows) : MLP_PASS(vjp, float, net, theta, acts, dy, dtheta, rows);
+    return MLP_PASS(net->wide, vjp, net, theta, acts, dy, dtheta, rows);
 }
 
-static int mlp_jvp_pass(const Network *net, const void *theta, const void *const *acts, const void *theta_dot, void *y_dot, ptrdiff_t rows)
+static int mlp_jvp_pass(const Network *net, const void *theta, const void *const *acts, const void *theta_dot,
+    void *y_dot, ptrdiff_t rows)
 {
-    return net->wide ? MLP_PASS(jvp, double, net, theta, acts, theta_dot, y_dot, rows)
-                     : MLP_PASS(jvp, float, net, theta, acts, theta_dot, y_dot, rows);
+    return MLP_PASS(net->wide, jvp, net, theta, acts, theta_dot, y_dot, rows);
 }
 
 #endif

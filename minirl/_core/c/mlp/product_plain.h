@@ -4,7 +4,7 @@
  * product_tiled.h computes the same sums, faster; it may round differently (FMA, and where C is added). Whoever wants
  * to know what is computed can stop reading here.
  *
- * Read by both_types.h, once per REAL and ISA, not on its own. */
+ * Read by one_type.h, once per REAL and ISA, not on its own. */
 
 typedef struct {
     ptrdiff_t rows, cols, depth;   /* C is rows × cols, k runs to depth */

@@ -12,16 +12,17 @@
  *            └───────────┘ └───────────┴───────────┘
  *             TILE_ROWS     one tile of C: TILE_ROWS × TILE_VECS registers, written when k has run
  *
- * Tiles below each other make a panel, panels side by side make C: product() goes over panels, panel() over tiles. What is
- * left at the lower edge is a tile with fewer rows, what is left at the right edge one with fewer vectors, the last of
- * them stored in part.
+ * Tiles below each other make a panel, panels side by side make C: product() goes over panels, panel() over tiles. What
+ * is left at the lower edge is a tile with fewer rows, what is left at the right edge one with fewer vectors, the last
+ * of them stored in part.
  *
- * Read by both_types.h, once per REAL and ISA, not on its own. */
+ * Read by one_type.h, once per REAL and ISA, not on its own. */
 
 typedef REAL NAME(vec) __attribute__((vector_size(VEC_BYTES), aligned(sizeof(REAL)), may_alias));
 #define VEC NAME(vec)
 
-/* The end of a line of C, where less than a vector is left, in halves, quarters, …: a masked store is slow on some processors. */
+/* The end of a line of C, where less than a vector is left, in halves, quarters, …: a masked store is slow on some
+ * processors. */
 static TARGET MLP_APART void NAME(store_some)(REAL *c, const VEC *sum, ptrdiff_t left, int add)
 {
     REAL some[LANES], *from = some;
@@ -33,8 +34,8 @@ static TARGET MLP_APART void NAME(store_some)(REAL *c, const VEC *sum, ptrdiff_t
         }
 }
 
-/* One tile of C, rows × vecs vectors, with its upper left corner at (i, j). rows and vecs are constants at every call: the loops over them
- * vanish and `sum` lives in registers. */
+/* One tile of C, rows × vecs vectors, with its upper left corner at (i, j). rows and vecs are constants at every call:
+ * the loops over them vanish and `sum` lives in registers. */
 MLP_INLINE TARGET void NAME(tile)(const NAME(matmul) *p, const int rows, const int vecs, ptrdiff_t i, ptrdiff_t j,
     const REAL *b, ptrdiff_t b_row) /* b: where B[0][j] is, in B or in its copy */
 {
@@ -71,7 +72,8 @@ MLP_INLINE TARGET void NAME(tile)(const NAME(matmul) *p, const int rows, const i
 }
 
 /* What is left of C from row i on, fewer than TILE_ROWS rows. */
-MLP_INLINE TARGET void NAME(last_tile)(const NAME(matmul) *p, const int vecs, ptrdiff_t i, ptrdiff_t j, const REAL *b, ptrdiff_t b_row)
+MLP_INLINE TARGET void NAME(last_tile)(const NAME(matmul) *p, const int vecs, ptrdiff_t i, ptrdiff_t j,
+    const REAL *b, ptrdiff_t b_row)
 {
     switch (p->rows - i) {
 #if TILE_ROWS > 4
@@ -84,7 +86,8 @@ MLP_INLINE TARGET void NAME(last_tile)(const NAME(matmul) *p, const int vecs, pt
     }
 }
 
-/* All rows of C, vecs vectors wide. A single vector leaves registers free for twice the rows, and needs them to hide the latency. */
+/* All rows of C, vecs vectors wide. A single vector leaves registers free for twice the rows, and needs them to hide
+ * the latency. */
 MLP_INLINE TARGET void NAME(panel)(const NAME(matmul) *p, const int vecs, ptrdiff_t j)
 {
     const int tall = vecs == 1 ? 2 * TILE_ROWS : TILE_ROWS;
@@ -104,7 +107,8 @@ MLP_INLINE TARGET void NAME(panel)(const NAME(matmul) *p, const int vecs, ptrdif
 static TARGET void NAME(product)(NAME(matmul) p)
 {
     ptrdiff_t j = 0;
-    if (p.rows < PACK_ROWS || (p.b_row * sizeof(REAL) < PACK_STRIDE && (uintptr_t)p.b % VEC_BYTES == 0)) p.room = NULL;
+    const int dense = p.b_row * sizeof(REAL) < MLP_PACK_STRIDE && (uintptr_t)p.b % VEC_BYTES == 0;
+    if (p.rows < MLP_PACK_ROWS || dense) p.room = NULL;
     if (p.rows <= 3) /* so few sums to a vector: more vectors at once hide the latency */
         for (; p.cols - j > (2 * TILE_VECS - 1) * LANES; j += 2 * TILE_VECS * LANES)
             NAME(last_tile)(&p, 2 * TILE_VECS, 0, j, p.b + j, p.b_row);

@@ -1,5 +1,5 @@
-/* Wᵀ, for the backward pass: dX = dY·Wᵀ then reads contiguous lines like every other product. The second function is what
- * is computed; the first does a square of it at a time in registers. Read by both_types.h, not on its own. */
+/* Wᵀ, for the backward pass: dX = dY·Wᵀ then reads contiguous lines like every other product. The second function is
+ * what is computed; the first does a square of it at a time in registers. Read by one_type.h, not on its own. */
 
 #if defined(MLP_SHUFFLE)
 typedef REAL NAME(quad) __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
@@ -12,7 +12,7 @@ typedef REAL NAME(quad) __attribute__((vector_size(16), aligned(sizeof(REAL)), m
 #endif
 
 /* The transpose of one square: to interleave its upper lines with its lower, log₂ SIDE times over. */
-MLP_INLINE TARGET void NAME(turn)(const REAL *from, ptrdiff_t from_row, REAL *to, ptrdiff_t to_row)
+MLP_INLINE TARGET void NAME(transpose_square)(const REAL *from, ptrdiff_t from_row, REAL *to, ptrdiff_t to_row)
 {
     QUAD line[SIDE], next[SIDE];
     MLP_UNROLL for (int i = 0; i < SIDE; i++) line[i] = *(const QUAD *)(from + i * from_row);
@@ -27,19 +27,20 @@ MLP_INLINE TARGET void NAME(turn)(const REAL *from, ptrdiff_t from_row, REAL *to
 }
 #endif
 
-/* Wᵀ (out, WHOLE(in)) with zeros behind each line, from W (in, out) */
-static TARGET void NAME(transpose)(const REAL *w, ptrdiff_t in, ptrdiff_t out, REAL *turned)
+/* Wᵀ (out, PADDED(in)) with zeros behind each line, from W (in, out) */
+static TARGET void NAME(transpose)(const REAL *w, ptrdiff_t in, ptrdiff_t out, REAL *transposed)
 {
-    const ptrdiff_t row = WHOLE(in), side = 16 / sizeof(REAL);
+    const ptrdiff_t row = PADDED(in), side = 16 / sizeof(REAL);
     for (ptrdiff_t j = 0; j < out; j += side) {
         const ptrdiff_t end = j + side < out ? j + side : out;
         ptrdiff_t k = 0;
 #if defined(MLP_SHUFFLE)
         if (end - j == side)
-            for (; k + side <= in; k += side) NAME(turn)(w + k * out + j, out, turned + j * row + k, row);
+            for (; k + side <= in; k += side)
+                NAME(transpose_square)(w + k * out + j, out, transposed + j * row + k, row);
 #endif
         for (; k < row; k++)
-            for (ptrdiff_t i = j; i < end; i++) turned[i * row + k] = k < in ? w[k * out + i] : 0;
+            for (ptrdiff_t i = j; i < end; i++) transposed[i * row + k] = k < in ? w[k * out + i] : 0;
     }
 }
 
