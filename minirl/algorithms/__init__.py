@@ -84,18 +84,18 @@ for each in ALGORITHMS.values():
     explain_fields(each.config)
 
 
-def find(algorithm: Any) -> Algorithm:
+def find(algorithm: Any, table: Mapping[str, Algorithm] = ALGORITHMS) -> Algorithm:
     """The row of that name; a row is itself. ConfigError lists the names there are."""
     if isinstance(algorithm, Algorithm):
         return algorithm
     if not isinstance(algorithm, str):
-        names = ", ".join(ALGORITHMS)
+        names = ", ".join(table)
         raise ConfigError(f"algorithm = {algorithm!r}: takes a name, one of {names}, or an Algorithm of your own")
-    if algorithm not in ALGORITHMS:
-        raise ConfigError(f"algorithm {algorithm!r}: takes one of {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[algorithm]
+    if algorithm not in table:
+        raise ConfigError(f"algorithm {algorithm!r}: takes one of {', '.join(table)}")
+    return table[algorithm]
 
 
-def having(field: str) -> list[str]:
+def having(field: str, table: Mapping[str, Algorithm] = ALGORITHMS) -> list[str]:
     """The algorithms whose configuration has a field of that name."""
-    return [a.name for a in ALGORITHMS.values() if field in a.config.__dataclass_fields__]
+    return [a.name for a in table.values() if field in a.config.__dataclass_fields__]
