@@ -81,6 +81,28 @@ def test_a_full_board_of_connect_four_is_a_draw():
     assert game.over[0] and (game.payoff == 0).all()
 
 
+def lines(game):
+    """All lines of a grid's game, as cells counted in reading order."""
+    found = []
+    for row, column in np.ndindex(game.rows, game.columns):
+        for down, right in [(0, 1), (1, 0), (1, 1), (1, -1)]:
+            line = [(row + i * down, column + i * right) for i in range(game.length)]
+            if all(0 <= r < game.rows and 0 <= c < game.columns for r, c in line):
+                found.append([r * game.columns + c for r, c in line])
+    return found
+
+
+@pytest.mark.parametrize(("env_id", "count"), [("minirl/TicTacToe-v0", 8), ("minirl/ConnectFour-v0", 69)])
+def test_a_line_is_found_exactly_where_one_is(env_id, count, rng):
+    game = make_game(env_id, 1)
+    bits, sets = 1 << game.cells, np.array(lines(game))
+    assert len(sets) == count
+    assert game.has_line(bits[sets].sum(axis=1)).all()
+    assert not game.has_line(bits[sets].sum(axis=1)[:, None] - bits[sets]).any()  # without any one of its stones
+    stones = rng.random((20_000, len(bits))) < 0.4
+    np.testing.assert_array_equal(game.has_line(stones @ bits), stones[:, sets].all(axis=2).any(axis=1))
+
+
 @pytest.mark.parametrize("env_id", sorted(PETTINGZOO))
 def test_pettingzoos_game_behind_the_adapter_is_the_native_one(env_id, rng):
     peer(PETTINGZOO[env_id], 1)
@@ -216,6 +238,7 @@ def test_observations_are_float32_between_0_and_1_and_masks_leave_a_move(env_id,
             seen, legal = game.observe(player), game.legal(player)
             assert seen.dtype == np.float32 and seen.shape == (16, game.obs_dim) and seen.min() >= 0 and seen.max() <= 1
             assert legal.dtype == bool and legal.shape == (16, game.num_actions) and legal.any(axis=1).all()
+            assert game.simultaneous or legal[game.to_move != player].all()
         game.play(random_moves(game, rng))
         game.reset(game.over, rng)
 
