@@ -23,10 +23,12 @@ FLOORS = {  # folders, and the few modules of the root; no list of file names
     5: ("samples",),
     6: ("envs", "algorithms", "deploy"),
     7: ("training",),
-    8: ("runs",),
-    9: ("api",),
-    10: ("cli",),
-    11: ("__main__", "__init__"),
+    8: ("multiagent",),
+    9: ("methods",),
+    10: ("runs",),
+    11: ("api",),
+    12: ("cli",),
+    13: ("__main__", "__init__"),
 }
 ASIDE = {"theory": 7, "equations": 1}  # they may use what lies below that floor; nobody but the command line uses them
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms} | ASIDE
@@ -37,6 +39,7 @@ OUTSIDE = {  # what a room may import besides the standard library and NumPy; ex
     "spaces": {"gymnasium"},
     "envs": {"gymnasium"},
     "training": {"gymnasium"},
+    "multiagent": {"gymnasium"},
     "api": {"gymnasium"},
     "runs": {"gymnasium", "matplotlib", "tensorboardX"},
     "cli": {"gymnasium", "tyro", "rich"},
