@@ -1,4 +1,4 @@
-"""simple_spread with three agents: environment steps a second of mpe2, one after the other, and of the native one; one core.
+"""simple_spread with three agents: environment steps a second of mpe2 and of the native one, on one core.
 
     python benches/spread_speed.py [--quick]
 

@@ -80,9 +80,8 @@ class SimpleSpread:
         obs, reward, cut = self._empty(), np.empty((B, N)), np.empty(B, bool)
         action = self._stacked(actions)
         try:
-            ended = _core.spread_step(
-                self._state, self._steps, action, self._limit, self._local_ratio, obs, reward, cut
-            )
+            rules = self._limit, self._local_ratio
+            ended = _core.spread_step(self._state, self._steps, action, *rules, obs, reward, cut)
         except (TypeError, ValueError) as why:
             raise EnvError(f"actions: {why}") from why
         led_to, after, truncated = self._by_name(obs), None, self._never
