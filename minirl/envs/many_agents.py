@@ -4,7 +4,7 @@
     obs = envs.reset([0, 1, 2, 3])                               # id -> (B, …)
     step = envs.step({name: actions for name in envs.agents})    # id -> (B,) -> Step
 
-Who plays: `native/simple_spread.py` in one compiled call; everything else, one after the other, `pettingzoo_parallel.py`.
+Who plays: `native/simple_spread.py` in one compiled call; all others, one after the other, `pettingzoo_parallel.py`.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -27,13 +27,13 @@ class Step(NamedTuple):
     terminated: Array  # (B, N) bool: this agent's episode ended in this step
     truncated: Array  # (B, N) bool
     alive: Array  # (B, N) bool: who acts in the next step
-    masks: dict[str, Array]  # id -> (B, K) bool of available actions for the next step; empty where there are none
+    masks: dict[str, Array]  # id -> (B, K) bool: what is allowed in the next step; without agents that have none
 
 
 class ManyAgents(Protocol):
     """B copies of an environment in which N agents act at once. A game that no agent is left in starts again in `step`.
 
-    Arrays that were handed out are not written to again. The agents of a game that ended are alive in the next one.
+    Arrays that were handed out are not written to again, and may be read-only. Who died is alive in the next game.
     """
 
     num_envs: int  # B

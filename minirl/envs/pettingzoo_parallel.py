@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import spaces
 
 from minirl.envs.contract import Misfit
-from minirl.envs.faults import raise_placed
+from minirl.envs.faults import named, raise_placed
 from minirl.envs.many_agents import Step
 from minirl.envs.parallel_contract import ParallelCopy, agents_of
 from minirl.envs.parallel_source import close_all
@@ -25,6 +25,8 @@ class ParallelCopies:
             found = [agents_of(env) for env in envs]
         except Misfit as why:
             raise EnvError(f"env = {title!r}: {why}") from why
+        except Exception as why:
+            raise EnvError(f"env = {title!r}: its agents and spaces cannot be read: {named(why)}") from why
         for place, each in enumerate(found):
             if each != found[0]:
                 raise EnvError(f"env = {title!r}: copies 0 and {place} have different agents or spaces")
@@ -59,7 +61,8 @@ class ParallelCopies:
             raise EnvError("step() before reset(): call reset() first")
         self._check(actions)
         B, N = self.num_envs, len(self.agents)
-        led_to, obs, masks = self._zeros(), self._zeros(), dict[str, Array]()
+        led_to, obs = self._zeros(), self._zeros()
+        masks = {name: np.ones_like(mask) for name, mask in self.masks.items()}
         reward, terminated, truncated = np.zeros((B, N)), np.zeros((B, N), bool), np.zeros((B, N), bool)
         self._taken += 1
         for b, copy in enumerate(self._copies):

@@ -130,7 +130,7 @@ def test_masks_from_infos_or_from_the_observation(nested):
     steps = [envs.step({name: np.array([0]) for name in "abc"}) for _ in range(2)]
     assert steps[0].masks["a"].tolist() == [[True, True, False, False]]
     assert steps[1].masks["c"].tolist() == [[False, False, True, False]]
-    assert "a" not in steps[1].masks or steps[1].masks["a"].all()  # it is dead: nothing is forbidden
+    assert steps[1].masks["a"].all()  # it is dead: nothing is forbidden
     assert envs.masks is steps[1].masks
 
 
@@ -225,6 +225,7 @@ FAULTS = {
     "possible_agents has to be a list of different names, it is [1": broken(possible_agents=[1, 2]),
     "the observation_space of agent 'a' is a Text": broken(observation_space=lambda self, agent: spaces.Text(3)),
     "the action_space of agent 'a' is a Dict": broken(action_space=lambda self, agent: spaces.Dict({})),
+    "its agents and spaces cannot be read: TypeError": broken(observation_space={}),
     "agents take turns": TakesTurns,
     "a gymnasium environment for one agent": Gym,
     "gives the same object each time": (lambda one: lambda: one)(Mortal()),

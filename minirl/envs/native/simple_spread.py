@@ -7,6 +7,7 @@ from gymnasium import spaces
 from gymnasium.utils import seeding
 
 from minirl import _core
+from minirl._core.reference.simple_spread import MAX_AGENTS
 from minirl.envs import memory
 from minirl.envs.many_agents import Step
 from minirl.envs.native.vector import whole
@@ -14,7 +15,6 @@ from minirl.errors import EnvError
 
 Array = np.ndarray[Any, Any]
 
-MAX_AGENTS = 64  # of the kernel
 BYTES = 2_000  # of one environment and agent, its generator with it
 
 
