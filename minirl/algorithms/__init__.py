@@ -6,7 +6,7 @@ Adding one: a file and a row here; or a row of your own from outside, wherever a
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from minirl.algorithms import npg, ppo, reinforce, trpo
 from minirl.config import Config, explain_fields
@@ -20,6 +20,14 @@ class State(TypedDict):
 
     theta_pi: Array
     theta_v: Array
+
+
+class Closeable(Protocol):
+    """Environments, whatever kind."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,9 @@ class Algorithm:
     update: Callable[..., tuple[State, Mapping[str, float | int | str]]]
     summary: str = ""
     networks: Callable[..., Networks] = lambda policy, critic, _cfg: Networks(policy, critic)
+    environments: Callable[..., Closeable] | None = None  # of a configuration; None: a gymnasium vector of its `env`
+    learner: Callable[..., object] | None = None  # (row, environments, configuration) -> what iterates; None: a Learner
+    evaluate: Callable[..., object] | None = None  # in place of training.evaluation.evaluate, with its arguments
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and re.fullmatch(r"\w[\w.-]*", self.name)):

@@ -50,7 +50,8 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str, said: dict[st
     if agent.normalizer is not None:
         network["variance_floor"] = agent.normalizer.variance_floor
     try:
-        text = _description(obs, action, network, algorithm, env, agent.masked, said)
+        others = (said or {}) | ({"masked": True} if agent.masked else {})
+        text = _description((obs, action), network, algorithm, env, others)
         _agent(parse_json(text), arrays)  # what could not be read is not written
     except WRONG as why:
         raise FileError(f"{path} cannot be written: {_reason(why)}") from why
@@ -62,7 +63,7 @@ def check(obs: ObsCodec, action: ActionCodec, algorithm: str, config: Config, en
     network = {"hidden": [int(n) for n in config.hidden], "activation": config.activation, "dtype": config.dtype}
     try:
         arrays = _tensors(obs, action)
-        text = _description(obs, action, network, algorithm, env, False, said)
+        text = _description((obs, action), network, algorithm, env, said)
         if _spaces(parse_json(text), arrays)[0] != obs:
             raise ValueError("a key of its observation space is no text that a file can hold")
         safetensors.encode(arrays, {"minirl": text, "others": " " * OTHERS}, any_value=BOUNDS)
@@ -71,10 +72,9 @@ def check(obs: ObsCodec, action: ActionCodec, algorithm: str, config: Config, en
         raise SpaceError(f"env = {env[:100]!r}: its policy could not be saved: {_reason(why)}; {remedy}") from why
 
 
-def _description(
-    obs: ObsCodec, action: ActionCodec, network: Any, algorithm: str, env: str, masked: bool, said: dict[str, Any] | None
-) -> str:
+def _description(codecs: tuple[ObsCodec, ActionCodec], network: dict[str, Any], algorithm: str, env: str, others: dict[str, Any]) -> str:
     """What is no array, as JSON."""
+    obs, action = codecs
     about = {
         "format": FORMAT,
         "algorithm": algorithm,
@@ -84,10 +84,7 @@ def _description(
         "obs": obs.describe(),
         "action": action.describe(),
     }
-    about |= said or {}
-    if masked:
-        about["masked"] = True
-    return json.dumps(about, separators=(",", ":"))
+    return json.dumps(about | others, separators=(",", ":"))
 
 
 def load(path: Path | str) -> tuple[Agent, dict[str, Any]]:

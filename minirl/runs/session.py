@@ -10,7 +10,6 @@ from typing import Any
 
 from minirl.algorithms import Algorithm
 from minirl.config import Config
-from minirl.deploy import policy_file
 from minirl.envs import check, faults, given, make, memory
 from minirl.errors import FileError
 from minirl.runs import metrics, plot
@@ -63,7 +62,7 @@ class Recorder:
         self.directory.hold()
         config = self.learner.config
         env, said = given.named(config.env, config.env_kwargs)
-        policy_file.save(self.path / policy_file.FILE, self.learner.policy, self.learner.algorithm.name, env, said)
+        self.learner.save_policy(self.path, env, said)
 
     def finish(self) -> None:
         """The policy as it was after the last whole update, the ends of the metrics files, and a picture where matplotlib is."""

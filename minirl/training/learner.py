@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,10 @@ class Learner(Trainee):
         for name, value in mine.items():
             if its.get(name) != value and None not in (its.get(name, 0), value):
                 raise ConfigError(f"the snapshot's {name} is {its.get(name)!r}, this learner's {value!r}: make the learner as its was made")
+
+    def save_policy(self, directory: Path, env: str, said: dict[str, Any]) -> None:
+        """Write the policy into a run directory; `env` and `said` name what it was trained on, and with which arguments."""
+        policy_file.save(directory / policy_file.FILE, self.policy, self.algorithm.name, env, said)
 
     @property
     def policy(self) -> Agent:
