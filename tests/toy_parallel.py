@@ -1,11 +1,11 @@
-"""Parallel environments of PettingZoo's kind in plain Python, for tests: agents that die, dicts in any order, broken ones."""
+"""A parallel environment of PettingZoo's kind in plain Python, for tests: agents die, dicts come in any order."""
 
 import numpy as np
 from gymnasium import spaces
 
 
 class Mortal:
-    """Agents c, a, b of different spaces; `lives` says after how many steps each one ends, by termination (a, b) or truncation (c)."""
+    """Agents c, a, b of different spaces; `lives`: after how many steps each one ends, c by truncation."""
 
     metadata: dict = {"name": "mortal"}  # noqa: RUF012
     possible_agents = ("c", "a", "b")

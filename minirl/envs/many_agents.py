@@ -1,10 +1,10 @@
-"""Parallel environments with several agents, B copies side by side: what a learner sees of them, and how they are found.
+"""Parallel environments with several agents, B copies: what a learner sees of them, and how they are found.
 
     envs = make_many_agents("mpe2/simple_spread_v3", 4)
     obs = envs.reset([0, 1, 2, 3])                               # id -> (B, …)
     step = envs.step({name: actions for name in envs.agents})    # id -> (B,) -> Step
 
-Who plays: `native/simple_spread.py` in one compiled call, `pettingzoo_parallel.py` everything else, one after the other.
+Who plays: `native/simple_spread.py` in one compiled call; all others, one after the other, `pettingzoo_parallel.py`.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from minirl.envs import memory
-from minirl.envs.parallel_source import SPREAD, close_all, made, name, source
+from minirl.envs.parallel_source import SPREAD, close_all, is_environment, made, name, source
 from minirl.errors import EnvError
 
 Array = np.ndarray[Any, Any]
@@ -27,13 +27,13 @@ class Step(NamedTuple):
     terminated: Array  # (B, N) bool: this agent's episode ended in this step
     truncated: Array  # (B, N) bool
     alive: Array  # (B, N) bool: who acts in the next step
-    masks: dict[str, Array]  # id -> (B, K) bool of available actions for the next step; empty where there are none
+    masks: dict[str, Array]  # id -> (B, K) bool: what is allowed in the next step; without agents that have none
 
 
 class ManyAgents(Protocol):
     """B copies of an environment in which N agents act at once. A game that no agent is left in starts again in `step`.
 
-    Arrays that were handed out are not written to again. The agents of a game that ended are alive in the next one.
+    Arrays that were handed out are not written to again, and may be read-only. Who died is alive in the next game.
     """
 
     num_envs: int  # B
@@ -81,11 +81,6 @@ def make_many_agents(env: Any, num_envs: int, /, **kwargs: Any) -> ManyAgents:
     except BaseException:
         close_all(copies)
         raise
-
-
-def is_environment(env: Any) -> bool:
-    """Whether it is an environment already, and not what makes one."""
-    return not isinstance(env, type) and hasattr(env, "reset") and hasattr(env, "step")
 
 
 def alone(env: Any, num_envs: int, kwargs: dict[str, Any]) -> Any:

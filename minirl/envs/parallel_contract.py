@@ -99,9 +99,10 @@ class ParallelCopy:
             raise Misfit("reset() leaves no agents: at least one has to be there when an episode starts")
         self._known(there | set(obs))
         self.alive, self._outside = sorted(there), set(self.agents) - there
-        masks = {name: self._mask(name, obs, infos) for name in self.alive}
-        self._masked = {name for name, mask in masks.items() if mask is not None}
-        return Seen(self._observations(obs), {name: masks[name] for name in sorted(self._masked)})
+        found = [(name, self._mask(name, obs, infos)) for name in self.alive]
+        masks = {name: mask for name, mask in found if mask is not None}
+        self._masked = set(masks)
+        return Seen(self._observations(obs), masks)
 
     def step(self, actions: dict[str, Any]) -> Moved:
         """All who are alive act at once."""
@@ -111,8 +112,8 @@ class ParallelCopy:
         self._nobody_else(listed, (set(obs) | set(rewards)) - set(acted), (over, cut))
         led_to = self._observations(obs)
         reward = {name: _number(name, _entry(name, "rewards", rewards)) for name in acted}
-        terminated = {name: truth(f"terminated of agent {name!r}", _entry(name, "terminations", over)) for name in acted}
-        truncated = {name: truth(f"truncated of agent {name!r}", _entry(name, "truncations", cut)) for name in acted}
+        terminated = {name: _flag(name, "terminations", over) for name in acted}
+        truncated = {name: _flag(name, "truncations", cut) for name in acted}
         self.alive = [name for name in acted if not (terminated[name] or truncated[name])]
         if left := sorted(set(self.alive) - listed):
             raise Misfit(f"agent {left[0]!r} has left `agents`, and is neither terminated nor truncated")
@@ -131,7 +132,7 @@ class ParallelCopy:
             raise Misfit(f"agent {strangers[0]!r} is none of possible_agents, {list(self.agents)}")
 
     def _nobody_else(self, listed: set[Any], others: set[Any], flags: tuple[Mapping[str, Any], ...]) -> None:
-        """Misfit where somebody plays who did not act. An agent that ended may go on being listed, or shown as ended."""
+        """Misfit where somebody plays who did not act. Who ended may go on being listed, or shown as ended."""
         self._known(listed | others)
         playing = {name for name in others if not any(part.get(name, True) for part in flags)}
         if back := sorted((listed & self._outside) | playing):
@@ -153,8 +154,11 @@ class ParallelCopy:
 
     def _mask(self, name: str, obs: Mapping[str, Any], infos: Mapping[str, Any]) -> Array | None:
         """The mask (K,) of an agent's next action, None where it has none."""
-        nested, info = self.agents[name].nested, infos.get(name)
-        mask = _part(name, obs[name], KEY) if nested and name in obs else info.get(KEY) if isinstance(info, dict) else None
+        if self.agents[name].nested:
+            mask = _part(name, _entry(name, "observations", obs), KEY)
+        else:
+            info = infos.get(name)
+            mask = info.get(KEY) if isinstance(info, Mapping) else None
         if mask is None:
             return None
         try:
@@ -171,8 +175,8 @@ class ParallelCopy:
         for name in self.alive:
             mask = self._mask(name, obs, infos)
             if (mask is not None) != (name in self._masked):
-                there = "no" if mask is None else "an"
-                raise Misfit(f"agent {name!r} has {there} {KEY} after step(), unlike after reset(): give it always or never")
+                there = f"agent {name!r} has {'no' if mask is None else 'an'} {KEY} after step()"
+                raise Misfit(f"{there}, unlike after reset(): give it always or never")
             if mask is not None:
                 found[name] = mask
         return found
@@ -202,6 +206,11 @@ def _part(name: str, value: Any, key: str) -> Any:
     if not isinstance(value, Mapping) or not set(value) >= NESTED:
         raise Misfit(f"agent {name!r}: its observation has to be a dict of {' and '.join(sorted(NESTED))}")
     return value[key]
+
+
+def _flag(name: str, what: str, part: Mapping[str, Any]) -> bool:
+    """An agent's terminated or truncated."""
+    return truth(f"{what} of agent {name!r}", _entry(name, what, part))
 
 
 def _number(name: str, value: Any) -> float:

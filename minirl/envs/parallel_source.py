@@ -26,6 +26,11 @@ def name(env: Any) -> str:
     return env.__name__ if isinstance(env, ModuleType) else given.name(env)
 
 
+def is_environment(env: Any) -> bool:
+    """Whether it is an environment already, and not what makes one."""
+    return not isinstance(env, type) and hasattr(env, "reset") and hasattr(env, "step")
+
+
 def source(env: Any) -> Callable[..., Any]:
     """What makes one copy when it is called; EnvError where there is nothing."""
     if isinstance(env, str):
@@ -68,7 +73,8 @@ def _by_name(env: str) -> Callable[..., Any]:
 
 def _offered(env: str, package: str) -> list[str]:
     """Names with a version, which are environments."""
-    found = [each.name for folder in PACKAGES[package] for each in pkgutil.iter_modules(_imported(env, folder).__path__)]
+    folders = [_imported(env, folder).__path__ for folder in PACKAGES[package]]
+    found = [each.name for folder in folders for each in pkgutil.iter_modules(folder)]
     return [each for each in found if re.search(r"_v\d+$", each)]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import spaces
 
 from minirl.envs.contract import Misfit
-from minirl.envs.faults import raise_placed
+from minirl.envs.faults import named, raise_placed
 from minirl.envs.many_agents import Step
 from minirl.envs.parallel_contract import ParallelCopy, agents_of
 from minirl.envs.parallel_source import close_all
@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 class ParallelCopies:
-    """Environments with the same agents and spaces. EnvError, with the copy and the step, for what breaks the contract."""
+    """Environments with the same agents and spaces. EnvError, with copy and step, for what breaks the contract."""
 
     def __init__(self, envs: list[Any], title: str, keep_open: bool = False):
         if len({id(env) for env in envs}) < len(envs):
@@ -25,6 +25,8 @@ class ParallelCopies:
             found = [agents_of(env) for env in envs]
         except Misfit as why:
             raise EnvError(f"env = {title!r}: {why}") from why
+        except Exception as why:
+            raise EnvError(f"env = {title!r}: its agents and spaces cannot be read: {named(why)}") from why
         for place, each in enumerate(found):
             if each != found[0]:
                 raise EnvError(f"env = {title!r}: copies 0 and {place} have different agents or spaces")
@@ -42,7 +44,7 @@ class ParallelCopies:
         """New games, one seed for each -> first observations, id -> (B, …); zeros for those who do not play."""
         if len(seeds) != self.num_envs:
             raise EnvError(f"{len(seeds)} seeds: takes {self.num_envs}, one for each environment")
-        obs, masks = self._zeros(), {}
+        obs, masks = self._zeros(), dict[str, Array]()
         for b, copy in enumerate(self._copies):
             try:
                 seen = copy.reset(seeds[b])
@@ -59,7 +61,8 @@ class ParallelCopies:
             raise EnvError("step() before reset(): call reset() first")
         self._check(actions)
         B, N = self.num_envs, len(self.agents)
-        led_to, obs, masks = self._zeros(), self._zeros(), {}
+        led_to, obs = self._zeros(), self._zeros()
+        masks = {name: np.ones_like(mask) for name, mask in self.masks.items()}
         reward, terminated, truncated = np.zeros((B, N)), np.zeros((B, N), bool), np.zeros((B, N), bool)
         self._taken += 1
         for b, copy in enumerate(self._copies):
@@ -84,7 +87,8 @@ class ParallelCopies:
 
     def _zeros(self) -> dict[str, Array]:
         """Observations of nobody, id -> (B, …)."""
-        return {name: np.zeros((self.num_envs, *space.shape), space.dtype) for name, space in self.observation_spaces.items()}
+        B, spaces_of = self.num_envs, self.observation_spaces
+        return {name: np.zeros((B, *space.shape), space.dtype) for name, space in spaces_of.items()}
 
     def _write(self, rows: dict[str, Array], b: int, obs: dict[str, Any]) -> None:
         for name, value in obs.items():

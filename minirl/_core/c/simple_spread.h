@@ -149,7 +149,7 @@ static ptrdiff_t spread_step_all(const Spread *env, double *state, int64_t *step
     return ended;
 }
 
-/* The first state of an episode: agents, then landmarks, uniform in [−1, 1]², as Generator.uniform draws them; at rest */
+/* The first state of an episode: agents, then landmarks, uniform in [−1, 1]², as Generator.uniform draws; at rest */
 static inline void spread_start(ptrdiff_t N, Bits *bits, double *state)
 {
     for (ptrdiff_t k = 0; k < 2 * N; k++) state[k] = -1.0 + (1.0 - -1.0) * bits->next_double(bits->state);

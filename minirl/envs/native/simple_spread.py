@@ -7,6 +7,7 @@ from gymnasium import spaces
 from gymnasium.utils import seeding
 
 from minirl import _core
+from minirl._core.reference.simple_spread import MAX_AGENTS
 from minirl.envs import memory
 from minirl.envs.many_agents import Step
 from minirl.envs.native.vector import whole
@@ -14,7 +15,6 @@ from minirl.errors import EnvError
 
 Array = np.ndarray[Any, Any]
 
-MAX_AGENTS = 64  # of the kernel
 BYTES = 2_000  # of one environment and agent, its generator with it
 
 
@@ -80,7 +80,8 @@ class SimpleSpread:
         obs, reward, cut = self._empty(), np.empty((B, N)), np.empty(B, bool)
         action = self._stacked(actions)
         try:
-            ended = _core.spread_step(self._state, self._steps, action, self._limit, self._local_ratio, obs, reward, cut)
+            rules = self._limit, self._local_ratio
+            ended = _core.spread_step(self._state, self._steps, action, *rules, obs, reward, cut)
         except (TypeError, ValueError) as why:
             raise EnvError(f"actions: {why}") from why
         led_to, after, truncated = self._by_name(obs), None, self._never
