@@ -1,14 +1,19 @@
-"""Policy and critic side by side, as one flat θ (n,) where an update moves both at once; shapes only, the parameters live in the state."""
+"""Policy and critic side by side, as one flat θ (n,) where an update moves both. Shapes only: the parameters are in the state."""
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from minirl import _core
 from minirl.models.critic import Critic
-from minirl.models.mlp import MLP
+from minirl.models.mlp import MLP, Cache
 from minirl.models.policy import Policy, masked
+from minirl.numerics.arrays import Array
+
+Caches: TypeAlias = tuple[
+    Cache, Cache
+]  # the policy's and the critic's; the second is empty where they share the layers
 
 
 class Networks(NamedTuple):
@@ -22,26 +27,26 @@ class Networks(NamedTuple):
         """Whether the hidden layers serve both."""
         return False
 
-    def join(self, theta_pi: np.ndarray, theta_v: np.ndarray) -> np.ndarray:
+    def join(self, theta_pi: Array, theta_v: Array) -> Array:
         """θ of both, a copy."""
         return np.concatenate([theta_pi, theta_v])
 
-    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, theta: Array) -> tuple[Array, Array]:
         """θ_π and θ_V, each as its own class takes it."""
         return theta[: self.policy.num_params], theta[self.policy.num_params :]
 
-    def policy_alone(self, theta: np.ndarray) -> np.ndarray:
+    def policy_alone(self, theta: Array) -> Array:
         """The part of θ, or of a gradient, that the value loss cannot move."""
         return theta[: self.policy.num_params]
 
-    def forward(self, theta: np.ndarray, obs: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, Any]:
+    def forward(self, theta: Array, obs: Array, mask: Array | None = None) -> tuple[Array, Array, Caches]:
         """obs (N, D) -> φ (N, P), V (N,) and the cache that vjp takes."""
         theta_pi, theta_v = self.split(theta)
         phi, cache_pi = self.policy.forward(theta_pi, obs, mask)
         value, cache_v = self.critic.forward(theta_v, obs)
         return phi, value, (cache_pi, cache_v)
 
-    def vjp(self, theta: np.ndarray, cache: Any, dphi: np.ndarray, dvalue: np.ndarray) -> np.ndarray:
+    def vjp(self, theta: Array, cache: Caches, dphi: Array, dvalue: Array) -> Array:
         """The gradient in θ (n,) of whatever has the gradients dφ (N, P) and dV (N,)."""
         theta_pi, theta_v = self.split(theta)
         return np.concatenate([self.policy.vjp(theta_pi, cache[0], dphi), self.critic.vjp(theta_v, cache[1], dvalue)])
@@ -50,7 +55,8 @@ class Networks(NamedTuple):
 class SharedNetworks(Networks):
     """One trunk, two heads: a single MLP with the policy's outputs and V as its columns; its hidden layers serve both losses.
 
-    θ = [trunk, heads, free parameters of π, μ and σ of a scaled critic]. Only for an update that follows both losses with one gradient.
+    θ = [trunk, heads, free parameters of π, μ and σ of a scaled critic]. Only for an update that follows both losses with
+    one gradient.
     """
 
     @property
@@ -63,7 +69,7 @@ class SharedNetworks(Networks):
         sizes = self.policy.mlp.sizes
         return MLP((*sizes[:-1], sizes[-1] + 1), self.policy.mlp.activation)
 
-    def join(self, theta_pi: np.ndarray, theta_v: np.ndarray) -> np.ndarray:
+    def join(self, theta_pi: Array, theta_v: Array) -> Array:
         """θ with the trunk of θ_π; that of θ_V is the same one, or is dropped."""
         weights, free = self.policy.split(theta_pi)
         weights_v, scale = self.critic.split(theta_v)
@@ -72,7 +78,7 @@ class SharedNetworks(Networks):
         trunk = weights[: len(weights) - weight.size - bias.size]
         return np.concatenate([trunk, np.hstack([weight, weight_v]).ravel(), bias, bias_v, free, scale])
 
-    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, theta: Array) -> tuple[Array, Array]:
         """θ_π and θ_V, copies, the trunk in each of them."""
         n = self.mlp.num_params
         *_, (weight, bias) = _core.mlp_layers(theta[:n], self.mlp.sizes)
@@ -81,20 +87,20 @@ class SharedNetworks(Networks):
         theta_pi = np.concatenate([trunk, weight[:, :-1].ravel(), bias[:-1], free])
         return theta_pi, np.concatenate([trunk, weight[:, -1], bias[-1:], scale])
 
-    def policy_alone(self, theta: np.ndarray) -> np.ndarray:
+    def policy_alone(self, theta: Array) -> Array:
         """π's head and free parameters, a copy."""
         n, free = self.mlp.num_params, self.policy.dist.num_free
         *_, (weight, bias) = _core.mlp_layers(theta[:n], self.mlp.sizes)
         return np.concatenate([weight[:, :-1].ravel(), bias[:-1], theta[n : n + free]])
 
-    def forward(self, theta, obs, mask=None):
+    def forward(self, theta: Array, obs: Array, mask: Array | None = None) -> tuple[Array, Array, Caches]:
         """obs (N, D) -> φ (N, P), V (N,) and the cache that vjp takes, in one pass."""
         n, free = self.mlp.num_params, self.policy.dist.num_free
         y, cache = self.mlp.forward(theta[:n], obs)
         phi = np.hstack([y[:, :-1], np.broadcast_to(theta[n : n + free], (len(y), free))])
         return masked(phi, mask), self.critic.scale(theta, y[:, -1]), (cache, ())
 
-    def vjp(self, theta, cache, dphi, dvalue):
+    def vjp(self, theta: Array, cache: Caches, dphi: Array, dvalue: Array) -> Array:
         """The gradient in θ (n,): the trunk's is the sum of what both heads send back."""
         n, free = self.mlp.num_params, self.policy.dist.num_free
         outputs = self.mlp.sizes[-1] - 1

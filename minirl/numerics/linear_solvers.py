@@ -6,18 +6,19 @@ from typing import NamedTuple
 import numpy as np
 
 from minirl import _core
+from minirl.numerics.arrays import Array
 
 
 class Solution(NamedTuple):
     """What came out: x (n,) float64, the residual b − A x, products used, and why it stopped."""
 
-    x: np.ndarray
-    residual: np.ndarray
+    x: Array
+    residual: Array
     iters: int
     status: str  # converged, max_iters, zero_rhs, singular, negative_curvature, non_finite
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> float:
+def _dot(a: Array, b: Array) -> float:
     """aᵀb; what is not finite shows in the status, not in a warning."""
     with np.errstate(over="ignore", invalid="ignore"):
         return float(a @ b)
@@ -26,7 +27,7 @@ def _dot(a: np.ndarray, b: np.ndarray) -> float:
 EPS = float(np.finfo(np.float64).eps)
 
 
-def dense_solve(matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, eps: float = EPS) -> Solution:
+def dense_solve(matvec: Callable[[Array], Array], b: Array, eps: float = EPS) -> Solution:
     """A x = b with symmetric, positive A (n, n) written out, column by column: the exact alternative for small n.
 
     Of a singular A the solution of least norm that comes nearest to b: an eigenvalue up to n · eps times the largest
@@ -49,22 +50,22 @@ def dense_solve(matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, eps: 
     return Solution(x, residual, n, "singular" if 4 * _dot(residual, residual) > _dot(b, b) else "converged")
 
 
-def _least_norm(matrix: np.ndarray, b: np.ndarray, cut: float) -> np.ndarray:
+def _least_norm(matrix: Array, b: Array, cut: float) -> Array:
     """A⁺b of a symmetric A, eigenvalues up to `cut` times the largest taken for 0."""
     values, vectors = np.linalg.eigh(matrix)
     kept = values > cut * np.abs(values).max()
-    return vectors[:, kept] @ ((vectors[:, kept].T @ b) / values[kept])
+    return np.asarray(vectors[:, kept] @ ((vectors[:, kept].T @ b) / values[kept]))
 
 
 def conjugate_gradient(
-    matvec: Callable[[np.ndarray], np.ndarray],
-    b: np.ndarray,
+    matvec: Callable[[Array], Array],
+    b: Array,
     iters: int,
     rtol: float = 1e-10,
     flat: float = 1e-14,
     fused: bool = _core.COMPILED,
 ) -> Solution:
-    """A x = b for symmetric positive A (Hestenes & Stiefel, 1952), from x = 0, vectors in float64.  [TR-8]
+    """A x = b for symmetric positive A (Hestenes & Stiefel, 1952), from x = 0, vectors in float64. [TR-8]
 
     x: the iterate; r = b − A x: the residual; p: the direction of the next step, pᵢᵀA pⱼ = 0 for i ≠ j; Ap: A p.
     Stops at ‖r‖ ≤ rtol ‖b‖, after `iters` products, or when the curvature pᵀAp/pᵀp is not positive beyond `flat`
@@ -90,7 +91,7 @@ def conjugate_gradient(
             return Solution(x, r, i, "negative_curvature" if curvature < -flat * largest else "singular")
         largest = max(largest, curvature)
         if fused:
-            rr = _core.cg_step(x, r, p, Ap, rr, pAp)  # the other branch, compiled  [TR-8]
+            rr = _core.cg_step(x, r, p, Ap, rr, pAp)  # the other branch, compiled [TR-8]
         else:
             alpha = rr / pAp
             x += alpha * p  # [TR-8]

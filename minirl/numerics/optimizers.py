@@ -25,7 +25,9 @@ def adam_init(num_params: int, dtype: npt.DTypeLike) -> AdamState:
     return {"m": np.zeros(num_params, dtype), "v": np.zeros(num_params, dtype), "t": 0}
 
 
-def adam_step(theta: Array, grad: Array, state: AdamState, lr: float, scale: float = 1.0, eps: float = ADAM_EPS) -> None:
+def adam_step(
+    theta: Array, grad: Array, state: AdamState, lr: float, scale: float = 1.0, eps: float = ADAM_EPS
+) -> None:
     """θ ← θ − lr m̂/(√v̂ + ε), the gradient first multiplied by `scale`. In place on θ and on the moments in `state`."""
     state["t"] += 1
     _core.adam(theta, grad, state["m"], state["v"], state["t"], lr, BETA1, BETA2, eps, scale)

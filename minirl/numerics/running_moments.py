@@ -9,7 +9,9 @@ from minirl.errors import NonFiniteError
 from minirl.numerics.arrays import Array
 from minirl.numerics.sample_weights import SampleWeights
 
-RESOLUTION = 2.0**-40  # of a number in float64: a deviation below this part of it is the rounding of sums, not variation
+RESOLUTION = (
+    2.0**-40
+)  # of a number in float64: a deviation below this part of it is the rounding of sums, not variation
 
 
 class MomentsTree(TypedDict):
@@ -69,5 +71,7 @@ class RunningMoments:
             merged = self.merge(weights.n, *weights.moments(x))
         if not np.isfinite(merged.m2).all():
             column = int(np.flatnonzero(~np.isfinite(merged.m2))[0])
-            raise NonFiniteError("the running variance", f"column {column} holds numbers too large to be squared; scale them")
+            raise NonFiniteError(
+                "the running variance", f"column {column} holds numbers too large to be squared; scale them"
+            )
         return merged

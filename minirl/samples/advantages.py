@@ -1,6 +1,7 @@
 """Advantages and the critic's targets from a rollout: the ladder from R(τ) to GAE."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,26 +12,26 @@ from minirl.numerics.running_moments import is_constant
 from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.rollout import Rollout
 
-Function = Callable[[Array], Array]
+Function: TypeAlias = Callable[[Array], Array]
 
 
-def evaluate_states(rollout: Rollout, value_of: Function, inputs: Function) -> tuple[Array, Array, Array]:
+def evaluate_states(rollout: Rollout, value_of: Function, preprocess: Function) -> tuple[Array, Array, Array]:
     """What the networks see (T·B, D), V(s_t) and V(s'_t) (T, B).
 
     V(s'_t) is V of the next row, but where the next row is another episode's, or there is none, the critic is asked for the
     final observation itself. After termination it is 0.
     """
     T, B, D = rollout.obs.shape
-    obs = inputs(rollout.obs.reshape(T * B, D))  # one batch of all actors  [PPO-10]
+    obs = preprocess(rollout.obs.reshape(T * B, D))  # one batch of all actors [PPO-10]
     value = value_of(obs).reshape(T, B)
     next_value = np.zeros((T, B))
     next_value[:-1] = value[1:]
     ask = rollout.cut.copy()
     ask[-1:] = True
-    ask &= ~rollout.terminated  # a truncated episode has a value behind it, a terminated one has not  [PPO-11]
+    ask &= ~rollout.terminated  # a truncated episode has a value behind it, a terminated one has not [PPO-11]
     next_value[rollout.terminated] = 0.0  # [PPO-11]
     if ask.any():
-        next_value[ask] = value_of(inputs(rollout.next_obs[ask]))
+        next_value[ask] = value_of(preprocess(rollout.next_obs[ask]))
     return obs, value, next_value
 
 

@@ -23,7 +23,9 @@ class Batch:
     returns: Array  # (N,) float64, targets of the critic
     value: Array  # (N,) float64, V(s) of the critic that made the advantages
     weights: SampleWeights  # what each sample counts among those of all ranks: every mean over samples is theirs
-    estimate: Callable[[Function], "Batch"] | None = None  # the same samples with the advantages of another critic, obs -> V
+    estimate: Callable[[Function], "Batch"] | None = (
+        None  # the same samples with the advantages of another critic, obs -> V
+    )
     trajectories: int = 1  # |S|, episodes or parts of one that the samples belong to
     mask: Array | None = None  # (N, K) bool: the actions that were allowed; None where all always are
     fisher: Array | None = None  # (M,) rows that stand for all in the Fisher matrix; None: drawn where needed
@@ -58,12 +60,14 @@ class Minibatch(NamedTuple):
     phi_old: Array = None  # type: ignore[assignment]
 
 
-def make_batch(rollout: Rollout, reward: Array, weights: SampleWeights, value_of: Function, inputs: Function, cfg: Config) -> Batch:
+def make_batch(
+    rollout: Rollout, reward: Array, weights: SampleWeights, value_of: Function, preprocess: Function, cfg: Config
+) -> Batch:
     """Advantages and returns, without the reset steps; `reward` (T, B) is the scaled one, `weights` are those of the T·B steps.
 
-    value_of: obs (N, D) -> V (N,);  inputs: what stands before the networks, of observations (N, D).
+    value_of: obs (N, D) -> V (N,);  preprocess: what stands before the networks, of observations (N, D).
     """
-    obs, value, next_value = evaluate_states(rollout, value_of, inputs)
+    obs, value, next_value = evaluate_states(rollout, value_of, preprocess)
     adv, returns = advantages(reward, value, next_value, rollout, cfg)
     keep = np.flatnonzero(rollout.valid)
     action = rollout.action.reshape(obs.shape[0], *rollout.action.shape[2:])
