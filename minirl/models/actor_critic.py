@@ -1,4 +1,4 @@
-"""Policy and critic side by side, as one flat θ (n,) where an update moves both. Shapes only: the parameters are in the state."""
+"""Policy and critic, and the one flat θ (n,) of both. Shapes only: the parameters are in the algorithm's state."""
 
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
@@ -11,9 +11,7 @@ from minirl.models.mlp import MLP, Cache
 from minirl.models.policy import Policy, masked
 from minirl.numerics.arrays import Array
 
-Caches: TypeAlias = tuple[
-    Cache, Cache
-]  # the policy's and the critic's; the second is empty where they share the layers
+Caches: TypeAlias = tuple[Cache, Cache]  # the policy's and the critic's, () where the two share their layers
 
 
 class Networks(NamedTuple):
@@ -36,7 +34,7 @@ class Networks(NamedTuple):
         return theta[: self.policy.num_params], theta[self.policy.num_params :]
 
     def policy_alone(self, theta: Array) -> Array:
-        """The part of θ, or of a gradient, that the value loss cannot move."""
+        """The part of θ, or of a gradient, that the value loss does not depend on."""
         return theta[: self.policy.num_params]
 
     def forward(self, theta: Array, obs: Array, mask: Array | None = None) -> tuple[Array, Array, Caches]:
@@ -47,16 +45,16 @@ class Networks(NamedTuple):
         return phi, value, (cache_pi, cache_v)
 
     def vjp(self, theta: Array, cache: Caches, dphi: Array, dvalue: Array) -> Array:
-        """The gradient in θ (n,) of whatever has the gradients dφ (N, P) and dV (N,)."""
+        """The gradient in θ (n,) of a loss with the gradients dφ (N, P) and dV (N,)."""
         theta_pi, theta_v = self.split(theta)
         return np.concatenate([self.policy.vjp(theta_pi, cache[0], dphi), self.critic.vjp(theta_v, cache[1], dvalue)])
 
 
 class SharedNetworks(Networks):
-    """One trunk, two heads: a single MLP with the policy's outputs and V as its columns; its hidden layers serve both losses.
+    """One trunk, two heads: a single MLP whose output columns are the policy's and V.
 
-    θ = [trunk, heads, free parameters of π, μ and σ of a scaled critic]. Only for an update that follows both losses with
-    one gradient.
+    θ = [trunk, heads, free parameters of π, μ and σ of a scaled critic]. For updates with one
+    gradient of both losses.
     """
 
     @property
@@ -70,7 +68,7 @@ class SharedNetworks(Networks):
         return MLP((*sizes[:-1], sizes[-1] + 1), self.policy.mlp.activation)
 
     def join(self, theta_pi: Array, theta_v: Array) -> Array:
-        """θ with the trunk of θ_π; that of θ_V is the same one, or is dropped."""
+        """θ with the trunk of θ_π; that of θ_V is not used."""
         weights, free = self.policy.split(theta_pi)
         weights_v, scale = self.critic.split(theta_v)
         *_, (weight, bias) = _core.mlp_layers(weights, self.policy.mlp.sizes)
@@ -101,10 +99,10 @@ class SharedNetworks(Networks):
         return masked(phi, mask), self.critic.scale(theta, y[:, -1]), (cache, ())
 
     def vjp(self, theta: Array, cache: Caches, dphi: Array, dvalue: Array) -> Array:
-        """The gradient in θ (n,): the trunk's is the sum of what both heads send back."""
+        """The gradient in θ (n,): the trunk's is the sum over both heads."""
         n, free = self.mlp.num_params, self.policy.dist.num_free
         outputs = self.mlp.sizes[-1] - 1
         dy = np.hstack([dphi[:, :outputs], (dvalue * self.critic.unit(theta)).astype(theta.dtype)[:, None]])
-        rest = np.zeros(len(theta) - n, theta.dtype)  # no gradient moves μ and σ
+        rest = np.zeros(len(theta) - n, theta.dtype)  # μ and σ have no gradient
         rest[:free] = dphi[:, outputs:].sum(axis=0, dtype=np.float64)
         return np.concatenate([self.mlp.vjp(theta[:n], cache[0], dy), rest])

@@ -12,8 +12,8 @@ from minirl.numerics.sample_weights import SampleWeights
 class Critic:
     """V_θ(s): obs (N, D) -> (N,); θ (n,) is the MLP's.
 
-    With `scaled`, V = μ + σ y with μ, σ as the last two entries of θ. No gradient changes μ and σ: `rescale` does, and keeps
-    V as it is (PopArt, van Hasselt et al., 2016).
+    With `scaled`, V = μ + σ y with μ, σ as the last two entries of θ. These have no gradient: `rescale` changes them
+    and preserves V (PopArt, van Hasselt et al., 2016).
     """
 
     def __init__(self, num_inputs: int, hidden: tuple[int, ...], activation: str, scaled: bool = False):
@@ -43,7 +43,7 @@ class Critic:
         return theta[: self.mlp.num_params]
 
     def scale(self, theta: Array, y: Array) -> Array:
-        """V (N,) from the MLP's output y (N,): in float64 where it is scaled, for beside μ float32 might not see σ."""
+        """V (N,) from the MLP's output y (N,): in float64 where scaled, since float32 may round σ y off beside μ."""
         return float(theta[-2]) + float(theta[-1]) * y.astype(np.float64) if self.scaled else y
 
     def forward(self, theta: Array, obs: Array) -> tuple[Array, Cache]:
@@ -74,7 +74,7 @@ class Critic:
         return theta
 
     def first_scale(self, theta: Array, mean: float, std: float) -> Array:
-        """θ with μ, σ = mean, std and y(s) as it was: a V that has learned nothing yet goes where the returns are."""
+        """θ with μ, σ = mean, std and y(s) as it was: V moves to the returns, as it has learned nothing yet."""
         theta = theta.copy()
         theta[-2:] = mean, std
         *_, head = _core.mlp_layers(self.network(theta), self.mlp.sizes)

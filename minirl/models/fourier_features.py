@@ -18,9 +18,8 @@ class RandomFeatures:
 
     weight: Array  # P (D, M) float64, normal with deviation 1/ν
     phase: Array  # φ (M,) float64, uniform in [−π, π)
-    _layer: dict[np.dtype[Any], Array] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )  # [P, φ] by element type
+    # [P, φ] by element type
+    _layer: dict[np.dtype[Any], Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def draw(cls, rng: np.random.Generator, dim: int, num: int, width: float) -> "RandomFeatures":

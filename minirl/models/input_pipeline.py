@@ -45,24 +45,21 @@ IDENTITY = Identity()
 class ObsNormalizer(AffinePreprocess):
     """x -> (x − μ)/σ, clipped to ±10; a column that has not varied so far is 0.
 
-    Counted: each observation that the policy acted on, once; not the final ones of episodes. Statistics and the difference
-    are in float64, so that a small variation around a large number keeps its digits; the result is in `dtype` (None: that of x).
+    The moments are those of the observations that the policy acted on, without the final ones of episodes. They and the
+    difference are in float64, so that a small variation around a large number keeps its digits; the result is in
+    `dtype` (None: that of x).
     """
 
     moments: RunningMoments
-    resolution: float | Array = (
-        RESOLUTION  # of each column, or of all: a deviation below this part of a number is rounding
-    )
+    resolution: float | Array = RESOLUTION  # of all columns or each: smaller relative deviations are rounding
     dtype: npt.DTypeLike | None = None
     variance_floor: float = 0.0  # added to σ²: 1e-8 in policy files of format 1, which act as they did
     inv_std: Array = field(init=False)
 
     def __post_init__(self) -> None:
         floored = self.variance_floor > 0
-        inv_std = (
-            1 / np.sqrt(self.moments.var + self.variance_floor) if floored else self.moments.inv_std(self.resolution)
-        )
-        object.__setattr__(self, "inv_std", inv_std)
+        std = np.sqrt(self.moments.var + self.variance_floor)
+        object.__setattr__(self, "inv_std", 1 / std if floored else self.moments.inv_std(self.resolution))
 
     def __call__(self, x: Array) -> Array:
         """(N, D) -> (N, D), with the statistics as they are."""

@@ -28,7 +28,7 @@ class MLP:
         self.num_params = sum((n_in + 1) * n_out for n_in, n_out in pairwise(self.sizes))
 
     def init(self, rng: np.random.Generator, head_gain: float, dtype: npt.DTypeLike = np.float32) -> Array:
-        """Orthogonal weights (Saxe et al., 2014), gain √2 for hidden layers and `head_gain` for the last, zero biases -> θ (n,)."""
+        """Orthogonal weights (Saxe et al., 2014), gain √2, in the last layer `head_gain`; zero biases -> θ (n,)."""
         theta = np.zeros(self.num_params, dtype)
         layers = _core.mlp_layers(theta, self.sizes)
         for i, (weight, _) in enumerate(layers):
@@ -55,7 +55,10 @@ class MLP:
 
 
 def orthogonal(shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """A matrix with orthonormal rows or columns, whichever are fewer, uniform over all such (Q of a Gaussian, signs fixed by R)."""
+    """A matrix with orthonormal rows or columns, whichever are fewer, uniformly distributed.
+
+    It is Q of a Gaussian matrix, its signs fixed by those of R's diagonal.
+    """
     rows, columns = shape
     gaussian = rng.standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(gaussian)

@@ -1,4 +1,4 @@
-"""The policy: φ(s) from θ, and the two products of its Jacobian. Appends a state-independent log σ to the network's output."""
+"""The policy: φ(s) from θ, and the two products of its Jacobian."""
 
 from typing import Protocol, TypeGuard
 
@@ -64,7 +64,7 @@ class Policy:
         return masked(self.mlp.infer(theta, obs, self.dist.num_free), mask)
 
     def actor(self, theta: Array, preprocess: Preprocess = IDENTITY) -> Actor:
-        """The function (obs (N, D), noise, mask) -> actions, with θ and `preprocess` (observations -> inputs) as they are now.
+        """The function (obs (N, D), noise, mask) -> actions for this θ and preprocessing of the observations.
 
         noise: the family's, or None for the most likely actions. One kernel call where a kernel implements the family.
         """

@@ -39,7 +39,7 @@ def _tail_slope(y: Array) -> Array:
 
 
 def lgamma(x: Array) -> Array:
-    """ln Γ(x) = (y − ½) ln y − y + ½ ln 2π + Σ B₂ᵢ / (2i (2i−1) y²ⁱ⁻¹) − ln Π_k (x + k), y = x + SHIFT; x up to 1e30."""
+    """ln Γ(x) = (y − ½) ln y − y + ½ ln 2π + Σ B₂ᵢ / (2i (2i−1) y²ⁱ⁻¹) − ln Π_k (x + k), y = x + SHIFT; x ≤ 1e30."""
     y = np.asarray(x, np.float64) + SHIFT
     product: Array = _shifted(x).prod(axis=-1)
     return np.asarray((y - 0.5) * np.log(y) - y + HALF_LOG_2PI + _tail(y) - np.log(product))
@@ -58,10 +58,10 @@ def trigamma(x: Array) -> Array:
 
 
 def lgamma_gap(x: Array, to: Array) -> Array:
-    """ln Γ(to) − ln Γ(x) − ψ(x) (to − x), the error of the tangent at x: term by term, so that no digits cancel where to ≈ x.
+    """ln Γ(to) − ln Γ(x) − ψ(x) (to − x), the error of the tangent at x.
 
-    With r = (to − x)/(x + k) each factor of the recurrence leaves r − ln(1 + r), and y ln y leaves
-    y ((1 + r) ln(1 + r) − r).
+    Term by term, so that no digits cancel where to ≈ x. With r = (to − x)/(x + k) each factor of the
+    recurrence leaves r − ln(1 + r), and y ln y leaves y ((1 + r) ln(1 + r) − r).
     """
     x, step = np.asarray(x, np.float64), np.asarray(to - x, np.float64)
     y, r = x + SHIFT, step[..., None] / _shifted(x)

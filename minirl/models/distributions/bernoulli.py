@@ -7,7 +7,10 @@ from minirl.numerics.gamma_functions import sigmoid, softplus
 
 
 class Bernoulli:
-    """d coins, φ = log p/(1−p) (N, d), action (N, d) of 0 and 1. With s(x) = ln(1 + eˣ): log p = −s(−φ), log(1−p) = −s(φ)."""
+    """d coins, φ = log p/(1−p) (N, d), action (N, d) of 0 and 1.
+
+    With s(x) = ln(1 + eˣ): log p = −s(−φ), log(1−p) = −s(φ).
+    """
 
     name = "bernoulli"
     sampler = density = ""

@@ -31,7 +31,7 @@ class Beta:
         return np.zeros(self.num_params)
 
     def noise(self, rng: np.random.Generator, n: int) -> Array:
-        """Standard normals (n, d, 2, TRIES, 3): per gamma variate and try one normal, and two that make an exponential."""
+        """Standard normals (n, d, 2, TRIES, 3): per gamma variate and proposal a normal, and two for an exponential."""
         return rng.standard_normal((n, self.dim, 2, TRIES, 3))
 
     def from_noise(self, phi: Array, noise: Array) -> Array:
@@ -80,8 +80,8 @@ class Beta:
     def kl(self, phi_old: Array, phi_new: Array) -> Array:
         """D(old ‖ new) = Σ_i log B₂/B₁ + (α₁−α₂) ψ(α₁) + (β₁−β₂) ψ(β₁) + (α₂−α₁+β₂−β₁) ψ(α₁+β₁) -> (N,), old (1) first.
 
-        That is the error, at the new, of the tangent of log B = ln Γ(α) + ln Γ(β) − ln Γ(α+β) at the old: no digits cancel
-        where they are close.
+        That is log B = ln Γ(α) + ln Γ(β) − ln Γ(α+β) at the new minus its tangent from the old: no digits cancel where
+        the two are close.
         """
         (alpha1, beta1), (alpha2, beta2) = shapes(phi_old), shapes(phi_new)
         kl = lgamma_gap(alpha1, alpha2) + lgamma_gap(beta1, beta2) - lgamma_gap(alpha1 + beta1, alpha2 + beta2)
@@ -134,8 +134,8 @@ def log_softplus(x: Array) -> Array:
 def log_gamma_variate(shape: Array, noise: Array) -> Array:
     """log X, X ~ Gamma(shape >= 1), by Marsaglia & Tsang (2000): shape (N, d), normals (N, d, TRIES, 3) -> (N, d).
 
-    X = d v with v = (1 + c z)³ is accepted with probability exp(½z² + d (1 − v + ln v)), and the first accepted proposal is
-    the variate. With a probability of about 1e-8 all are rejected: then it is the last one (v = 1 where v ≤ 0).
+    X = d v with v = (1 + c z)³ is accepted with probability exp(½z² + d (1 − v + ln v)); the first accepted proposal is
+    used. With a probability of about 1e-8 none is: then the last one is used (v = 1 where v ≤ 0).
     """
     d = (shape - 1 / 3)[:, :, None]
     z, exponential = noise[..., 0], 0.5 * (noise[..., 1] ** 2 + noise[..., 2] ** 2)  # −ln U

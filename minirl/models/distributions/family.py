@@ -1,4 +1,4 @@
-"""What every distribution family has, and what some have besides: each says so itself, nobody looks for a method."""
+"""The interface of distribution families, and what some have besides: flags declare it, nothing tests for a method."""
 
 from typing import Protocol
 
@@ -10,17 +10,15 @@ from minirl.numerics.arrays import Array
 class Family(Protocol):
     """What an algorithm may ask of a distribution. N samples; action is (N,) for Categorical, (N, d) for the others.
 
-    `action` is the raw one, as sampled and stored. What an environment gets is made of it in spaces/actions.py, and
-    never converted back.
+    `action` is the raw one, as sampled and stored. spaces/actions.py converts it to what an environment takes; nothing
+    converts back.
     """
 
     name: str
     num_params: int  # P
     num_free: int  # how many of the last φ do not depend on the state (they are parameters of their own, as log σ)
-    sampler: (
-        str  # how policy_actor samples it in one call: "categorical", "gaussian", or "" where only `from_noise` can
-    )
-    density: str  # whose log π and H policy_surrogate takes for it, by the same names; "" where only its own will do
+    sampler: str  # how the kernel policy_actor samples it: "categorical", "gaussian", or "" where it cannot
+    density: str  # whose log π and H the kernel policy_surrogate uses for it, by the same names; "" where it cannot
     bounded: bool  # actions lie between bounds, and it is a BoundedFamily
     maskable: bool  # a logit of −∞ rules an action out, and it is a MaskableFamily
     action_shape: tuple[int, ...]
@@ -28,7 +26,7 @@ class Family(Protocol):
 
     def start(
         self, log_std: float
-    ) -> Array: ...  # φ (P,) that a new policy has in every state, but for its small first weights
+    ) -> Array: ...  # φ (P,) of a new policy in every state, up to its small first weights
     def noise(self, rng: np.random.Generator, n: int) -> Array: ...  # n then m rows are the same numbers as n + m
     def from_noise(self, phi: Array, noise: Array) -> Array: ...
     def sample(self, phi: Array, rng: np.random.Generator) -> Array: ...

@@ -9,9 +9,10 @@ from minirl.numerics.arrays import Array
 
 
 class FullGaussian:
-    """N(μ, Σ), Σ = L Lᵀ, φ = [μ (d), log L_ii (d), L_ij for i > j row by row (d(d−1)/2)]; L does not depend on the state.
+    """N(μ, Σ), Σ = L Lᵀ, φ = [μ (d), log L_ii (d), L_ij for i > j row by row (d(d−1)/2)].
 
-    log L_ii saturates at ±20, as log σ does. Everything is computed in float64 and returned in φ's type.
+    L does not depend on the state. log L_ii saturates at ±20, as log σ does. Everything is computed in float64 and
+    returned in φ's type.
     """
 
     name = "full_gaussian"
@@ -110,8 +111,8 @@ class FullGaussian:
     def kl(self, phi_old: Array, phi_new: Array) -> Array:
         """D(old ‖ new) = ½ [log |Σ₂|/|Σ₁| − d + tr(Σ₂⁻¹Σ₁) + Δμᵀ Σ₂⁻¹ Δμ] -> (N,), old (1) first. [KL-8]
 
-        With M = L₂⁻¹L₁ the trace is Σ M_ij². Its diagonal is e^{−ℓ}, ℓ = ln L₂ᵢᵢ − ln L₁ᵢᵢ; below it, M is L₂⁻¹(L₁ − L₂):
-        no difference of large numbers near M = I.
+        With M = L₂⁻¹L₁ the trace is Σ M_ij². The diagonal of M is e^{−ℓ}, ℓ = ln L₂ᵢᵢ − ln L₁ᵢᵢ; below it M is that of
+        L₂⁻¹(L₁ − L₂): no difference of large numbers near M = I.
         """
         mean1, log_diag1, factor1, _, _ = self._read(phi_old)
         mean2, log_diag2, factor2, inv2, _ = self._read(phi_new)

@@ -50,7 +50,7 @@ class DiagGaussian:
 
 
 class StateGaussian(DiagGaussian):
-    """The same, log σ(s) an output of the network as μ(s) is: the policy may be sure in one state and try things in another."""
+    """The same, but log σ(s) is an output of the network, as μ(s) is: it may explore more in some states."""
 
     name = "state_gaussian"
 

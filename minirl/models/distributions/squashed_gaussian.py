@@ -14,7 +14,7 @@ WEIGHTS = np.exp(-0.5 * NODES**2) / np.exp(-0.5 * NODES**2).sum()
 
 
 def log_slope(x: Array) -> Array:
-    """log d tanh(x)/dx = log(1 − tanh² x) = 2 (ln 2 − x − ln(1 + e^{−2x})): exact where 1 − tanh² itself is rounded to 0."""
+    """log d tanh(x)/dx = log(1 − tanh² x) = 2 (ln 2 − x − ln(1 + e^{−2x})): exact where 1 − tanh² rounds to 0."""
     return np.asarray(2 * (np.log(2) - x - softplus(-2 * x)))
 
 
@@ -41,7 +41,7 @@ class SquashedGaussian(DiagGaussian):
 
     @staticmethod
     def _at_nodes(phi: Array) -> tuple[Array, Array, Array]:
-        """σ (N, d, 1), x = μ + σ z at the nodes (N, d, M), and the mask where log σ is not saturated (N, d); float64."""
+        """σ (N, d, 1), x = μ + σ z at the nodes (N, d, M), and where log σ is not saturated (N, d); float64."""
         d = phi.shape[1] // 2
         wide = phi.astype(np.float64, copy=False)[:, :, None]
         std = np.exp(np.clip(wide[:, d:], -LOG_STD_LIMIT, LOG_STD_LIMIT))
