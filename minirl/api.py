@@ -59,7 +59,7 @@ def configure(algorithm: str | Algorithm, **fields: Any) -> Config:
             close = difflib.get_close_matches(name, known)
             others = methods.having(name)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it takes {', '.join(known)}"
-            hint = f"{' and '.join(others)} can do that" if others else hint
+            hint = f"{methods.listed(others)} can do that" if others else hint
             raise ConfigError(f"{row.name} has no field {name!r}: {hint}")
     return kind(**fields)
 

@@ -63,6 +63,10 @@ ASKED = {
     ),
     "envs/make.py": ("__notes__ envs", "an error has no notes, a vector need not have a list of environments"),
     "envs/native/vector.py": ("name", "whether a subclass has put a method of its own in place of ours"),
+    "envs/games/pettingzoo_game.py": (
+        "high low n observe possible_agents spaces",
+        "what a game from outside is shows by what it has",
+    ),
     "envs/parallel_contract.py": ("agent_iter agents part", "what a parallel environment is shows by what it has"),
     "envs/parallel_source.py": ("close parallel_env reset step", "anything may be given as an environment"),
     "envs/parallel.py": ("parent_pipes processes", "gymnasium's __init__ may have failed before it set them"),

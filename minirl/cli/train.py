@@ -75,7 +75,7 @@ def _refuse_flags_of_others(name: str, argv: list[str]) -> None:
     for flag in (word.split("=")[0] for word in argv if word.startswith("--")):
         others = having(flag.removeprefix("--").removeprefix("no-").replace("-", "_"))
         if others and name not in others:
-            raise UserError(f"{name} has no {flag}: {' and '.join(others)} can do that")
+            raise UserError(f"{name} has no {flag}: {methods.listed(others)} can do that")
 
 
 def _train(name: str, config: Any, output: Output) -> int:

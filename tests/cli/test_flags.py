@@ -192,7 +192,7 @@ TYPOS = {
     "train trpo --activation=TANH": "--activation = 'TANH': takes one of tanh, relu; did you mean tanh?",
     "train ppo --family bteaa": "--family = 'bteaa': takes one of auto, ",
     "train ppo --track tensorbord": "--track = 'tensorbord': takes one of tensorboard; did you mean tensorboard?",
-    "train tpro": "algorithm 'tpro': takes one of reinforce, npg, trpo, ppo; did you mean trpo?",
+    "train tpro": "algorithm 'tpro': takes one of reinforce, npg, trpo, ppo, ippo, mappo, selfplay; did you mean trpo?",
     "trian": f"command 'trian': {COMMANDS}; did you mean train?",
     "EVLA runs/x": f"command 'EVLA': {COMMANDS}; did you mean eval?",
     "trpo --lr 1": f"command 'trpo': {COMMANDS}; did you mean train trpo?",
