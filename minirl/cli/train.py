@@ -1,4 +1,4 @@
-"""`minirl train ALGORITHM`: the flags are the fields of the algorithm's configuration, their help the comments beside them."""
+"""`minirl train ALGORITHM`: flags are the fields of the algorithm's configuration, their help the comments there."""
 
 import contextlib
 import shlex
@@ -106,7 +106,8 @@ def _train(name: str, config: Any, output: Output) -> int:
         tell(session.note)
     if stop.signum:
         return 128 + stop.signum
-    if output.eval_episodes and config.vectorization == "vector_entry_point":  # it may not exist as a single environment
+    # What has a vector entry point need not exist as a single environment.
+    if output.eval_episodes and config.vectorization == "vector_entry_point":
         tell(f"not evaluated: vector_entry_point; `minirl eval {session.name}` tries the single environment")
     elif output.eval_episodes:
         played = play(learner.policy, config.env, config.env_kwargs, output.eval_episodes, traces=session.path)
@@ -140,7 +141,10 @@ def _introduce(name: str, session: Training, tell: Callable[[str], None]) -> Non
     learner = session.learner
     obs, dist, cfg = learner.collector.obs_codec, learner.nets.policy.dist, learner.config
     kind = f"{dist.num_params} actions" if dist.name == "categorical" else f"{dist.action_shape[0]}-dimensional actions"
-    tell(f"{name} on {cfg.env}, seed {cfg.seed}: {cfg.total_timesteps} steps in {learner.collector.num_envs} environments")
+    tell(
+        f"{name} on {cfg.env}, seed {cfg.seed}: "
+        f"{cfg.total_timesteps} steps in {learner.collector.num_envs} environments"
+    )
     core = "compiled core" if COMPILED else "NumPy twins"
     tell(f"{obs.dim} inputs, {kind}, {learner.nets.policy.num_params} policy parameters; {core}")
     tell(f"run directory {session.name}")

@@ -9,5 +9,5 @@ __all__ = ["Agent", "load"]
 
 
 def load(path: str | Path) -> Agent:
-    """The policy of a run directory or `policy.safetensors` file: `agent.act(obs)` is greedy, `agent.act(obs, rng)` samples. FileError."""
+    """The policy of a run directory or policy file: `act(obs)` is greedy, `act(obs, rng)` samples. FileError."""
     return policy_file.load(path)[0]

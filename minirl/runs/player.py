@@ -12,7 +12,7 @@ from minirl.training.learner import Learner
 
 
 def player(policy: Any) -> tuple[Agent, Any, dict[str, Any] | None]:
-    """The policy, what it was trained on (None: nobody knows), with which arguments (None: no file could hold them)."""
+    """The policy, what it was trained on (None: unknown), with which arguments (None: no file could hold them)."""
     if isinstance(policy, Agent):
         return policy, None, {}
     if isinstance(policy, Learner):
@@ -23,7 +23,9 @@ def player(policy: Any) -> tuple[Agent, Any, dict[str, Any] | None]:
         agent, about = policy_file.load(Path(policy))
         return agent, about["env"] or None, about.get("env_kwargs", {})
     kind = type(policy).__name__
-    raise ConfigError(f"policy_or_run is a {kind}: takes a policy, a Result, a Learner, a run directory or a policy file")
+    raise ConfigError(
+        f"policy_or_run is a {kind}: takes a policy, a Result, a Learner, a run directory or a policy file"
+    )
 
 
 def trained_on(env: Any, from_file: bool) -> Any:
@@ -32,5 +34,7 @@ def trained_on(env: Any, from_file: bool) -> Any:
         who = "the file" if from_file else "a policy"
         raise ConfigError(f"env = None: {who} does not know its environment, name it")
     if from_file and ":" in env:
-        raise ConfigError(f"env = None: the file names {env!r}, which would import a module; if you trust it, set env to {env!r}")
+        raise ConfigError(
+            f"env = None: the file names {env!r}, which would import a module; if you trust it, set env to {env!r}"
+        )
     return env

@@ -66,7 +66,7 @@ class Recorder:
         policy_file.save(self.path / policy_file.FILE, self.learner.policy, self.learner.algorithm.name, env, said)
 
     def finish(self) -> None:
-        """The policy as it was after the last whole update, the ends of the metrics files, and a picture where matplotlib is."""
+        """The policy after the last complete update, the ends of the metrics files, a picture where matplotlib is."""
         lost = self._failed(self.save_policy)
         saved = "" if lost else f"the policy is in {self.directory.name}"
         failures = [lost, *(self._failed(writer.close) for writer in self.writers)]
@@ -153,7 +153,7 @@ def training(
             envs = make.make_envs(env, config.num_envs, config.vectorization, **kwargs)
         stack.callback(faults.close, envs, f"env = {given.name(env)!r}")
         learner = Learner(algorithm, envs, config)
-        warn_of_images(learner, stacklevel=5)  # whoever called minirl.train
+        warn_of_images(learner, stacklevel=5)  # at the call of minirl.train
         recorder = None
         if directory is not None:
             directory.start(describe(algorithm.name, config, command))
