@@ -42,7 +42,10 @@ def environments():
 
 def solves(policy, seed: int) -> bool:
     """Two episodes of other starts first: most policies that fail do so there."""
-    return evaluate(policy, "CartPole-v1", 2, seed=seed + 1000).mean >= BAR and evaluate(policy, "CartPole-v1", 20, seed=seed).mean >= BAR
+    return (
+        evaluate(policy, "CartPole-v1", 2, seed=seed + 1000).mean >= BAR
+        and evaluate(policy, "CartPole-v1", 20, seed=seed).mean >= BAR
+    )
 
 
 def main() -> None:
@@ -54,7 +57,9 @@ def main() -> None:
             looks, solved = looks + 1, solves(learner.policy, seed)
         if solved:
             break
-    print(json.dumps({"seed": seed, "solved": solved, "steps": learner.global_step, "looks": looks, "trained_on": env_id}))
+    print(
+        json.dumps({"seed": seed, "solved": solved, "steps": learner.global_step, "looks": looks, "trained_on": env_id})
+    )
 
 
 if __name__ == "__main__":

@@ -204,7 +204,9 @@ def count_instructions() -> dict[str, int]:
             sys.exit(f"the child under callgrind ended with {done.returncode}:\n{done.stderr}")
         dumps = [total(Path(folder, f"out.{i + 1}")) for i in range(len(list(Path(folder).glob("out.*"))))]
     if len(dumps) != 3 * len(PATHS):
-        sys.exit(f"callgrind saw {len(dumps)} marks in place of {3 * len(PATHS)}: this C library's getppid has another name")
+        sys.exit(
+            f"callgrind saw {len(dumps)} marks in place of {3 * len(PATHS)}: this C library's getppid has another name"
+        )
     return {name: round((dumps[3 * i + 2] - dumps[3 * i + 1]) / n) for i, (name, (_, n)) in enumerate(PATHS.items())}
 
 
@@ -233,8 +235,13 @@ def facts() -> dict[str, Any]:
 
 def differences(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What makes the counts of two machines no measure of each other; patch levels do not."""
-    pairs = {"Python": (stored["python"], now["python"]), "NumPy": (stored["versions"]["numpy"], now["versions"]["numpy"])}
-    found = [f"{name} {a} is stored, this is {b}" for name, (a, b) in pairs.items() if a.split(".")[:2] != b.split(".")[:2]]
+    pairs = {
+        "Python": (stored["python"], now["python"]),
+        "NumPy": (stored["versions"]["numpy"], now["versions"]["numpy"]),
+    }
+    found = [
+        f"{name} {a} is stored, this is {b}" for name, (a, b) in pairs.items() if a.split(".")[:2] != b.split(".")[:2]
+    ]
     if stored["compiled"] != now["compiled"]:
         found.append("one is the compiled core, the other the NumPy twins")
     return found if now["avx2"] else [*found, "this machine has no AVX2"]
@@ -249,8 +256,12 @@ def print_table(stored: dict[str, Any], now: dict[str, Any]) -> float:
             before = stored.get(name, {}).get(key)
             ratio = math.inf if before is None else found[key] / before
             worst = max(worst, ratio)
-            print(f"{name:44} {label:14} {before or 0:>12,} {found[key]:>12,} {ratio:>7.3f}{' <--' if ratio > MARGIN else ''}")
-        print(f"{name:44} {'growth':14} {'':>12} {found['growth']:>12,} {'':>7}{' <--' if found['growth'] >= LEAK else ''}")
+            print(
+                f"{name:44} {label:14} {before or 0:>12,} {found[key]:>12,} {ratio:>7.3f}{' <--' if ratio > MARGIN else ''}"
+            )
+        print(
+            f"{name:44} {'growth':14} {'':>12} {found['growth']:>12,} {'':>7}{' <--' if found['growth'] >= LEAK else ''}"
+        )
     return worst
 
 
@@ -290,7 +301,10 @@ def check(machine: dict[str, Any], now: dict[str, Any]) -> int:
     why = differences(stored["machine"], machine)
     if why:
         print(f"not compared: {'; '.join(why)}")
-    print("; ".join(filter(None, (above and "above the margin", grows and "memory grows"))) or "within the margin, no growth")
+    print(
+        "; ".join(filter(None, (above and "above the margin", grows and "memory grows")))
+        or "within the margin, no growth"
+    )
     return int(grows or (above and not why))
 
 

@@ -27,9 +27,16 @@ def main() -> int:
         error = float(f"{measure(np.random.default_rng(20150219)):.2g}")
         found[tag] = {"error": error, "tolerance": tolerance, "quantity": quantity}
         late += [tag] if not error <= tolerance else []
-        print(f"{tag:6} {error:8.1e}  at most {tolerance:.0e}  {quantity}" + ("   TOO LARGE" if late[-1:] == [tag] else ""))
+        print(
+            f"{tag:6} {error:8.1e}  at most {tolerance:.0e}  {quantity}"
+            + ("   TOO LARGE" if late[-1:] == [tag] else "")
+        )
     RESULTS.parent.mkdir(exist_ok=True)
-    document = {"command": "python benches/measure_equations.py", "machine": describe("scipy", "autograd"), "equations": found}
+    document = {
+        "command": "python benches/measure_equations.py",
+        "machine": describe("scipy", "autograd"),
+        "equations": found,
+    }
     RESULTS.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print(f"{len(found)} equations measured, {len(late)} beyond their tolerance: {RESULTS}")
     return 1 if late else 0

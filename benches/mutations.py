@@ -21,10 +21,18 @@ class Mutant(NamedTuple):
         return self.file, self.function, self.before, self.after
 
 
-SWAPPED_OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
+SWAPPED_OPERATORS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
 TURNED = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt, ast.LtE)}
 OPPOSITES = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
-COMMUTATIVE = {*OPPOSITES, "mean", "dot"}  # `mean` of weights and values: swapping the first two arguments changes nothing
+# `mean` of weights and values: swapping the first two arguments changes nothing
+COMMUTATIVE = {*OPPOSITES, "mean", "dot"}
 COUNTERS = {"t", "i"}  # loop variables that index arrays
 
 
@@ -111,7 +119,9 @@ def is_fixed(node: ast.AST) -> bool:
     return isinstance(node, ast.keyword) and node.arg in ("axis", "keepdims", "dtype", "copy", "out")
 
 
-def tagged_statements(source: str, tags_in: Callable[[str], list[str]]) -> Iterator[tuple[ast.Module, ast.stmt, str, tuple[str, ...]]]:
+def tagged_statements(
+    source: str, tags_in: Callable[[str], list[str]]
+) -> Iterator[tuple[ast.Module, ast.stmt, str, tuple[str, ...]]]:
     """Each statement with a tag on one of its own lines: tree, statement, function, tags. The `if` that it stands under comes with it."""
     tree = ast.parse(source)
     tags_of: dict[ast.stmt, list[str]] = defaultdict(list)
@@ -121,7 +131,11 @@ def tagged_statements(source: str, tags_in: Callable[[str], list[str]]) -> Itera
     def visit(node: ast.AST, function: str, above: ast.stmt | None) -> None:
         for child in ast.iter_child_nodes(node):
             name = child.name if isinstance(child, ast.FunctionDef) else function
-            if isinstance(child, ast.stmt) and not isinstance(child, ast.FunctionDef | ast.ClassDef) and not is_text(child):
+            if (
+                isinstance(child, ast.stmt)
+                and not isinstance(child, ast.FunctionDef | ast.ClassDef)
+                and not is_text(child)
+            ):
                 inner = [x.lineno for x in ast.walk(child) if isinstance(x, ast.stmt) and x is not child]
                 last = min(inner) - 1 if inner else child.end_lineno
                 for number in range(child.lineno, max(child.lineno, last or 0) + 1):

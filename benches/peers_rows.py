@@ -77,7 +77,7 @@ def judged(row: Measured, ratio: float | None, bound: float | None) -> Measured:
     return row
 
 
-# ---------------------------------------------------------------------------------------------------------------------- beside the peer
+# ------------------------------------------------------------------------------------------------------ beside the peer
 
 
 def measure(row: Row, sides: dict[str, Worker], repeats: int, quick: bool, rate: float) -> Measured:
@@ -120,7 +120,12 @@ def overhead(rows: list[Measured]) -> Iterator[Measured]:
     for row in rows:
         if row.id.startswith("W4") and row.ours:
             answers = row.raw["ours"]
-            name, (rest, env, vector) = row.id[3:].upper(), (spread([a[k] for a in answers], 1e6) for k in ("rest", "env", "vector"))
+            name, (rest, env, vector) = (
+                row.id[3:].upper(),
+                (spread([a[k] for a in answers], 1e6) for k in ("rest", "env", "vector")),
+            )
             note = f"environment alone {env[0]:.1f} us; of the rest {vector[0]:.1f} us in gymnasium's vector and our wrapper"
-            out = Measured(f"{row.id}-rest", f"{name} HalfCheetah, neither environment nor update", "us", rest, note=note)
+            out = Measured(
+                f"{row.id}-rest", f"{name} HalfCheetah, neither environment nor update", "us", rest, note=note
+            )
             yield judged(out, None, 8)

@@ -39,7 +39,9 @@ def run(name: str, show: bool) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def sides():
-    both = {side: Worker(__file__, 1, MINIRL_REFERENCE=reference) for side, reference in (("kernels", "0"), ("twins", "1"))}
+    both = {
+        side: Worker(__file__, 1, MINIRL_REFERENCE=reference) for side, reference in (("kernels", "0"), ("twins", "1"))
+    }
     yield both
     for worker in both.values():
         worker.close()

@@ -68,11 +68,15 @@ def fisher_product() -> tuple[Callable[[np.ndarray], np.ndarray], Policy, np.nda
 
 def w1(seed: int = 0) -> Learner:
     """W1: PPO on CartPole-v1, 4 × 128 steps, 4 epochs of 4 minibatches; gymnasium's own environments."""
-    return Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 4), algorithms.find("ppo").config(**W1).replace(seed=seed))
+    return Learner(
+        algorithms.find("ppo"), make_envs("CartPole-v1", 4), algorithms.find("ppo").config(**W1).replace(seed=seed)
+    )
 
 
 def acting() -> Agent:
     """W5: a policy for raw CartPole observations, statistics and all."""
-    learner = Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 4), algorithms.find("ppo").config(total_timesteps=1024))
+    learner = Learner(
+        algorithms.find("ppo"), make_envs("CartPole-v1", 4), algorithms.find("ppo").config(total_timesteps=1024)
+    )
     list(learner)
     return learner.policy

@@ -30,9 +30,13 @@ def test_the_first_code_is_the_code():
     block = re.search(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)[1]
     *lines, end = [line.strip() for line in block.splitlines()]
     assert end == "..." and len(lines) > 5
-    code = iter(line.strip() for line in (Path(minirl.__file__).parent / "algorithms" / "trpo.py").read_text("utf-8").splitlines())
+    code = iter(
+        line.strip()
+        for line in (Path(minirl.__file__).parent / "algorithms" / "trpo.py").read_text("utf-8").splitlines()
+    )
     for line in lines:
-        assert line in code, f"not in trpo.py, or not in this order: {line}"  # `in` goes on from where the last one stood
+        # `in` goes on from where the last one stood
+        assert line in code, f"not in trpo.py, or not in this order: {line}"
 
 
 def test_the_first_screen_says_what_the_rest_says():

@@ -96,7 +96,13 @@ class Drift(gymnasium.Env):
         terminated, truncated = self.np_random.random(2) < self.p / 2
         if self.mutate:
             action *= 0
-        return (self.state if self.alias else self.state.copy()), float(self.state.sum()), bool(terminated), bool(truncated), {}
+        return (
+            (self.state if self.alias else self.state.copy()),
+            float(self.state.sum()),
+            bool(terminated),
+            bool(truncated),
+            {},
+        )
 
 
 class Match(gymnasium.Env):
@@ -198,7 +204,9 @@ def register():
         ("Wrong", Wrong, None, {}),
     ):
         if f"minirl-test/{name}-v0" not in gymnasium.registry:
-            gymnasium.register(f"minirl-test/{name}-v0", entry_point, max_episode_steps=limit, kwargs=kwargs, disable_env_checker=True)
+            gymnasium.register(
+                f"minirl-test/{name}-v0", entry_point, max_episode_steps=limit, kwargs=kwargs, disable_env_checker=True
+            )
 
 
 def vector(cls, *kwargs, mode=AutoresetMode.SAME_STEP):
@@ -209,7 +217,14 @@ def vector(cls, *kwargs, mode=AutoresetMode.SAME_STEP):
 def config(algorithm, envs, **changes):
     """A configuration that fits `envs` and takes milliseconds: 7 steps, one hidden layer of 5, float64, rewards as they are."""
     kind = algorithms.find(algorithm).config
-    small = {"num_envs": envs.num_envs, "num_steps": 7, "hidden": (5,), "dtype": "float64", "minibatch_size": 5, "normalize_reward": False}
+    small = {
+        "num_envs": envs.num_envs,
+        "num_steps": 7,
+        "hidden": (5,),
+        "dtype": "float64",
+        "minibatch_size": 5,
+        "normalize_reward": False,
+    }
     passes = {"epochs": 2, "critic_epochs": 2, "cg_iters": 4}
     known = {field.name for field in dataclasses.fields(kind)}
     return kind(**(small | {k: v for k, v in passes.items() if k in known} | {"total_timesteps": 10**9} | changes))

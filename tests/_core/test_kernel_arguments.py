@@ -13,9 +13,21 @@ X, DY = np.zeros((4, 3)), np.zeros((4, 2))
 ACTS = (X, np.zeros((4, 5)), DY)
 PHI, ACTION, U = np.zeros((4, 6)), np.zeros(4, np.int64), np.zeros(4)
 PLAY = np.zeros((4 + 1) * 2), None, None, 10.0, (4, 2), "tanh", 0, "categorical"
-STEPS = tuple(np.zeros((0, 1, *s), t) for s, t in (((4,), "f8"), ((), "i8"), ((), "f8"), ((4,), "f8"), ((), "?"), ((), "?")))
+STEPS = tuple(
+    np.zeros((0, 1, *s), t) for s, t in (((4,), "f8"), ((), "i8"), ((), "f8"), ((4,), "f8"), ((), "?"), ((), "?"))
+)
 CARTPOLE = "cartpole", [np.random.PCG64(0)], np.zeros(4), np.ones(4), 9
-ROLLOUT = (CARTPOLE, np.zeros((1, 4)), np.zeros(1, np.int64), np.zeros((1, 4), np.float32), PLAY, np.zeros((0, 1)), None, STEPS)  # no steps
+# no steps
+ROLLOUT = (
+    CARTPOLE,
+    np.zeros((1, 4)),
+    np.zeros(1, np.int64),
+    np.zeros((1, 4), np.float32),
+    PLAY,
+    np.zeros((0, 1)),
+    None,
+    STEPS,
+)
 GOOD = {  # name: arguments, how many of them are arrays
     "gae": ((PHI, PHI, PHI, PHI > 0, PHI > 0, 0.9, 0.9), 5),
     "discounted_returns": ((PHI, PHI, PHI > 0, PHI > 0, 0.9), 4),
@@ -56,7 +68,10 @@ GOOD = {  # name: arguments, how many of them are arrays
 BATCH = (np.zeros((4, 4)), ACTION, ACTION, U > 0, 500, np.zeros((4, 4), np.float32), U, U > 0, U > 0)
 GOOD |= {
     "env_step": (("cartpole", *BATCH), 10),
-    "env_reset": (("cartpole", [np.random.PCG64(0)] * 4, U < 1, np.zeros(4), np.ones(4), BATCH[0], ACTION, BATCH[5]), 8),
+    "env_reset": (
+        ("cartpole", [np.random.PCG64(0)] * 4, U < 1, np.zeros(4), np.ones(4), BATCH[0], ACTION, BATCH[5]),
+        8,
+    ),
 }
 MISALIGNED = np.zeros(8 * 24 + 1, np.uint8)[1:]
 
@@ -82,9 +97,29 @@ def test_every_kernel_is_in_the_list_of_good_calls():
     assert set(GOOD) == set(_core.KERNELS)
 
 
-ANY_LENGTH = {("mlp_forward", 1), ("mlp_infer", 1), ("standardize", 0), ("gaussian_entropy", 0), ("gaussian_dentropy", 0)}
-ANY_LENGTH |= {("categorical_entropy", 0), ("categorical_dentropy", 0), ("global_norm", 0), ("all_finite", 0), ("narrow", 0)}
-WIDENED = {("categorical_sample", 1), ("gaussian_sample", 1), ("standardize", 1), ("standardize", 2), ("gae", 0), ("gae", 1), ("gae", 2)}
+ANY_LENGTH = {
+    ("mlp_forward", 1),
+    ("mlp_infer", 1),
+    ("standardize", 0),
+    ("gaussian_entropy", 0),
+    ("gaussian_dentropy", 0),
+}
+ANY_LENGTH |= {
+    ("categorical_entropy", 0),
+    ("categorical_dentropy", 0),
+    ("global_norm", 0),
+    ("all_finite", 0),
+    ("narrow", 0),
+}
+WIDENED = {
+    ("categorical_sample", 1),
+    ("gaussian_sample", 1),
+    ("standardize", 1),
+    ("standardize", 2),
+    ("gae", 0),
+    ("gae", 1),
+    ("gae", 2),
+}
 WIDENED |= {("policy_act", 2), ("policy_act", 3), ("policy_act", 4), ("policy_actor", 1), ("policy_actor", 2)}
 WIDENED |= {("narrow", 0)} | {("policy_surrogate", i) for i in (1, 3, 4)}
 WIDENED |= {("surrogate_loss", 2), ("surrogate_loss", 3), ("squared_loss", 0), ("squared_loss", 2)}
@@ -97,15 +132,20 @@ def test_wrong_arrays_are_refused(name):
     args = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
     for i in range(arrays):
         for what, wrong in spoil(args[i]) if isinstance(args[i], np.ndarray) else []:
-            accepted = (what in ("longer", "shorter") and (name, i) in ANY_LENGTH) or (what == "half" and (name, i) in WIDENED)
-            accepted |= (name, i) in {("policy_act", 2), ("policy_act", 3), ("policy_actor", 1)} and what == "None"  # no noise, no moments
+            accepted = (what in ("longer", "shorter") and (name, i) in ANY_LENGTH) or (
+                what == "half" and (name, i) in WIDENED
+            )
+            # no noise, no moments
+            accepted |= (name, i) in {("policy_act", 2), ("policy_act", 3), ("policy_actor", 1)} and what == "None"
             if accepted or (name == "all_finite" and "dimension" in what):
                 continue
             with pytest.raises((TypeError, ValueError)):
                 getattr(_core, name)(*args[:i], wrong, *args[i + 1 :])
 
 
-@pytest.mark.parametrize("name", [name for name in GOOD if name not in ("adam", "cg_step", "env_step", "env_reset", "env_rollout")])
+@pytest.mark.parametrize(
+    "name", [name for name in GOOD if name not in ("adam", "cg_step", "env_step", "env_reset", "env_rollout")]
+)
 def test_inputs_may_be_read_only(name):
     args = [a.copy() if isinstance(a, np.ndarray) else a for a in GOOD[name][0]]
     for a in args:
@@ -157,14 +197,18 @@ def test_one_call_has_one_element_type():
         lambda: _core.gaussian_log_prob(narrow, X),
         lambda: _core.mlp_forward(THETA, X.astype(np.float32), NET, "tanh"),
         lambda: _core.mlp_vjp(THETA, ACTS, DY.astype(np.float32), NET, "tanh"),
-        lambda: _core.adam(np.zeros(4), np.zeros(4, np.float32), np.zeros(4), np.zeros(4), 1, 1e-3, 0.9, 0.999, 1e-8, 1.0),
+        lambda: _core.adam(
+            np.zeros(4), np.zeros(4, np.float32), np.zeros(4), np.zeros(4), 1, 1e-3, 0.9, 0.999, 1e-8, 1.0
+        ),
         lambda: _core.cg_step(*np.zeros((4, 3), np.float32), 1.0, 1.0),
     ):
         with pytest.raises(TypeError, match="must hold float"):
             call()
 
 
-@pytest.mark.parametrize("sizes", [(), (3,), (3, 0, 2), (3, -5, 2), (3, 5, 3), (2**40, 2**40, 2), (2**62, 4), (1,) * 40])
+@pytest.mark.parametrize(
+    "sizes", [(), (3,), (3, 0, 2), (3, -5, 2), (3, 5, 3), (2**40, 2**40, 2), (2**62, 4), (1,) * 40]
+)
 def test_mlp_refuses_sizes_that_are_not_thetas(sizes):
     with pytest.raises(ValueError, match="sizes"):
         _core.mlp_infer(THETA, X, sizes, "tanh")

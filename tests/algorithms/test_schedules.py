@@ -13,7 +13,11 @@ from minirl.algorithms import ppo
 def test_sch_01_the_first_update_uses_all_of_lr_and_the_last_a_fifth(monkeypatch):
     """Five updates: [1, 0.8, 0.6, 0.4, 0.2] of lr, in the metrics and in the steps that Adam takes; each moves the policy."""
     used, adam_step = [], ppo.adam_step
-    monkeypatch.setattr(ppo, "adam_step", lambda theta, grad, state, lr, *rest: used.append(lr) or adam_step(theta, grad, state, lr, *rest))
+    monkeypatch.setattr(
+        ppo,
+        "adam_step",
+        lambda theta, grad, state, lr, *rest: used.append(lr) or adam_step(theta, grad, state, lr, *rest),
+    )
     made = learner("ppo", vector(Drift, {}, {}), total_timesteps=70, lr=0.03)
     logged, before = [], made.state["theta_pi"]
     for update in made:
@@ -38,7 +42,9 @@ def test_sch_01_a_step_beyond_the_end_never_turns_the_learning_rate_negative():
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_sch_02_det_07_learning_in_pieces_equals_learning_at_once(algorithm):
     """2 + 1 + 3 updates, by different ways of asking for them: the schedule, Adam, the episodes and all streams go on."""
-    whole, parts = (learner(algorithm, vector(Drift, {}, {}), total_timesteps=84, normalize_reward=True) for _ in range(2))
+    whole, parts = (
+        learner(algorithm, vector(Drift, {}, {}), total_timesteps=84, normalize_reward=True) for _ in range(2)
+    )
     at_once = list(whole)
     in_pieces = list(itertools.islice(parts, 2))
     in_pieces.append(next(parts))

@@ -107,7 +107,9 @@ def test_ppo_8_a_scaled_critics_errors_are_measured_in_its_unit(kind, rng):
     """The loss is mean ((V − V̂)/σ)², whatever σ is, and its gradient that loss's by differences."""
     nets, n = made(kind, Categorical(3), scaled=True), 19
     theta = nets.join(*tied(nets, rng))
-    batch = made_up_batch(nets.policy, nets.split(theta)[0], n, rng, adv=np.zeros(n), returns=3 * rng.standard_normal(n))
+    batch = made_up_batch(
+        nets.policy, nets.split(theta)[0], n, rng, adv=np.zeros(n), returns=3 * rng.standard_normal(n)
+    )
     cfg = PPOConfig(vf_coef=0.7, dtype="float64", normalize_value=True)
     logp_old = nets.policy.dist.log_prob(nets.policy.infer(nets.split(theta)[0], batch.obs), batch.action)
     g, losses, _ = minibatch_gradient(nets, theta, part_of(batch, logp_old=logp_old), cfg)
@@ -123,7 +125,9 @@ def test_ppo_8_a_scaled_critics_errors_are_measured_in_its_unit(kind, rng):
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("fields", [{}, {"normalize_value": True}, {"recompute_adv": True}, {"target_kl": 0.001}], ids=lambda f: "".join(f))
+@pytest.mark.parametrize(
+    "fields", [{}, {"normalize_value": True}, {"recompute_adv": True}, {"target_kl": 0.001}], ids=lambda f: "".join(f)
+)
 def test_step_19_a_shared_trunk_stays_one(env, fields):
     """Policy and critic are stored each by itself; after every update the hidden layers of both are the same numbers, and have moved."""
     cfg = PPOConfig(env=env, num_envs=2, num_steps=64, total_timesteps=384, share_trunk=True, **fields)
@@ -132,7 +136,10 @@ def test_step_19_a_shared_trunk_stays_one(env, fields):
     for update in learner:
         policy, critic = learner.state["theta_pi"], learner.state["theta_v"]
         trunk = len(critic) - 65 - 2 * bool(fields.get("normalize_value"))
-        assert same_bits(policy[:trunk], critic[:trunk]) and len(learner.state["adam"]["m"]) == len(policy) + len(critic) - trunk
+        assert (
+            same_bits(policy[:trunk], critic[:trunk])
+            and len(learner.state["adam"]["m"]) == len(policy) + len(critic) - trunk
+        )
         assert before is None or (policy[:trunk] != before).any()
         before, _ = policy[:trunk].copy(), update
     agent = learner.policy
@@ -175,6 +182,8 @@ def test_what_the_value_loss_cannot_move_is_the_policys_alone(kind, dist, rng):
 
 @pytest.mark.parametrize("share_trunk", [False, True])
 def test_a_value_loss_that_leaves_the_policy_nothing_is_an_error(share_trunk):
-    cfg = PPOConfig(env="Pendulum-v1", num_envs=2, num_steps=32, normalize_reward=False, share_trunk=share_trunk, vf_coef=1e25)
+    cfg = PPOConfig(
+        env="Pendulum-v1", num_envs=2, num_steps=32, normalize_reward=False, share_trunk=share_trunk, vf_coef=1e25
+    )
     with pytest.raises(MinirlError, match="would not move the policy"):
         Learner(algorithms.find("ppo"), make_envs("Pendulum-v1", 2), cfg).step()

@@ -33,7 +33,9 @@ def test_features_are_the_sines_of_projections(dtype, rng):
     x = rng.standard_normal((7, 4)).astype(dtype)
     y = features(x)
     assert y.dtype == dtype and y.shape == (7, 9) and (np.abs(features.phase) <= np.pi).all()
-    np.testing.assert_allclose(y, np.sin(x @ features.weight + features.phase), atol=1e-14 if dtype == np.float64 else 2e-6)
+    np.testing.assert_allclose(
+        y, np.sin(x @ features.weight + features.phase), atol=1e-14 if dtype == np.float64 else 2e-6
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["reinforce", "npg", "trpo", "ppo"])
@@ -83,7 +85,10 @@ def test_a_file_whose_features_do_not_fit_is_refused(change, tmp_path):
 
 
 def test_a_snapshot_holds_the_features():
-    one, other = (minirl.learn("ppo", make_envs("CartPole-v1", 2), minirl.configure("ppo", seed=s, rbf=8, **SMALL)) for s in (0, 1))
+    one, other = (
+        minirl.learn("ppo", make_envs("CartPole-v1", 2), minirl.configure("ppo", seed=s, rbf=8, **SMALL))
+        for s in (0, 1)
+    )
     one.step()
     other.restore(one.snapshot())
     obs = np.ones((3, 4), np.float32)

@@ -17,7 +17,7 @@ from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import Batch, Minibatch
 from oracles.plain_families import PLAIN
 
-# ------------------------------------------------------------------------------------------------------------ comparisons
+# ---------------------------------------------------------------------------------------------------------- comparisons
 
 
 def relative_error(actual, expected):
@@ -47,7 +47,7 @@ def same_bits(a, b):
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-# ------------------------------------------------------------------------------------------------------------ differences
+# ---------------------------------------------------------------------------------------------------------- differences
 
 
 def _moved(f, x, steps):
@@ -127,7 +127,9 @@ def plain_gain(policy, theta_old, theta, batch):
 def score(policy, theta, obs, action):
     """∇_θ log π(a|s) of one observation (D,) and action, by autograd -> (n,)."""
     plain = PLAIN[policy.dist.name]
-    return autograd.grad(lambda th: plain.log_prob(plain_phi(policy, th, obs[None]), np.asarray(action)[None])[0])(theta)
+    return autograd.grad(lambda th: plain.log_prob(plain_phi(policy, th, obs[None]), np.asarray(action)[None])[0])(
+        theta
+    )
 
 
 def dense_fisher(policy, theta, obs, w=None):
@@ -142,7 +144,7 @@ def dense_fisher(policy, theta, obs, w=None):
     return fisher
 
 
-# ------------------------------------------------------------------------------------------------------------ made-up data
+# --------------------------------------------------------------------------------------------------------- made-up data
 
 
 def random_theta(net, rng, dtype=np.float64, scale=0.5):
@@ -193,11 +195,17 @@ def on_rank(batch, comm):
 def chosen(action, adv, logp_old, w=None):
     """Actions with their advantages and old log-probabilities as a minibatch, where only the policy's loss is asked for."""
     return Minibatch(
-        SampleWeights(np.ones(len(adv)) if w is None else w), obs=None, action=action, adv=adv, returns=None, value=None, logp_old=logp_old
+        SampleWeights(np.ones(len(adv)) if w is None else w),
+        obs=None,
+        action=action,
+        adv=adv,
+        returns=None,
+        value=None,
+        logp_old=logp_old,
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ many ranks
+# ----------------------------------------------------------------------------------------------------------- many ranks
 
 
 class Rank:

@@ -30,7 +30,7 @@ from minirl.theory.regions import best_of_bound, inside_ball
 gammas = pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9])
 
 
-# ------------------------------------------------------------------------------------------------- visits, difference, surrogate
+# ---------------------------------------------------------------------------------------- visits, difference, surrogate
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9, 0.99])
@@ -61,7 +61,9 @@ def test_sur_5_sur_3_the_surrogate_is_the_sum_with_the_old_policys_states(gamma,
     pi, new = softmax(theta), softmax(theta + rng.standard_normal((4, 3)))
     rho, eta = series_visits(mdp, pi), series_j(mdp, pi)
     v = [series_j(MDP(mdp.p, mdp.r, d, gamma), pi) for d in np.eye(4)]
-    by_hand = sum(rho[s] * new[s, a] * (mdp.r[s, a] + gamma * mdp.p[s, a] @ v - v[s]) for s in range(4) for a in range(3))
+    by_hand = sum(
+        rho[s] * new[s, a] * (mdp.r[s, a] + gamma * mdp.p[s, a] @ v - v[s]) for s in range(4) for a in range(3)
+    )
     assert off_by(surrogate(mdp, pi, new), eta + by_hand) <= 1e-12
     assert off_by(surrogate(mdp, pi, pi), eta) <= 1e-12  # L_π(π) = η(π); relative to the old policy it is 0  [SUR-3]
     assert abs(float(surrogate(mdp, pi, new) - series_j(mdp, new))) > 1e-4  # and elsewhere it is not η
@@ -85,7 +87,9 @@ def test_sur_2_sur_5_the_gap_to_the_truth_is_of_second_order(gamma, rng):
     mdp, theta = problem(gamma, states=4, actions=3)
     pi, v = softmax(theta), rng.standard_normal((4, 3))
     step = 0.5 ** np.arange(4, 12)
-    gap = np.array([abs(series_j(mdp, softmax(theta + h * v)) - surrogate(mdp, pi, softmax(theta + h * v))) for h in step])
+    gap = np.array(
+        [abs(series_j(mdp, softmax(theta + h * v)) - surrogate(mdp, pi, softmax(theta + h * v))) for h in step]
+    )
     slope = np.polyfit(np.log(step), np.log(gap), 1)[0]
     assert slope == pytest.approx(2, abs=0.1)
     same = [gradient(f, theta) for f in (lambda x: surrogate(mdp, pi, softmax(x)), lambda x: series_j(mdp, softmax(x)))]
@@ -107,7 +111,7 @@ def test_sur_3_on_samples_the_surrogate_at_the_old_policy_is_the_mean_advantage(
     assert abs(reinforce_gradient(tabular, th, exact, logp, ReinforceConfig())[1]) <= 1e-13
 
 
-# ----------------------------------------------------------------------------------------------------------------- the bound
+# ------------------------------------------------------------------------------------------------------------ the bound
 
 
 @gammas
@@ -237,7 +241,8 @@ def test_sur_7_sur_8_kl_12_the_mean_kl_is_not_enough():
     kls = plain_kl(pi, new)
     mean = series_visits(mdp, pi) @ kls * 0.98  # normalised visits
     assert gain > 0 > eta[1] - eta[0]
-    assert eta[1] < eta[0] + gain - c * mean and eta[1] < eta[0] - c * mean  # the bound with mean KL, and J_new ≥ J_old − C·KL
+    # the bound with mean KL, and J_new ≥ J_old − C·KL
+    assert eta[1] < eta[0] + gain - c * mean and eta[1] < eta[0] - c * mean
     assert eta[1] < eta[0] + gain - c * mean / 0.98  # ρ of GUIDE's formula, which sums to 1/(1−γ), does not save it
     assert needed(mdp, pi, new, mean) == pytest.approx(6.71, abs=0.01)  # instead of 4
     assert eta[1] > eta[0] + gain - c * kls.max()
@@ -256,7 +261,7 @@ def test_sur_7_negative_controls_are_caught(rng):
         assert violated.mean() > share
 
 
-# ------------------------------------------------------------------------------------------------------------- its maximiser
+# -------------------------------------------------------------------------------------------------------- its maximiser
 
 
 @pytest.mark.parametrize("factor", [4.0, 2.0])
@@ -275,7 +280,9 @@ def test_sur_8_policy_iteration_on_the_bound_never_loses(gamma, factor, rng):
         assert (eta - before - promised).min() >= -1e-12 * np.abs(eta).max()
         assert (eta - before).min() >= -1e-13 * np.abs(eta).max()
     best = np.array([one_of(mdps, i).start @ value_iteration(one_of(mdps, i), terms_for(gamma)) for i in range(30)])
-    assert (eta <= best + 1e-12).all() and ((eta - start) / (best - start)).mean() > {0.1: 0.3, 0.5: 0.05, 0.9: 0.001}[gamma]
+    assert (eta <= best + 1e-12).all() and ((eta - start) / (best - start)).mean() > {0.1: 0.3, 0.5: 0.05, 0.9: 0.001}[
+        gamma
+    ]
 
 
 @gammas

@@ -50,10 +50,14 @@ def test_kl_2_kl_7_the_integral_of_two_gaussians(rng):
     for mean1, log_std1, mean2, log_std2 in rng.standard_normal((8, 4)):
         p, q = stats.norm(mean1, np.exp(log_std1)), stats.norm(mean2, np.exp(log_std2))
         low, high = mean1 - 12 * np.exp(log_std1), mean1 + 12 * np.exp(log_std1)
-        integral = quad(lambda x, p=p, q=q: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), low, high, epsabs=1e-12, limit=200)[0]
+        integral = quad(lambda x, p=p, q=q: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), low, high, epsabs=1e-12, limit=200)[
+            0
+        ]
         kl = DiagGaussian(1).kl(np.array([[mean1, log_std1]]), np.array([[mean2, log_std2]]))[0]
         assert kl == pytest.approx(integral, rel=1e-9, abs=1e-10)
-        full = gaussian_kl_full(*(np.array(x) for x in ([mean1], [[np.exp(2 * log_std1)]], [mean2], [[np.exp(2 * log_std2)]])))
+        full = gaussian_kl_full(
+            *(np.array(x) for x in ([mean1], [[np.exp(2 * log_std1)]], [mean2], [[np.exp(2 * log_std2)]]))
+        )
         assert full == pytest.approx(integral, rel=1e-9, abs=1e-10)
 
 
@@ -85,7 +89,8 @@ def test_kl_5_properties(rng):
     assert tabular_kl(np.array([0.5, 0.5]), np.array([1.0, 0.0])) == np.inf  # q = 0 < p
     assert tabular_kl(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(np.log(2))  # p = 0 < q is finite
     a, b, c = (np.array([x, 1 - x]) for x in (0.5, 0.7, 0.9))
-    assert tabular_kl(a, c) > tabular_kl(a, b) + tabular_kl(b, c) + 0.2  # .511 against .087 + .154: no triangle inequality
+    # .511 against .087 + .154: no triangle inequality
+    assert tabular_kl(a, c) > tabular_kl(a, b) + tabular_kl(b, c) + 0.2
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
@@ -100,7 +105,8 @@ def test_kl_8_gaussians_with_full_covariance(d, rng):
     whiten = np.linalg.inv(np.linalg.cholesky(cov2))  # Σ₂ -> I; then rotate Σ₁ to its eigenvalues
     values, axes = np.linalg.eigh(whiten @ cov1 @ whiten.T)
     shift = axes.T @ whiten @ (mean1 - mean2)
-    by_axes = sum(-0.5 * np.log(v) + (v + s * s) / 2 - 0.5 for v, s in zip(values, shift, strict=True))  # KL-7 with σ₂ = 1
+    # KL-7 with σ₂ = 1
+    by_axes = sum(-0.5 * np.log(v) + (v + s * s) / 2 - 0.5 for v, s in zip(values, shift, strict=True))
     assert full == pytest.approx(by_axes, rel=1e-10)
     p, q = stats.multivariate_normal(mean1, cov1), stats.multivariate_normal(mean2, cov2)
     x = p.rvs(20_000, random_state=7).reshape(-1, d)
@@ -143,7 +149,8 @@ def test_kl_11_kl_12_the_direction_and_variance_of_importance_sampling():
     states = np.array([[0.2, 0.8], [0.5, 0.5]])
     moved = np.array([[0.6, 0.4], [0.5, 0.5]])
     kls = tabular_kl(states, moved)
-    assert kls.max() == pytest.approx(0.3348, abs=1e-4) and kls.mean() == pytest.approx(0.1674, abs=1e-4)  # [KL-12] and [KL-11]
+    # [KL-12] and [KL-11]
+    assert kls.max() == pytest.approx(0.3348, abs=1e-4) and kls.mean() == pytest.approx(0.1674, abs=1e-4)
 
 
 def test_kl_13_surprise_and_the_ratio_without_the_logarithm(rng):
@@ -190,4 +197,7 @@ def test_kl_14_kl_4_the_divergence_of_paths_by_samples():
     at = drawn.states[:, :-1], drawn.actions
     paths = trajectories(mdp, 3)
     assert sigmas(np.log(pi[at] / new[at]).sum(axis=1), trajectory_kl(paths, pi, new)) <= 3
-    assert off_by(trajectory_kl(paths, pi, new), plain_kl(trajectory_prob(paths, pi), trajectory_prob(paths, new))) <= 1e-14
+    assert (
+        off_by(trajectory_kl(paths, pi, new), plain_kl(trajectory_prob(paths, pi), trajectory_prob(paths, new)))
+        <= 1e-14
+    )

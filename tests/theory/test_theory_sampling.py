@@ -59,7 +59,7 @@ def by_start(mdp, prob, paths, first):
     return out
 
 
-# ------------------------------------------------------------------------------------------------------------ the samples
+# ---------------------------------------------------------------------------------------------------------- the samples
 
 
 def test_pg_1_pg_2_sampled_paths_have_the_probabilities_and_the_mean_return():
@@ -85,7 +85,7 @@ def test_sur_6_the_share_of_discounted_steps_is_rho():
         assert sigmas(visits, solve(mdp, pi).rho[s]) <= 3
 
 
-# ------------------------------------------------------------------------------------------------- Monte-Carlo gradients
+# ------------------------------------------------------------------------------------------------ Monte-Carlo gradients
 
 
 @pytest.mark.parametrize("advantage", ["trajectory", "reward_to_go", "baseline"])
@@ -111,7 +111,8 @@ def test_pg_11_pg_13_the_sampled_gradient_is_unbiased(advantage, gamma):
     assert max(sigmas(grads[:, i], expected[i]) for i in range(len(expected))) <= 3
     unbiased = gamma == 1 or advantage == "trajectory"
     assert off_by(expected, true) <= 1e-11 if unbiased else np.abs(expected - true).max() > 0.05
-    assert max(sigmas(grads[:, i], 1.3 * expected[i]) for i in range(len(expected))) > 4  # 3σ is tight enough to see 30 %
+    # 3σ is tight enough to see 30 %
+    assert max(sigmas(grads[:, i], 1.3 * expected[i]) for i in range(len(expected))) > 4
 
 
 def test_pg_6_pg_11_weights_of_gamma_to_the_t_make_the_sampled_gradient_exact():
@@ -153,7 +154,7 @@ def test_pg_5_pg_6_pg_8_pg_10_the_librarys_ladder_is_that_of_the_theory(rung):
     assert off_by(push, mean_and_variance(mdp, theta, H, rung, discounted=False)[0]) <= 1e-12
 
 
-# ------------------------------------------------------------------------------------------------------- GAE, exact critic
+# ---------------------------------------------------------------------------------------------------- GAE, exact critic
 
 
 @pytest.mark.parametrize("lam", LAMBDAS)
@@ -192,7 +193,7 @@ def test_gae_2_on_sampled_rollouts_within_three_sigma(lam):
             assert sigmas(adv[here], exact.adv[s, a]) <= 3
 
 
-# ---------------------------------------------------------------------------------------------------- GAE, inexact critic
+# -------------------------------------------------------------------------------------------------- GAE, inexact critic
 
 
 def finite_bias(mdp, pi, error, lam, steps):
@@ -259,7 +260,9 @@ def test_gae_2_the_biased_gradient_on_samples():
 
 def test_sampled_paths_are_drawn_from_the_given_generator():
     mdp, theta = problem(0.9)
-    one, two, other = (sample_trajectories(mdp, softmax(theta), H, 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, two, other = (
+        sample_trajectories(mdp, softmax(theta), H, 50, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert isinstance(one, Trajectories) and one.dynamics.sum() == pytest.approx(1)
     assert (one.states == two.states).all() and (one.actions == two.actions).all()
     assert (one.states != other.states).any()

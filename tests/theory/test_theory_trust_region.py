@@ -8,7 +8,17 @@ import dataclasses
 import numpy as np
 import pytest
 from oracles import gradient, hessian, score
-from oracles.tabular import off_by, one_of, plain_kl, problem, problems, series_j, series_visits, softmax, value_iteration
+from oracles.tabular import (
+    off_by,
+    one_of,
+    plain_kl,
+    problem,
+    problems,
+    series_j,
+    series_visits,
+    softmax,
+    value_iteration,
+)
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
@@ -62,7 +72,7 @@ def mean_kl(mdp, theta, visits):
     return lambda th: visits @ plain_kl(old, softmax(logits_of(th)))
 
 
-# ----------------------------------------------------------------------------------------------------------- the two models
+# ------------------------------------------------------------------------------------------------------- the two models
 
 
 def test_tr_2_the_gain_is_linear_to_second_order():
@@ -70,7 +80,12 @@ def test_tr_2_the_gain_is_linear_to_second_order():
     mdp, theta, policy, batch, _ = setting()
     step, _, info = natural_step(policy, pack(theta), batch, NPGConfig(delta=0.5, **EXACT))
     t = 0.5 ** np.arange(2, 10)
-    gain = np.array([surrogate(mdp, softmax(theta), softmax(logits_of(pack(theta) + x * step))) - series_j(mdp, softmax(theta)) for x in t])
+    gain = np.array(
+        [
+            surrogate(mdp, softmax(theta), softmax(logits_of(pack(theta) + x * step))) - series_j(mdp, softmax(theta))
+            for x in t
+        ]
+    )
     error = np.abs(gain * 0.1 - t * info["predicted_gain"])  # (1−γ): the batch's mean is over normalised visits
     assert np.polyfit(np.log(t), np.log(error), 1)[0] == pytest.approx(2, abs=0.1)
     assert error[0] > 1e-4
@@ -102,7 +117,7 @@ def test_tr_4_tr_9_three_fisher_matrices_are_one():
     assert off_by(fisher, hessian(mean_kl(mdp, theta, visits), th)) <= 1e-6
 
 
-# ------------------------------------------------------------------------------------------------------------------ the step
+# ------------------------------------------------------------------------------------------------------------- the step
 
 
 @pytest.mark.parametrize("delta", [1e-4, 0.01, 0.3])
@@ -117,11 +132,14 @@ def test_tr_5_tr_7_the_step_meets_the_kkt_conditions(delta, rng):
     multiplier = g @ step / (2 * delta)
     assert multiplier > 0
     assert np.abs(g - multiplier * fisher @ step).max() <= 1e-9 * np.abs(g).max()  # stationary
-    others = step + np.linalg.norm(step) * rng.standard_normal((2000, len(step))) * 10.0 ** rng.uniform(-3, 0, (2000, 1))
+    others = step + np.linalg.norm(step) * rng.standard_normal((2000, len(step))) * 10.0 ** rng.uniform(
+        -3, 0, (2000, 1)
+    )
     others *= np.sqrt(2 * delta / np.einsum("ni,ij,nj->n", others, fisher, others))[:, None]  # on the boundary
     assert (others @ g).max() <= g @ step * (1 + 1e-12)
     assert info["predicted_gain"] == pytest.approx(g @ step, rel=1e-8)
-    assert g @ step == pytest.approx(np.sqrt(2 * delta * g @ np.linalg.pinv(fisher) @ g), rel=1e-8)  # [TR-7]: √(2δ gᵀF⁻¹g)
+    # [TR-7]: √(2δ gᵀF⁻¹g)
+    assert g @ step == pytest.approx(np.sqrt(2 * delta * g @ np.linalg.pinv(fisher) @ g), rel=1e-8)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
@@ -149,7 +167,9 @@ def test_tr_6_pg_14_rescaled_features_turn_the_plain_gradient_alone():
         step, _, _ = natural_step(policy, th, batch, NPGConfig(**EXACT))
         moved.append(probabilities(policy, th + step, features))
         cfg = ReinforceConfig(optimizer="ascent", lr=0.1, dtype="float64")
-        ascended.append(probabilities(policy, reinforce_step(policy, th, adam_init(len(th), np.float64), batch, cfg)[0], features))
+        ascended.append(
+            probabilities(policy, reinforce_step(policy, th, adam_init(len(th), np.float64), batch, cfg)[0], features)
+        )
     assert off_by(*moved) <= 1e-7
     assert np.abs(ascended[0] - ascended[1]).max() > 0.05
 
@@ -171,7 +191,7 @@ def test_tr_1_tr_13_accepted_steps_obey_in_exact_expectation():
         assert tight > 0.5
 
 
-# ------------------------------------------------------------------------------------------- constraint and penalty, solved
+# --------------------------------------------------------------------------------------- constraint and penalty, solved
 
 
 def test_tr_12_the_penalised_maximiser_is_that_of_a_general_solver():
@@ -235,7 +255,7 @@ def test_tr_15_where_theta_is_not_convex_there_may_be_no_such_beta():
     assert (stops < 0.02).any() and (stops > 8).any()
 
 
-# ---------------------------------------------------------------------------------------------- the algorithms, without samples
+# -------------------------------------------------------------------------------------- the algorithms, without samples
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
@@ -244,7 +264,9 @@ def test_pg_12_pg_13_reinforce_with_exact_expectations_climbs(gamma):
     mdp, theta, _, _, _ = setting(gamma)
     cfg = ReinforceConfig(optimizer="ascent", lr=0.2 * (1 - gamma), dtype="float64")
     adam = adam_init(len(pack(theta)), np.float64)
-    _, returns = improve(mdp, lambda policy, th, batch, cfg: reinforce_step(policy, th, adam, batch, cfg)[::2], cfg, pack(theta), 200)
+    _, returns = improve(
+        mdp, lambda policy, th, batch, cfg: reinforce_step(policy, th, adam, batch, cfg)[::2], cfg, pack(theta), 200
+    )
     best = mdp.start @ value_iteration(mdp)
     assert np.diff(returns).min() > 0
     assert best - returns[-1] < 0.6 * (best - returns[0])
@@ -260,8 +282,13 @@ def test_tr_6_tr_7_npg_reaches_the_optimum(delta, updates, gamma):
     gap = best - np.array(returns)
     there = (gap <= 1e-4 * gap[0]).argmax()
     assert there > 0 and np.diff(returns[: there + 1]).min() > 0 and gap.min() >= -1e-12
-    cfg, adam = ReinforceConfig(optimizer="ascent", lr=0.2 * (1 - gamma), dtype="float64"), adam_init(len(pack(theta)), np.float64)
-    _, plain = improve(mdp, lambda policy, th, batch, cfg: reinforce_step(policy, th, adam, batch, cfg)[::2], cfg, pack(theta), updates)
+    cfg, adam = (
+        ReinforceConfig(optimizer="ascent", lr=0.2 * (1 - gamma), dtype="float64"),
+        adam_init(len(pack(theta)), np.float64),
+    )
+    _, plain = improve(
+        mdp, lambda policy, th, batch, cfg: reinforce_step(policy, th, adam, batch, cfg)[::2], cfg, pack(theta), updates
+    )
     assert best - plain[-1] > 100 * gap.min()
 
 

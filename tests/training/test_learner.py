@@ -114,7 +114,7 @@ def test_an_interrupted_rollout_is_dropped_and_the_next_begins_with_fresh_episod
     assert reported == lengths and len(lengths) > 2
 
 
-# --------------------------------------------------------------------------------- snapshots of others, episodes of others
+# ------------------------------------------------------------------------------ snapshots of others, episodes of others
 
 
 def made(algorithm="ppo", env="CartPole-v1", num_envs=4, **fields):
@@ -157,7 +157,9 @@ def test_bug_37_what_is_no_snapshot_is_refused(tree):
 
 def test_bug_37_spaces_are_compared_where_the_vector_has_no_id():
     """Actions 0, 1 and actions 5, 6 are the same network's, and not the same environment's."""
-    one, other = (toy_envs.learner("ppo", toy_envs.vector(Counting, {"actions": Discrete(2, start=start)})) for start in (0, 5))
+    one, other = (
+        toy_envs.learner("ppo", toy_envs.vector(Counting, {"actions": Discrete(2, start=start)})) for start in (0, 5)
+    )
     with pytest.raises(ConfigError, match="actions"):
         other.restore(one.snapshot())
 
