@@ -1,9 +1,11 @@
-"""From a bare interpreter to a policy that solves CartPole-v1: mean return of 20 greedy episodes at 475 or more, on gymnasium's own.
+"""From a bare interpreter to a policy that solves CartPole-v1:
+mean return of 20 greedy episodes at 475 or more, on gymnasium's own.
 
     python benches/cold_start.py SEED
 
-One line of JSON: whether it was solved, transitions learned from, looks taken, and where the training's environments came from. The
-clock is outside (peers.py): start of the interpreter, imports and the evaluations all count. Settings chosen on seeds 100-111, run on 0-9.
+One line of JSON: whether it was solved, transitions learned from, looks taken, and where the training's environments
+came from. The clock is outside (peers.py): start of the interpreter, imports and the evaluations all count. Settings
+chosen on seeds 100-111, run on 0-9.
 """
 
 import json

@@ -2,8 +2,8 @@
 
     python benches/constraints.py
 
-TRPO: the share of updates accepted, the KL of the accepted ones against δ, mean and largest state. PPO: the share of updates
-(after the first ten) whose KL lies within [D/1.5, 1.5 D]. Writes benches/results/constraints.json.
+TRPO: the share of updates accepted, the KL of the accepted ones against δ, mean and largest state. PPO: the share of
+updates (after the first ten) whose KL lies within [D/1.5, 1.5 D]. Writes benches/results/constraints.json.
 """
 
 import argparse

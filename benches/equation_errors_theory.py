@@ -1,4 +1,6 @@
-"""Errors of the exact theory: policy gradients and importance sampling by enumeration, divergences, surrogate and bound."""
+"""Errors of the exact theory:
+policy gradients and importance sampling by enumeration, divergences, surrogate and bound.
+"""
 
 import numpy as np
 from equation_register import (

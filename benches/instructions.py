@@ -3,12 +3,13 @@
     python benches/instructions.py            exit 1 where one is more than 10 % above benches/results/instructions.json, or memory grows
     python benches/instructions.py --write    store what is measured now
 
-Instructions: one child under `valgrind --tool=callgrind` makes n and then 2n calls of each path and calls getppid() between, where
-callgrind writes its counts out and begins again; the difference of the two, divided by n, is one call without start-up. Valgrind has
-no AVX-512: it counts the AVX2 clones. Instructions are not time: caches, wide registers and waiting are benches/speed.py's matter.
-Memory: tracemalloc in a second child, of Python objects and NumPy's arrays; what a kernel takes with malloc is not seen. Growth is
-what 100 calls leave behind in every window, without the cycle collector, so a reference cycle counts as well; a leak that is rarer than
-that is not seen. Another build of Python or of the kernels (compiler) may need --write.
+Instructions: one child under `valgrind --tool=callgrind` makes n and then 2n calls of each path and calls getppid()
+between, where callgrind writes its counts out and begins again; the difference of the two, divided by n, is one call
+without start-up. Valgrind has no AVX-512: it counts the AVX2 clones. Instructions are not time: caches, wide registers
+and waiting are benches/speed.py's matter. Memory: tracemalloc in a second child, of Python objects and NumPy's arrays;
+what a kernel takes with malloc is not seen. Growth is what 100 calls leave behind in every window, without the cycle
+collector, so a reference cycle counts as well; a leak that is rarer than that is not seen. Another build of Python or
+of the kernels (compiler) may need --write.
 """
 
 import argparse
@@ -160,7 +161,9 @@ def run_for_callgrind() -> None:
 
 
 def print_memory() -> None:
-    """Child: a line of JSON, for each path the peak of one call above what was there before, and the growth over CALLS calls."""
+    """Child: a line of JSON, for each path the peak of one call above what was there before,
+    and the growth over CALLS calls.
+    """
     gc.disable()
     tracemalloc.start()
     result = {}
@@ -180,7 +183,9 @@ def peak_of(call: Callable[[], Any]) -> int:
 
 
 def growth_of(call: Callable[[], Any]) -> int:
-    """Bytes that CALLS calls leave behind, in the first window below LEAK: free lists fill up and stop, a leak is in each window."""
+    """Bytes that CALLS calls leave behind, in the first window below LEAK:
+    free lists fill up and stop, a leak is in each window.
+    """
     growth = 0
     for _ in range(WINDOWS):
         before = tracemalloc.get_traced_memory()[0]

@@ -1,4 +1,5 @@
-"""Learning before and after a change, paired by seed: means, worst seeds, and the mean difference beside its standard error.
+"""Learning before and after a change, paired by seed:
+means, worst seeds, and the mean difference beside its standard error.
 
     python benches/learning_compared.py benches/results/before-0.2 benches/results
 

@@ -1,9 +1,12 @@
-"""How far is the code from the equations? Each tag's error against a different formula, written to benches/results/equations.json.
+"""How far is the code from the equations?
+
+Each tag's error against a different formula, written to benches/results/equations.json.
 
     python benches/measure_equations.py          then `python -m minirl.equations.page`, which takes the numbers into the index
 
-A measurement is a function of a generator that returns an error: relative where the quantity has a size, the amount by which it is
-exceeded where the equation is an inequality. What may come out stands beside it; the command fails when more does. Float64 throughout.
+A measurement is a function of a generator that returns an error: relative where the quantity has a size, the amount by
+which it is exceeded where the equation is an inequality. What may come out stands beside it; the command fails when
+more does. Float64 throughout.
 """
 
 import json

@@ -1,12 +1,14 @@
-"""Would the tests notice? Every line that carries a tag is changed in small ways, one at a time, and the tests are run on each change.
+"""Would the tests notice? Every line that carries a tag is changed in small ways, one at a time,
+and the tests are run on each change.
 
     python benches/mutants.py                                   all files, two processes; writes benches/results/mutants.json
     python benches/mutants.py --file solvers.py --limit 20      a piece; repeat --file for several; nothing is written without --write
     python benches/mutants.py --again                           only those that the last result did not see killed by their own tests
 
-A mutant is a sign flipped, a factor of 2, swapped operands or arguments, an index off by one, a comparison turned or made strict, a `not`
-dropped, min for max, and for or. The tests that name the line's tags run first; a mutant that they let live meets the other unit tests.
-The NumPy twins are mutated (MINIRL_REFERENCE=1): the kernels are held to them by the parity tests. Needs os.fork.
+A mutant is a sign flipped, a factor of 2, swapped operands or arguments, an index off by one, a comparison turned or
+made strict, a `not` dropped, min for max, and for or. The tests that name the line's tags run first; a mutant that
+they let live meets the other unit tests. The NumPy twins are mutated (MINIRL_REFERENCE=1): the kernels are held to
+them by the parity tests. Needs os.fork.
 """
 
 import argparse

@@ -92,7 +92,9 @@ def call_variants(node: ast.Call) -> Iterator[ast.AST]:
 
 
 def statement_variants(statement: ast.stmt) -> Iterator[tuple[ast.AST, ast.AST]]:
-    """What a statement as a whole may become: left out where it changes something in place, its value doubled where it is a call."""
+    """What a statement as a whole may become:
+    left out where it changes something in place, its value doubled where it is a call.
+    """
     match statement:
         case ast.Expr() | ast.AugAssign() | ast.Assign(targets=[ast.Subscript()]):
             yield statement, ast.Pass()
@@ -122,7 +124,10 @@ def is_fixed(node: ast.AST) -> bool:
 def tagged_statements(
     source: str, tags_in: Callable[[str], list[str]]
 ) -> Iterator[tuple[ast.Module, ast.stmt, str, tuple[str, ...]]]:
-    """Each statement with a tag on one of its own lines: tree, statement, function, tags. The `if` that it stands under comes with it."""
+    """Each statement with a tag on one of its own lines: tree, statement, function, tags.
+
+    The `if` that it stands under comes with it.
+    """
     tree = ast.parse(source)
     tags_of: dict[ast.stmt, list[str]] = defaultdict(list)
     place: dict[ast.stmt, str] = {}

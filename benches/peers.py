@@ -3,9 +3,10 @@
     pip install torch==2.13.0 && pip install ".[peers,mujoco,plot]" "setuptools>=77" cython wheel
     python benches/peers.py [--only W2 W3] [--repeats N] [--quick]
 
-Ours runs on one thread, the peer on one and on two, and the better counts. A ratio is that of neighbouring measurements; median
-[min, max] over the repeats. The limit is the useful FLOP at the best rate seen in the same run, and the environment's own time.
-Writes benches/results/peers.json and scaling.png, but for --quick or --only; without the peers our side is measured alone.
+Ours runs on one thread, the peer on one and on two, and the better counts. A ratio is that of neighbouring
+measurements; median [min, max] over the repeats. The limit is the useful FLOP at the best rate seen in the same run,
+and the environment's own time. Writes benches/results/peers.json and scaling.png, but for --quick or --only; without
+the peers our side is measured alone.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""minirl's side of peers.py: W1 to W5 and W7, on one thread. Answers carry what the limit is made of: useful FLOP, environment time."""
+"""minirl's side of peers.py: W1 to W5 and W7, on one thread.
+
+Answers carry what the limit is made of: useful FLOP, environment time.
+"""
 
 import itertools
 import os
@@ -26,7 +29,9 @@ from minirl.training.learner import Learner  # noqa: E402
 
 
 def weights(sizes: tuple[int, ...]) -> tuple[int, int]:
-    """Multiplications of one sample through an MLP, and those of all layers but the first, which nothing is sent back through."""
+    """Multiplications of one sample through an MLP, and those of all layers but the first,
+    which nothing is sent back through.
+    """
     products = [a * b for a, b in pairwise(sizes)]
     return sum(products), sum(products[1:])
 
@@ -64,7 +69,9 @@ def acting_flop(obs: int, out: int) -> int:
 
 
 def rate(quick: bool) -> dict[str, Any]:
-    """The best GFLOP/s seen here: NumPy's products and the compiled forward pass, float32, sizes from cache to memory."""
+    """The best GFLOP/s seen here:
+    NumPy's products and the compiled forward pass, float32, sizes from cache to memory.
+    """
     rng, best = np.random.default_rng(0), {}
     for n in (64, 256, 1024):
         a, b = rng.standard_normal((2, n, n)).astype(np.float32)
@@ -181,7 +188,9 @@ def cheetah(algorithm: str) -> Learner:
 
 
 def w4(quick: bool, algorithm: str) -> dict[str, Any]:
-    """Ten updates; `rest` is what is neither gymnasium's own environment nor the update, per step, and `vector` the vector's part of it."""
+    """Ten updates; `rest` is what is neither gymnasium's own environment nor the update, per step,
+    and `vector` the vector's part of it.
+    """
     learner = cheetah(algorithm)
     plain, envs = learner.collector.envs, Timed(learner.collector.envs)
     learner.collector.envs = envs  # its clock takes a fifth of a microsecond a step

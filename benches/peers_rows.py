@@ -12,7 +12,9 @@ QUOTED = "PureJaxRL's PPO on a CPU, quoted and not measured here: 245 k steps/s 
 
 @dataclass(frozen=True)
 class Row:
-    """A workload, what each side is asked, and what is to be reached: `ratio` over the peer, or `bound` on our own figure."""
+    """A workload, what each side is asked, and what is to be reached:
+    `ratio` over the peer, or `bound` on our own figure.
+    """
 
     id: str
     what: str

@@ -1,4 +1,6 @@
-"""The peers' side of peers.py: Stable-Baselines3, sb3-contrib and plain torch on the same workloads, with the threads they are given."""
+"""The peers' side of peers.py:
+Stable-Baselines3, sb3-contrib and plain torch on the same workloads, with the threads they are given.
+"""
 
 import copy
 import os
@@ -52,7 +54,10 @@ def update(quick: bool, algorithm: str, env: str) -> dict[str, Any]:
 
 
 def w7(quick: bool) -> dict[str, Any]:
-    """sb3-contrib's product: the gradient of mean KL once with its graph, then one backward pass per vector. Equal to ours first."""
+    """sb3-contrib's product: the gradient of mean KL once with its graph, then one backward pass per vector.
+
+    Equal to ours first.
+    """
     product, policy, theta, obs = workloads.fisher_product()
     net, log_std, x = as_torch(policy, theta), torch.zeros(3, requires_grad=True), torch.from_numpy(obs)
     params = [*net.parameters(), log_std]

@@ -3,8 +3,8 @@
     python benches/same_bits.py --write before.json        in one checkout
     python benches/same_bits.py --against before.json      in the other, on the same machine: exit 1 and the first that differs
 
-A row is a training of a few thousand transitions: SHA-256 of the final parameters with the observation statistics, and of every metric
-that is not a time. It uses the public interface alone, so that it runs in any layout of the library.
+A row is a training of a few thousand transitions: SHA-256 of the final parameters with the observation statistics, and
+of every metric that is not a time. It uses the public interface alone, so that it runs in any layout of the library.
 """
 
 import argparse

@@ -1,8 +1,10 @@
-"""How minirl grows: steps/s with the environments, update time with width, batch and depth, peak memory with the batch; one thread.
+"""How minirl grows: steps/s with the environments, update time with width, batch and depth, peak memory with the batch;
+one thread.
 
     python benches/scaling.py [--quick]        prints the points as JSON, for peers.py
 
-A cliff is a doubling of the work that more than triples the time. For the width the work is the number of weights: it grows by its square.
+A cliff is a doubling of the work that more than triples the time. For the width the work is the number of weights: it
+grows by its square.
 """
 
 import argparse
@@ -51,7 +53,9 @@ def points(quick: bool) -> list[dict[str, Any]]:
 
 
 def environments(quick: bool) -> list[dict[str, Any]]:
-    """W1 with 1 … 4096 of the batched CartPole, or up to 64 of gymnasium's where there is none; seconds of a whole update."""
+    """W1 with 1 … 4096 of the batched CartPole, or up to 64 of gymnasium's where there is none;
+    seconds of a whole update.
+    """
     try:
         import minirl.envs  # noqa: F401
 
@@ -100,7 +104,9 @@ def update(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
 
 
 def memory(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
-    """Bytes of arrays that live at the peak of one update, besides its batch; the kernels' scratch, some 100 KB, is not in it."""
+    """Bytes of arrays that live at the peak of one update, besides its batch;
+    the kernels' scratch, some 100 KB, is not in it.
+    """
     call = workloads.update_of(algorithm, DiagGaussian(OUT), OBS, size, **FIELDS[algorithm])
     call()  # what is loaded once is there
     tracemalloc.start()
@@ -114,7 +120,9 @@ def memory(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
 
 
 def growth(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row per axis and algorithm: time per doubling of the work, the steepest one and where, and whether it is a cliff."""
+    """A row per axis and algorithm:
+    time per doubling of the work, the steepest one and where, and whether it is a cliff.
+    """
     rows = []
     for axis, algorithm in dict.fromkeys((p["axis"], p["algorithm"]) for p in found if p["axis"] != "memory"):
         line = [p for p in found if (p["axis"], p["algorithm"]) == (axis, algorithm)]

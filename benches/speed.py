@@ -1,4 +1,5 @@
-"""The first speed floor, on one thread: whole workloads, best understood beside `pytest benches` for the single kernels.
+"""The first speed floor, on one thread:
+whole workloads, best understood beside `pytest benches` for the single kernels.
 
     python benches/speed.py            W1 PPO end to end on CartPole, W2 PPO update, W3 TRPO update, W5 acting, W6 import
 

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m pytest benches/test_bench_kernels.py --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 
-One group per kernel, element type and shape, so that each table holds two rows, kernel and twin. `-k mlp` or `-k "gae or adam"` takes
-a part; `--benchmark-json FILE` keeps the machine with the numbers.
+One group per kernel, element type and shape, so that each table holds two rows, kernel and twin. `-k mlp` or `-k "gae
+or adam"` takes a part; `--benchmark-json FILE` keeps the machine with the numbers.
 """
 
 import copy

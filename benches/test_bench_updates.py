@@ -1,4 +1,5 @@
-"""Whole updates on the compiled core beside the same on the NumPy twins: equal first, then timed, each side in a process of its own.
+"""Whole updates on the compiled core beside the same on the NumPy twins:
+equal first, then timed, each side in a process of its own.
 
 python -m pytest benches/test_bench_updates.py --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 """

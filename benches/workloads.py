@@ -59,7 +59,9 @@ def trpo_update() -> Callable[[], Any]:
 
 
 def fisher_product() -> tuple[Callable[[np.ndarray], np.ndarray], Policy, np.ndarray, np.ndarray]:
-    """W7: v -> (F + 0.1 I) v for 2048 samples through 11-64-64-3, the policy, its θ (n,) and the observations (N, D)."""
+    """W7: v -> (F + 0.1 I) v for 2048 samples through 11-64-64-3, the policy, its θ (n,) and the observations (N,
+    D).
+    """
     nets, state, batch = made_up(DiagGaussian(3), 11, SAMPLES, "trpo", algorithms.find("trpo").config())
     theta = state["theta_pi"]
     phi, cache = nets.policy.forward(theta, batch.obs)

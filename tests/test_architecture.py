@@ -1,4 +1,6 @@
-"""The house, read from its imports: a room imports its own floor's room or lower floors, never up, and nothing heavy from outside."""
+"""The house, read from its imports:
+a room imports its own floor's room or lower floors, never up, and nothing heavy from outside.
+"""
 
 import ast
 import re

@@ -1,4 +1,6 @@
-"""The README's Python is run as it stands, its first code is the code, and its first screen says what the rest of it says."""
+"""The README's Python is run as it stands, its first code is the code,
+and its first screen says what the rest of it says.
+"""
 
 import re
 from pathlib import Path
@@ -40,7 +42,9 @@ def test_the_first_code_is_the_code():
 
 
 def test_the_first_screen_says_what_the_rest_says():
-    """The two commands come first (.ci/run runs them by their number); files are there; figures are those of the table."""
+    """The two commands come first (.ci/run runs them by their number); files are there;
+    figures are those of the table.
+    """
     first, rest = README.read_text(encoding="utf-8").split("## What it is")
     assert [line for line in first.splitlines() if line.startswith(("```bash", "!", "- "))][:3] == ["```bash"] * 2 + [
         "![Return of TRPO and PPO on CartPole against the steps taken, three seeds each](docs/learning.png)"

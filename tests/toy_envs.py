@@ -1,4 +1,5 @@
-"""Small environments whose transitions are known, and environments that break the rules: real gymnasium ones, registered by `register()`.
+"""Small environments whose transitions are known, and environments that break the rules:
+real gymnasium ones, registered by `register()`.
 
     Counting   step t of episode e is observed as 10 e + t: every observation names its place
     Drift      a noisy walk that listens to its actions and ends at random, in both ways
@@ -73,7 +74,8 @@ class Image(Counting):
 
 
 class Drift(gymnasium.Env):
-    """s' = 0.8 s + 0.1 a + noise in 3 dimensions, from a random start; each step ends the episode with probability `p`, in either way.
+    """s' = 0.8 s + 0.1 a + noise in 3 dimensions, from a random start;
+    each step ends the episode with probability `p`, in either way.
 
     mutate: writes into the action it was given.  alias: writes into the observation it returned.  `received`: the actions, as they came.
     """
@@ -106,7 +108,9 @@ class Drift(gymnasium.Env):
 
 
 class Match(gymnasium.Env):
-    """Observes an action of its own action space, wrapped as `observe` says; 1 for doing the same, less for each entry that differs."""
+    """Observes an action of its own action space, wrapped as `observe` says;
+    1 for doing the same, less for each entry that differs.
+    """
 
     def __init__(self, actions, observe=lambda x: x, space=None):
         self.action_space, self.observe = actions, observe
@@ -137,10 +141,13 @@ class Match(gymnasium.Env):
 
 
 class Narrow(gymnasium.Env):
-    """K actions of which a random half is allowed, as info["action_mask"] says; the others raise. The reward is the action's number.
+    """K actions of which a random half is allowed, as info["action_mask"] says; the others raise.
 
-    actions: K, or a MultiDiscrete, whose masks stand side by side. Episodes end after 3, 4, 5, 3, … steps with a mask that allows
-    nothing. stuck: the step, counted over all episodes, after which nothing is allowed although the episode goes on.
+    The reward is the action's number.
+
+    actions: K, or a MultiDiscrete, whose masks stand side by side. Episodes end after 3, 4, 5, 3, … steps with a mask
+    that allows nothing. stuck: the step, counted over all episodes, after which nothing is allowed although the
+    episode goes on.
     """
 
     def __init__(self, actions=5, stuck=None):
@@ -174,7 +181,9 @@ class Narrow(gymnasium.Env):
 
 
 class Wrong(Counting):
-    """A Counting environment whose step returns `value` for `what`: obs, reward, terminated, truncated, info, or the whole tuple."""
+    """A Counting environment whose step returns `value` for `what`:
+    obs, reward, terminated, truncated, info, or the whole tuple.
+    """
 
     PLACES = ("obs", "reward", "terminated", "truncated", "info")
 
@@ -215,7 +224,9 @@ def vector(cls, *kwargs, mode=AutoresetMode.SAME_STEP):
 
 
 def config(algorithm, envs, **changes):
-    """A configuration that fits `envs` and takes milliseconds: 7 steps, one hidden layer of 5, float64, rewards as they are."""
+    """A configuration that fits `envs` and takes milliseconds:
+    7 steps, one hidden layer of 5, float64, rewards as they are.
+    """
     kind = algorithms.find(algorithm).config
     small = {
         "num_envs": envs.num_envs,

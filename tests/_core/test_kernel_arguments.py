@@ -1,4 +1,6 @@
-"""What the kernels' wrappers refuse, what they copy into shape, and what they never do: crash, or answer from memory that is not theirs."""
+"""What the kernels' wrappers refuse, what they copy into shape, and what they never do:
+crash, or answer from memory that is not theirs.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Every compiled kernel against its NumPy twin. What the wrappers refuse: test_kernel_arguments.py; the twins have tests of their own."""
+"""Every compiled kernel against its NumPy twin.
+
+What the wrappers refuse: test_kernel_arguments.py; the twins have tests of their own.
+"""
 
 import threading
 import warnings
@@ -21,13 +24,17 @@ ACTIVATIONS = pytest.mark.parametrize("activation", ["tanh", "relu"])
 
 
 def both(name, *args):
-    """Kernel and twin on copies of the same arguments: results, and the arguments afterwards (for kernels that work in place)."""
+    """Kernel and twin on copies of the same arguments:
+    results, and the arguments afterwards (for kernels that work in place).
+    """
     ours, theirs = ([a.copy() if isinstance(a, np.ndarray) else a for a in args] for _ in range(2))
     return getattr(_core, name)(*ours), _core.TWINS[name](*theirs), ours, theirs
 
 
 def same(got, want, rtol, scale=None):
-    """Equal to rtol of each entry and of the array's largest one (sums cancel); the element type and shape are the twin's."""
+    """Equal to rtol of each entry and of the array's largest one (sums cancel);
+    the element type and shape are the twin's.
+    """
     if isinstance(want, tuple):
         for g, w in zip(got, want, strict=True):
             same(g, w, rtol)

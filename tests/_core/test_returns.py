@@ -1,6 +1,8 @@
-"""Advantages and returns: the golden numbers, the sums that define them, and the ends of episodes.  [GAE-1 … GAE-4, PG-6, PPO-11]
+"""Advantages and returns: the golden numbers, the sums that define them, and the ends of episodes.  [GAE-1 … GAE-4,
+PG-6, PPO-11]
 
-The oracles are the defining sums (and a matrix of powers), never the recursion; most cases go through `make_batch`, as training does.
+The oracles are the defining sums (and a matrix of powers), never the recursion; most cases go through `make_batch`, as
+training does.
 """
 
 import types
@@ -27,7 +29,9 @@ TRUNCATED_AT_1 = [2.4656, 2.23, 5.6808, 3.89]
 
 
 def golden(terminated=(), truncated=(), v=(0.5, 0.4, 0.3, 0.2), v_final=0.7, v_last=0.1, gamma=0.9, lam=0.8):
-    """Advantages (4,) and returns (4,) of the golden set by `make_batch`: state t is observed as [t], a final observation as [100 + t]."""
+    """Advantages (4,) and returns (4,) of the golden set by `make_batch`:
+    state t is observed as [t], a final observation as [100 + t].
+    """
     flags = np.zeros((2, 4, 1), bool)
     flags[0, list(terminated)], flags[1, list(truncated)] = True, True
     table = dict(enumerate(v)) | {4: v_last} | {100 + t: v_final for t in range(4)}
@@ -54,7 +58,9 @@ def golden(terminated=(), truncated=(), v=(0.5, 0.4, 0.3, 0.2), v_final=0.7, v_l
 
 
 def gae_by_powers(reward, value, next_value, terminated, cut, gamma, lam):
-    """A = M δ, M[t, s] = (γλ)^(s−t) for s ≥ t with no cut in t … s−1: the sum of [GAE-2] as one matrix per environment."""
+    """A = M δ, M[t, s] = (γλ)^(s−t) for s ≥ t with no cut in t … s−1:
+    the sum of [GAE-2] as one matrix per environment.
+    """
     T, B = reward.shape
     adv = np.zeros((T, B))
     for b in range(B):
@@ -162,7 +168,10 @@ def test_ret_13_gae_equals_the_matrix_of_powers(T, B, p_end, lam, seed):
 
 
 def test_pg_6_ret_15_reward_to_go_continues_an_unfinished_episode_by_its_value():
-    """Column 0: an episode that ends, then one the rollout cuts. Column 1: truncated, then terminated. V' is 10 t + b + 5."""
+    """Column 0: an episode that ends, then one the rollout cuts. Column 1: truncated, then terminated.
+
+    V' is 10 t + b + 5.
+    """
     reward = np.array([[1.0, 2, 4, 8, 16], [3.0, 5, 7, 11, 13]]).T
     next_value = 10.0 * np.arange(5)[:, None] + np.arange(2) + 5
     terminated = np.array([[0, 0, 1, 0, 0], [0, 0, 0, 0, 1]], bool).T
@@ -276,7 +285,9 @@ def test_ret_10_n_environments_are_n_single_ones(rng):  # [PPO-10]
 
 @pytest.mark.parametrize("shape", [(1, 1), (6, 1), (1, 4), (7, 5)], ids=str)
 def test_ppo_10_ppo_11_every_actors_states_are_seen_once_and_ends_are_told_apart(rng, shape):
-    """By loops over actors and steps, for a V whose every number is another: V of the next row, of the final observation, or nothing."""
+    """By loops over actors and steps, for a V whose every number is another:
+    V of the next row, of the final observation, or nothing.
+    """
     (T, B), D = shape, 3
     obs, final = rng.standard_normal((2, T, B, D))
     ends = rng.integers(0, 3, shape)  # 0 goes on, 1 terminated, 2 truncated
@@ -358,7 +369,9 @@ def test_ret_14_the_collector_goes_on_where_it_stopped(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_ret_03_env_03_every_autoreset_mode_gives_the_golden_numbers(mode):
-    """Rewards 1, 2 | 3, 4 with a truncation after the second, stepped by gymnasium: V(final) enters, V(reset) does not."""
+    """Rewards 1, 2 | 3, 4 with a truncation after the second, stepped by gymnasium:
+    V(final) enters, V(reset) does not.
+    """
     envs = vector(Counting, {"lengths": (2, 9), "ends": ("truncated",), "rewards": (1.0, 2.0, 3.0, 4.0)}, mode=mode)
     table = {10: 0.5, 11: 0.4, 12: 0.7, 20: 0.3, 21: 0.2, 22: 0.1}
     run = learner("trpo", envs, num_steps=4, gamma=0.9, lam=0.8, normalize_obs=False)

@@ -1,6 +1,8 @@
-"""The natural step and its line search: Fisher products, step length, constraint, and every way in which a step is refused.
+"""The natural step and its line search:
+Fisher products, step length, constraint, and every way in which a step is refused.
 
-Batches are made up; no environment is needed. Oracles: scores enumerated over actions by autograd, differences, densities in float64.
+Batches are made up; no environment is needed. Oracles: scores enumerated over actions by autograd, differences,
+densities in float64.
 """
 
 import dataclasses
@@ -135,7 +137,9 @@ def test_tr_8_the_configured_solver_solves_the_damped_system(policy, solver, rng
 
 @policies_and_families
 def test_step_01_fisher_products_are_the_enumerated_score_products(policy, rng):  # [TR-4, TR-9]
-    """F = E[∇log π ∇log πᵀ], every action of every state, against Jᵀ F_dist J v: 50 random v, some samples counting more."""
+    """F = E[∇log π ∇log πᵀ], every action of every state, against Jᵀ F_dist J v:
+    50 random v, some samples counting more.
+    """
     theta, obs = random_theta(policy, rng), rng.standard_normal((5, policy.mlp.sizes[0]))
     weight = np.array([1.0, 2, 0, 1, 1])
     fisher = dense_fisher(policy, theta, obs, weight / weight.sum())
@@ -216,7 +220,9 @@ def test_step_11_with_damping_the_damped_matrix_sets_the_length(policy, rng):  #
 
 
 def test_step_11_a_quadratic_kl_is_measured_as_delta(rng):
-    """Linear Gaussian policy, actions one σ from the mean: the score of log σ, z² − 1, is 0, and KL in the mean is exactly quadratic."""
+    """Linear Gaussian policy, actions one σ from the mean:
+    the score of log σ, z² − 1, is 0, and KL in the mean is exactly quadratic.
+    """
     policy = Policy(DiagGaussian(2), 3, (), "tanh")
     theta = random_theta(policy, rng)
     obs = rng.standard_normal((15, 3))
@@ -270,7 +276,10 @@ def test_the_quadratic_model_of_the_kl_is_off_by_third_order(policy, rng):  # [T
 
 @pytest.mark.parametrize("dist", [Categorical(4), DiagGaussian(2)], ids=lambda d: d.name)
 def test_the_natural_step_does_not_depend_on_the_parametrisation(dist, rng):  # [TR-6]
-    """A linear policy on observations s and on s' = s M + c: other parameters for the same policies. Damping 0: the same new policy."""
+    """A linear policy on observations s and on s' = s M + c: other parameters for the same policies.
+
+    Damping 0: the same new policy.
+    """
     policy = Policy(dist, 3, (), "tanh")
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, 25, rng)
@@ -469,7 +478,9 @@ def tabular(logits):
 
 @pytest.fixture
 def two_states():
-    """Two states, two actions, and two policies whose KL depends on the direction: (policy, batch, θ_a, θ_b, KL(a‖b), KL(b‖a))."""
+    """Two states, two actions, and two policies whose KL depends on the direction:
+    (policy, batch, θ_a, θ_b, KL(a‖b), KL(b‖a)).
+    """
     policy = Policy(Categorical(2), 2, (), "tanh")
     a, b = tabular([[0.0, 0.0], [0.0, 1.0]]), tabular([[0.0, 4.0], [0.0, 1.5]])
     obs = np.eye(2)
@@ -785,7 +796,9 @@ def test_step_08_negative_curvature_skips_the_step_with_a_flag(policy, step, con
 
 @both
 def test_step_07_a_singular_fisher_matrix_gives_a_finite_step(policy, rng):
-    """One sample has a Fisher matrix of rank 2 or 6 at most among 70 parameters; without damping CG must stop in time."""
+    """One sample has a Fisher matrix of rank 2 or 6 at most among 70 parameters;
+    without damping CG must stop in time.
+    """
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, 1, rng, adv=np.ones(1))
     assert np.linalg.matrix_rank(dense_fisher(policy, theta, batch.obs), tol=1e-10) <= 6
@@ -1005,7 +1018,9 @@ def test_tiny_batches_are_updates_too(policy, n, module, config, rng):
 
 
 def test_step_18_a_batch_smaller_than_a_minibatch_trains_the_critic_on_all_samples(rng):
-    """One pass over 40 samples with minibatches of 64 is one step, and Adam's first is −lr g/(|g| + ε): g is that of all 40."""
+    """One pass over 40 samples with minibatches of 64 is one step, and Adam's first is −lr g/(|g| + ε):
+    g is that of all 40.
+    """
     critic, cfg = Critic(3, (5,), "tanh"), TRPOConfig(minibatch_size=64, critic_epochs=1, dtype="float64")
     theta = random_theta(critic, rng)
     policy = Policy(Categorical(2), 3, (), "tanh")

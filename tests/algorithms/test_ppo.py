@@ -170,7 +170,9 @@ def test_ppo_3_the_clipped_term_is_never_above_the_unclipped_one(ratio, adv, cli
 
 @both_families
 def test_ppo_1_the_gradient_is_zero_exactly_where_clipping_says_so(dist, rng):  # [PPO-2, IS-5]
-    """dL/dφ of a sample vanishes iff (A > 0 and r > 1+ε) or (A < 0 and r < 1−ε), from far below the clip to far above."""
+    """dL/dφ of a sample vanishes iff (A > 0 and r > 1+ε) or (A < 0 and r < 1−ε),
+    from far below the clip to far above.
+    """
     n, cfg = 41, config(clip=0.2)
     phi = rng.standard_normal((n, dist.num_params))
     action = dist.sample(phi, rng)
@@ -266,7 +268,10 @@ def test_ppo_1_ppo_7_ppo_8_gradient_of_the_whole_loss(dist, clip_value, rng):
 
 
 def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):
-    """float32, log r = ±100: r = ∞. Clipped it pushes nothing; unclipped (A < 0) the update ends in an error, the state as it was."""
+    """float32, log r = ±100: r = ∞.
+
+    Clipped it pushes nothing; unclipped (A < 0) the update ends in an error, the state as it was.
+    """
     n, dist, cfg = 4, Categorical(3), config(dtype="float32")
     phi = rng.standard_normal((n, 3)).astype(np.float32)
     action = np.array([0, 1, 2, 0])
@@ -469,7 +474,9 @@ def test_clip_04_the_order_comes_from_the_given_generator(rng):
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-14), (np.float32, 2e-6)])
 def test_clip_05_is_2_the_first_ratios_are_1(dist, log_std, dtype, tolerance, rng):
-    """Old log-probabilities of 2048 rows at once, new ones of 64: rounding may differ, by no more than the last bits."""
+    """Old log-probabilities of 2048 rows at once, new ones of 64:
+    rounding may differ, by no more than the last bits.
+    """
     nets = networks(dist, obs_dim=7, hidden=(64, 64))
     theta = np.concatenate([nets.policy.init(rng, log_std, dtype), nets.critic.init(rng, dtype)])
     batch = made_up_batch(nets.policy, theta[: nets.policy.num_params], 2048, rng)
@@ -483,7 +490,9 @@ def test_clip_05_is_2_the_first_ratios_are_1(dist, log_std, dtype, tolerance, rn
 
 @both_families
 def test_ppo_9_the_update_is_adam_on_the_textbooks_gradient(dist, calls, rng):
-    """Two epochs: the minibatches that were drawn, autograd's gradient, the global clip and Adam written out again. [PPO-9]"""
+    """Two epochs: the minibatches that were drawn, autograd's gradient,
+    the global clip and Adam written out again. [PPO-9]
+    """
     nets, theta_old, batch = problem(dist, rng)
     cfg = config(lr=0.01, ent_coef=0.02, max_grad_norm=0.3, clip_value=0.3)
     theta, adam, _ = stepped(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, rng)
@@ -545,7 +554,10 @@ def test_clip_10_the_reported_kl_is_the_exact_one_old_first(dist, rng):
 
 
 def test_clip_10_three_estimates_of_a_known_kl():
-    """π_old = N(0, 1), π = N(0.1, 1): KL = 0.005. Expectation and deviation of k1, k2, k3 by Gauss–Hermite quadrature."""
+    """π_old = N(0, 1), π = N(0.1, 1): KL = 0.005.
+
+    Expectation and deviation of k1, k2, k3 by Gauss–Hermite quadrature.
+    """
     x, w = np.polynomial.hermite_e.hermegauss(40)
     w /= w.sum()
     logr = 0.1 * x - 0.005
@@ -566,7 +578,9 @@ def test_clip_10_three_estimates_of_a_known_kl():
 @both_families
 @pytest.mark.parametrize("lr", [3e-3, 0.05, 0.3, 30.0, 1e4])
 def test_clip_12_a_step_beyond_the_target_is_undone(dist, lr, rng):
-    """The whole batch as one minibatch: the accepted policy keeps the limit, Adam is as before the step that broke it."""
+    """The whole batch as one minibatch:
+    the accepted policy keeps the limit, Adam is as before the step that broke it.
+    """
     nets, theta_old, batch = problem(dist, rng)
     target, n = 0.02, nets.policy.num_params
     cfg = config(minibatch_size=23, epochs=6, target_kl=target)
@@ -713,7 +727,9 @@ def test_the_losses_of_ranks_are_those_of_all_their_samples(rng):
 @pytest.mark.parametrize("cut", [8, 12])
 @both_families
 def test_ranks_together_take_the_update_that_one_process_takes(dist, cut, rng):
-    """Two ranks with 8 and 5, or 12 and 1 samples, one minibatch of all; and with several, as many of them on each, one θ on both."""
+    """Two ranks with 8 and 5, or 12 and 1 samples, one minibatch of all;
+    and with several, as many of them on each, one θ on both.
+    """
     nets, theta, batch = problem(dist, rng, n=13)
     shards = [rows_of(batch, rows) for rows in np.split(np.arange(13), [cut])]
 

@@ -1,4 +1,6 @@
-"""PPO's other losses and the rules that keep KL near a target, against the textbook's formulas and against each other."""
+"""PPO's other losses and the rules that keep KL near a target,
+against the textbook's formulas and against each other.
+"""
 
 import dataclasses
 import itertools
@@ -64,7 +66,9 @@ def test_clip_11_ppo_4_the_penalised_loss_and_its_gradient(dist, kl_coef, rng):
 
 @both_families
 def test_ppo_4_beta_turns_the_direction_a_step_size_does_not(dist, rng):
-    """cos of the angle to the unpenalised gradient falls as β grows; of the loss scaled by a step size it stays 1.  [PPO-4]"""
+    """cos of the angle to the unpenalised gradient falls as β grows;
+    of the loss scaled by a step size it stays 1.  [PPO-4]
+    """
     nets, theta_old, theta, batch = problem(dist, rng)
     free, _ = policy_gradient_of(nets, theta, theta_old, batch, PPOConfig(objective="kl", dtype="float64"), 0.0)
 
@@ -111,7 +115,9 @@ def test_clip_18_ppo_5_the_coefficient_stays_in_its_range():
     ],
 )
 def test_ppo_6_the_step_size_halves_and_doubles(kl, band, expected):
-    """As printed (band 1) α moves at every update but the one that hits D exactly; a dead band leaves it alone near D."""
+    """As printed (band 1) α moves at every update but the one that hits D exactly;
+    a dead band leaves it alone near D.
+    """
     assert adapt_lr(1.0, kl, 0.01, band, 1.0) == expected  # [PPO-6]
 
 
@@ -159,7 +165,9 @@ def test_combinations_without_meaning_are_refused(fields):
 
 
 def test_dual_clip_holds_bad_samples_at_c_times_the_advantage():
-    """A = −1, ε = 0.2, c = 3: min(r A, clip) = −r above 1, held at −3 beyond r = 3, where the gradient is 0; A > 0 is untouched."""
+    """A = −1, ε = 0.2, c = 3: min(r A, clip) = −r above 1, held at −3 beyond r = 3, where the gradient is 0;
+    A > 0 is untouched.
+    """
     ratio = np.array([0.5, 1.0, 2.9, 3.1, 50.0])
     surrogate, dratio = clipped_surrogate(ratio, -np.ones(5), 0.2, 3.0)
     np.testing.assert_allclose(surrogate, [-0.8, -1, -2.9, -3, -3])

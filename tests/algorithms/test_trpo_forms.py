@@ -35,7 +35,9 @@ def config(**fields):
 
 @both_families
 def test_tr_13_every_visited_state_keeps_its_kl_below_delta(dist, rng):
-    """Accepted steps obey D(π_old(·|s)‖π_θ(·|s)) ≤ δ state by state; most are accepted, and they are not needlessly short.  [TR-13]"""
+    """Accepted steps obey D(π_old(·|s)‖π_θ(·|s)) ≤ δ state by state;
+    most are accepted, and they are not needlessly short.  [TR-13]
+    """
     cfg, largest = config(kl="max", delta=0.01, shrink=0.8, backtracks=15), []
     for policy, theta_old, batch in problems(dist, rng, 60):
         theta, info = trpo_step(policy, theta_old, batch, cfg)
@@ -58,7 +60,9 @@ def test_tr_13_kl_12_the_mean_constraint_does_not_bound_every_state(dist, rng):
 
 @both_families
 def test_tr_13_tr_3_the_first_try_brings_the_worst_states_model_to_delta(dist, rng):
-    """½ ΔθᵀF_nΔθ = δ in the state where it is largest, F_n dense from enumerated scores of that state alone.  [TR-13, TR-3]"""
+    """½ ΔθᵀF_nΔθ = δ in the state where it is largest, F_n dense from enumerated scores of that state alone.  [TR-13,
+    TR-3]
+    """
     policy, theta, batch = next(problems(dist, rng, 1, n=13))
     step, _, info = natural_step(policy, theta, batch, config())
     step = first_length(policy, theta, batch, step, info["predicted_gain"], config(kl="max")) * step
@@ -105,7 +109,9 @@ def test_tr_12_a_larger_beta_makes_a_shorter_step(rng):
 
 @both_families
 def test_sur_7_the_bound_as_objective_improves_the_bound(dist, rng):
-    """L(θ) − L(θ_old) − (1−γ) C max KL > 0 with C = 4 γ max|A| / (1−γ)²; the factor 1−γ because L is a mean over visits.  [SUR-7]"""
+    """L(θ) − L(θ_old) − (1−γ) C max KL > 0 with C = 4 γ max|A| / (1−γ)²;
+    the factor 1−γ because L is a mean over visits.  [SUR-7]
+    """
     for policy, theta_old, batch in problems(dist, rng, 8):
         cfg = config(form="bound", gamma=0.9, normalize_adv=False)
         coef = 4 * 0.9 * np.abs(batch.adv).max() / 0.1

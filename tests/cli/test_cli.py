@@ -1,4 +1,6 @@
-"""The command line in processes of its own: what is printed where, the exit codes, and one sentence for each mistake."""
+"""The command line in processes of its own:
+what is printed where, the exit codes, and one sentence for each mistake.
+"""
 
 import inspect
 import json
@@ -179,7 +181,9 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def outcomes(trained, tmp_path_factory):
-    """All of MISTAKES through `main` in one process, beside a "file" and a run "done": {line: [exit code, stdout, stderr]}."""
+    """All of MISTAKES through `main` in one process, beside a "file" and a run "done": {line:
+    [exit code, stdout, stderr]}.
+    """
     cwd = tmp_path_factory.mktemp("mistakes")
     (cwd / "file").write_text("")
     (cwd / "done").symlink_to(trained["ppo"][0])

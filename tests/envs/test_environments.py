@@ -1,4 +1,6 @@
-"""Environments: the three autoreset modes, seeds, codecs, and what minirl says of an environment that breaks the rules."""
+"""Environments: the three autoreset modes, seeds, codecs,
+and what minirl says of an environment that breaks the rules.
+"""
 
 import multiprocessing
 import sys
@@ -78,7 +80,9 @@ def collect(envs, times=1, **changes):
 
 
 def test_env_01_reset_steps_are_never_learned_from(batches):
-    """Environments of different lengths under NEXT_STEP: what is learned from are the steps that the environments really took."""
+    """Environments of different lengths under NEXT_STEP:
+    what is learned from are the steps that the environments really took.
+    """
     envs = vector(
         Counting, {"lengths": (3,)}, {"lengths": (5,), "ends": ("truncated",)}, {"lengths": (2, 1)}, mode=NEXT_STEP
     )
@@ -211,7 +215,9 @@ def test_env_04_a_known_mode_may_be_given_by_its_value(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_env_05_norm_06_the_final_observation_is_normalised_as_all_others(mode, batches):
-    """λ = 0: the critic's target is r + γ V(normalised s'), s' the final observation where the episode was truncated."""
+    """λ = 0: the critic's target is r + γ V(normalised s'),
+    s' the final observation where the episode was truncated.
+    """
     made = learner(
         "trpo",
         vector(Counting, {"lengths": (3, 2), "ends": ("truncated",)}, {"lengths": (4,)}, mode=mode),
@@ -630,7 +636,9 @@ def test_env_15_unknown_ids_and_failing_constructors_are_named(wrong):
 
 
 def test_env_16_a_worker_that_cannot_import_the_environment_is_explained(monkeypatch, capfd):
-    """gymnasium hands its workers the spec, so registering in the parent is enough; the code must be importable there."""
+    """gymnasium hands its workers the spec, so registering in the parent is enough;
+    the code must be importable there.
+    """
     here = types.ModuleType("only_in_the_parent")
     here.Counting = Counting
     monkeypatch.setitem(sys.modules, here.__name__, here)

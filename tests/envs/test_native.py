@@ -62,7 +62,9 @@ def equal(got, want, tol=1e-12):
 
 
 def act(env_id, obs, rng):
-    """Every other environment is played well enough to come to its goal or limit, the others at random, beyond the bounds too."""
+    """Every other environment is played well enough to come to its goal or limit, the others at random,
+    beyond the bounds too.
+    """
     B, v = len(obs), obs[:, -1]
     if env_id in ("Pendulum-v1", "MountainCarContinuous-v0"):
         good, chance = 1.5 * np.sign(v), 2 * rng.standard_normal(B)

@@ -1,4 +1,6 @@
-"""The index is complete and current: every tag has a line that computes it and a test that proves it, and none is made up."""
+"""The index is complete and current:
+every tag has a line that computes it and a test that proves it, and none is made up.
+"""
 
 from dataclasses import replace
 from pathlib import Path

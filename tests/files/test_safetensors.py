@@ -1,4 +1,6 @@
-"""The tensor file: what is written is read back, files of other writers are read, and anything hostile is one FileError."""
+"""The tensor file: what is written is read back, files of other writers are read,
+and anything hostile is one FileError.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Separate networks and a shared trunk as one θ: an oracle that ties the weights by hand, differences, and what training keeps."""
+"""Separate networks and a shared trunk as one θ:
+an oracle that ties the weights by hand, differences, and what training keeps.
+"""
 
 import autograd
 import autograd.numpy as anp
@@ -129,7 +131,9 @@ def test_ppo_8_a_scaled_critics_errors_are_measured_in_its_unit(kind, rng):
     "fields", [{}, {"normalize_value": True}, {"recompute_adv": True}, {"target_kl": 0.001}], ids=lambda f: "".join(f)
 )
 def test_step_19_a_shared_trunk_stays_one(env, fields):
-    """Policy and critic are stored each by itself; after every update the hidden layers of both are the same numbers, and have moved."""
+    """Policy and critic are stored each by itself;
+    after every update the hidden layers of both are the same numbers, and have moved.
+    """
     cfg = PPOConfig(env=env, num_envs=2, num_steps=64, total_timesteps=384, share_trunk=True, **fields)
     learner = Learner(algorithms.find("ppo"), make_envs(env, 2), cfg)
     before = None
@@ -170,7 +174,9 @@ def test_step_19_the_critics_fit_leaves_the_policy_bit_equal(rng):
 @kinds
 @families
 def test_what_the_value_loss_cannot_move_is_the_policys_alone(kind, dist, rng):
-    """A gradient of V alone is 0 there, one of φ alone is not; so a value loss that fills the norm is seen with a shared trunk too."""
+    """A gradient of V alone is 0 there, one of φ alone is not;
+    so a value loss that fills the norm is seen with a shared trunk too.
+    """
     nets = made(kind, dist)
     theta = nets.join(*tied(nets, rng))
     obs, zero = rng.standard_normal((7, 4)), np.zeros((7, dist.num_params))

@@ -1,4 +1,6 @@
-"""Action distributions: one suite for all families, each by a row in DISTS and one in PLAIN; then what is particular to the first two."""
+"""Action distributions: one suite for all families, each by a row in DISTS and one in PLAIN;
+then what is particular to the first two.
+"""
 
 from itertools import pairwise
 
@@ -526,7 +528,9 @@ def test_gaussian_kl_is_the_multivariate_formula_with_diagonal_matrices(d, rng):
     ("dtype", "widen", "rtol"), [("f8", 1e-3, 1e-9), ("f8", 1e-6, 1e-8), ("f4", 1e-2, 1e-4), ("f4", -1e-2, 1e-4)]
 )
 def test_dist_17_a_tiny_gaussian_kl_keeps_its_digits(dtype, widen, rtol):
-    """ℓ + ½(e^(−2ℓ) − 1) = ℓ² − ⅔ℓ³ + ⅓ℓ⁴ − …: as a difference of numbers near 1, 10⁻¹² would keep four digits of sixteen."""
+    """ℓ + ½(e^(−2ℓ) − 1) = ℓ² − ⅔ℓ³ + ⅓ℓ⁴ − …:
+    as a difference of numbers near 1, 10⁻¹² would keep four digits of sixteen.
+    """
     ell = np.array(widen, dtype).astype(np.float64)
     kl = DiagGaussian(1).kl(np.zeros((1, 2), dtype), np.array([[0, widen]], dtype))[0]
     assert kl == pytest.approx(ell**2 - 2 / 3 * ell**3 + 1 / 3 * ell**4 - 2 / 15 * ell**5, rel=rtol)
@@ -535,7 +539,9 @@ def test_dist_17_a_tiny_gaussian_kl_keeps_its_digits(dtype, widen, rtol):
 @dtypes
 @pytest.mark.parametrize("log_std", [-50.0, -1e3, 50.0, 1e3])
 def test_dist_09_log_std_saturates_at_twenty(log_std, dtype, raises_on_overflow):
-    """Beyond ±20 the density is the one at ±20, and its derivative in log σ is 0: nothing infinite can reach the parameters."""
+    """Beyond ±20 the density is the one at ±20, and its derivative in log σ is 0:
+    nothing infinite can reach the parameters.
+    """
     dist = DiagGaussian(1)
     phi, at_limit, other = (np.array([[0.5, s]], dtype) for s in (log_std, np.sign(log_std) * 20, 0.0))
     action = np.array([[1.5]], dtype)

@@ -59,7 +59,9 @@ def test_gamma_functions_are_scipys(ours, theirs):
 
 
 def test_the_gap_between_lgamma_and_its_tangent(rng):
-    """Against the difference where it is large, and its Taylor series, ½ ψ′ h² + ⅙ ψ″ h³ + …, where the difference would be rounding."""
+    """Against the difference where it is large, and its Taylor series, ½ ψ′ h² + ⅙ ψ″ h³ + …,
+    where the difference would be rounding.
+    """
     x, to = 1 + 5 * rng.random(1000), 1 + 5 * rng.random(1000)
     direct = scipy_special.gammaln(to) - scipy_special.gammaln(x) - scipy_special.digamma(x) * (to - x)
     assert np.abs(gamma_functions.lgamma_gap(x, to) - direct).max() <= 1e-13
@@ -275,7 +277,9 @@ def test_dist_12_a_saturated_action_is_kept_as_it_was_drawn(dtype):
 
 
 def test_dist_13_the_log_determinant_leaves_the_ratio(rng):
-    """It stands on both sides: the ratio of two squashed policies is that of their Gaussians, and 1 for equals, to the bit."""
+    """It stands on both sides: the ratio of two squashed policies is that of their Gaussians, and 1 for equals,
+    to the bit.
+    """
     squashed, gaussian = SquashedGaussian(2), DiagGaussian(2)
     old, new = rng.standard_normal((2, 50, 4))
     x = squashed.sample(old, rng)

@@ -55,7 +55,10 @@ def test_every_method_learns_on_features_and_its_policy_is_saved_with_them(algor
 
 
 def test_features_are_drawn_from_the_seed_alone_and_stay():
-    """Another method, another number of environments: the same features; another seed: others. Training leaves them as they are."""
+    """Another method, another number of environments: the same features; another seed: others.
+
+    Training leaves them as they are.
+    """
     one = minirl.train("ppo", rbf=8, **SMALL).policy.features
     two = minirl.train("npg", rbf=8, **SMALL | {"num_envs": 3}).policy.features
     other = minirl.train("ppo", rbf=8, seed=1, **SMALL).policy.features

@@ -144,7 +144,9 @@ def test_relu_has_slope_zero_at_zero():
 
 
 def test_step_24_flat_and_structured_order_on_a_hundred_nets(rng):
-    """θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]: views out and back are the same bits, and each number sits where forward reads it."""
+    """θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]:
+    views out and back are the same bits, and each number sits where forward reads it.
+    """
     for _ in range(100):
         sizes = tuple(rng.integers(1, 9, size=rng.integers(2, 7)).tolist())
         net = MLP(sizes, "tanh")
@@ -175,7 +177,9 @@ def test_initial_weights_are_orthogonal_with_their_gain(sizes, dtype, rng):
 
 @pytest.mark.parametrize("shape", [(3, 3), (5, 2), (2, 5)])
 def test_orthogonal_matrices_are_uniform_and_not_biased_by_the_factorisation(shape, rng):
-    """LAPACK's Q alone has signs of its own: over all orthogonal matrices the mean of every entry is 0, of its square 1/max(shape)."""
+    """LAPACK's Q alone has signs of its own:
+    over all orthogonal matrices the mean of every entry is 0, of its square 1/max(shape).
+    """
     q = np.array([orthogonal(shape, rng) for _ in range(2000)])
     for entry in ((0, 0), (-1, -1), (0, 1)):
         assert sigmas(q[(slice(None), *entry)], 0.0) <= 4  # 18 numbers are looked at: 4σ for all is 3σ for one

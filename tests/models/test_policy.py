@@ -229,7 +229,9 @@ def test_a_scaled_critic_is_its_mlp_in_other_units(n, rng):
 
 
 def test_rescaling_changes_the_units_and_not_the_values(rng):
-    """PopArt: V(s) stays to rounding, whatever the new μ and σ; returns then have mean 0 and deviation 1 in the new units."""
+    """PopArt: V(s) stays to rounding, whatever the new μ and σ;
+    returns then have mean 0 and deviation 1 in the new units.
+    """
     critic = Critic(3, (5,), "tanh", scaled=True)
     theta, obs = critic.init(rng, np.float64), rng.standard_normal((23, 3))
     before = critic.value(theta, obs)

@@ -1,4 +1,7 @@
-"""Conjugate gradient on matrices whose spectrum is known, and on those that break it. Nothing here knows of policies."""
+"""Conjugate gradient on matrices whose spectrum is known, and on those that break it.
+
+Nothing here knows of policies.
+"""
 
 import numpy as np
 import pytest
@@ -90,7 +93,9 @@ def test_step_07_a_singular_matrix_stops_with_a_flag():
 
 @pytest.mark.parametrize("scale", [2.0**-60, 1.0, 2.0**60])
 def test_step_07_curvature_that_is_rounding_counts_as_none(scale, rng):
-    """In a random frame the flat direction has a curvature of ±10⁻¹⁷ of the largest, not 0: dividing by it gives x of 10¹⁶."""
+    """In a random frame the flat direction has a curvature of ±10⁻¹⁷ of the largest, not 0:
+    dividing by it gives x of 10¹⁶.
+    """
     for _ in range(50):
         matrix, frame = spd(np.array([3.0, 2.0, 1.0, 0.0]), rng)
         b = frame.sum(axis=1)  # as much in the flat direction as in each other
@@ -116,7 +121,9 @@ def test_step_08_an_indefinite_matrix_stops_at_the_last_good_iterate(diagonal, b
 
 
 def test_step_09_vectors_are_float64_whatever_comes_in():
-    """Ten iterations on Hilbert's 12×12 (condition 10¹⁶), b = 1: float32 vectors stay at a residual of 0.031, float64 get below half."""
+    """Ten iterations on Hilbert's 12×12 (condition 10¹⁶), b = 1:
+    float32 vectors stay at a residual of 0.031, float64 get below half.
+    """
     matrix = hilbert(12)
     narrow = conjugate_gradient(lambda v: matrix @ v, np.ones(12, np.float32), 10)
     wide = conjugate_gradient(lambda v: matrix @ v, np.ones(12), 10)

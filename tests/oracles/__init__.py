@@ -1,7 +1,8 @@
-"""What the tests hold the library against: differences, automatic differentiation of a plain re-statement, exact expectations.
+"""What the tests hold the library against:
+differences, automatic differentiation of a plain re-statement, exact expectations.
 
-The re-statement is written from the textbook, without any of the library's precautions against overflow; `autograd` differentiates
-it. That of the distributions stands in plain_families.py.
+The re-statement is written from the textbook, without any of the library's precautions against overflow; `autograd`
+differentiates it. That of the distributions stands in plain_families.py.
 """
 
 import threading
@@ -21,7 +22,10 @@ from oracles.plain_families import PLAIN
 
 
 def relative_error(actual, expected):
-    """max |actual − expected| / max |expected|; the absolute error where 0 is expected (up to the oracle's rounding). NaN stays NaN."""
+    """max |actual − expected| / max |expected|; the absolute error where 0 is expected (up to the oracle's rounding).
+
+    NaN stays NaN.
+    """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
     if actual.size == 0:
@@ -59,7 +63,9 @@ def _moved(f, x, steps):
 
 
 def jacobian(f, x, h=1e-3):
-    """∂f/∂x by five points, (*f.shape, *x.shape): exact for polynomials of degree 4, error h⁴ f⁽⁵⁾/30 and 10⁻¹⁶/h from rounding."""
+    """∂f/∂x by five points, (*f.shape, *x.shape):
+    exact for polynomials of degree 4, error h⁴ f⁽⁵⁾/30 and 10⁻¹⁶/h from rounding.
+    """
     columns = []
     for i in np.ndindex(x.shape):
         near = _moved(f, x, [(i, h)]) - _moved(f, x, [(i, -h)])
@@ -79,7 +85,9 @@ def directional(f, x, v, h=1e-3):
 
 
 def hessian(f, x, h=3e-4):
-    """∇²f of a scalar function of a vector (n,) by mixed central differences (n, n): error h² ≈ 10⁻⁷, rounding 10⁻¹⁶/h² ≈ 10⁻⁹."""
+    """∇²f of a scalar function of a vector (n,) by mixed central differences (n, n):
+    error h² ≈ 10⁻⁷, rounding 10⁻¹⁶/h² ≈ 10⁻⁹.
+    """
     n = len(x)
     out = np.empty((n, n))
     for i in range(n):
@@ -193,7 +201,9 @@ def on_rank(batch, comm):
 
 
 def chosen(action, adv, logp_old, w=None):
-    """Actions with their advantages and old log-probabilities as a minibatch, where only the policy's loss is asked for."""
+    """Actions with their advantages and old log-probabilities as a minibatch,
+    where only the policy's loss is asked for.
+    """
     return Minibatch(
         SampleWeights(np.ones(len(adv)) if w is None else w),
         obs=None,

@@ -1,4 +1,5 @@
-"""The distribution families as the textbook has them, for autograd: another formula than the library's, without its precautions.
+"""The distribution families as the textbook has them, for autograd:
+another formula than the library's, without its precautions.
 
 A family enters the suites by one row in PLAIN.
 """
@@ -20,9 +21,10 @@ CHOICES = {5: (2, 3), 8: (3, 1, 4)}  # of the tests' MultiCategorical with that 
 class Plain:
     """A family as the textbook has it: log π(a|φ), H(φ), KL(old‖new), each (N,) and differentiable by autograd.
 
-    `volume(φ row)` gives actions and weights whose weighted sum is the integral over all actions (their sum where they are discrete).
-    `outcomes(φ row)` gives actions and probabilities whose weighted sum is the expectation: of anything, or for Gaussians with
-    Gauss–Hermite nodes of polynomials in a up to degree 5 (score products, log-ratios).
+    `volume(φ row)` gives actions and weights whose weighted sum is the integral over all actions (their sum where they
+    are discrete). `outcomes(φ row)` gives actions and probabilities whose weighted sum is the expectation: of
+    anything, or for Gaussians with Gauss–Hermite nodes of polynomials in a up to degree 5 (score products,
+    log-ratios).
     """
 
     log_prob: Callable
@@ -75,7 +77,9 @@ def _joint(phi, choices):
 
 
 def _coins(phi):
-    """The choices between tails (logit 0) and heads (logit φ) of each coin, as the logits of a joint distribution's parts."""
+    """The choices between tails (logit 0) and heads (logit φ) of each coin,
+    as the logits of a joint distribution's parts.
+    """
     return anp.reshape(anp.stack([0 * phi, phi], axis=2), (len(phi), 2 * phi.shape[1])), (2,) * phi.shape[1]
 
 
@@ -290,7 +294,9 @@ def _beta_entropy(phi):
 
 
 def _bregman(old, new):
-    """lnΓ(new) − lnΓ(old) − ψ(old)(new − old) = (new − old)² ∫₀¹ (1−t) ψ′(old + t (new − old)) dt, by 40 Gauss–Legendre nodes."""
+    """lnΓ(new) − lnΓ(old) − ψ(old)(new − old) = (new − old)² ∫₀¹ (1−t) ψ′(old + t (new − old)) dt,
+    by 40 Gauss–Legendre nodes.
+    """
     node, weight = np.polynomial.legendre.leggauss(40)
     t = (node + 1) / 2
     return (new - old) ** 2 * anp.sum(

@@ -41,7 +41,9 @@ from minirl.training.learner import Update
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished run of PPO on Pendulum, tracked by TensorBoard, in a directory of its own: (directory, what was printed)."""
+    """A finished run of PPO on Pendulum, tracked by TensorBoard, in a directory of its own:
+    (directory, what was printed).
+    """
     cwd = tmp_path_factory.mktemp("trained")
     done = cli(
         "train", "ppo", "--env", "Pendulum-v1", "--total-timesteps", 1000, "--track", "tensorboard", *SMALL, cwd=cwd
@@ -191,7 +193,9 @@ def test_rows_hold_plain_numbers_and_none_for_what_is_not_finite():
 
 
 def test_f03_a_full_disk_does_not_stop_the_training(tmp_path):
-    """Files may hold 3000 bytes: the metrics do not fit, the training ends, and the exit code says that something is missing."""
+    """Files may hold 3000 bytes:
+    the metrics do not fit, the training ends, and the exit code says that something is missing.
+    """
     code = f"""
 import resource, signal, sys, warnings
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -360,7 +364,9 @@ def test_m32_descriptions_that_disagree_with_the_arrays_are_refused(trained, tmp
 
 
 def test_loading_runs_nothing_and_imports_nothing(trained, tmp_path):
-    """[S1, S6] An audit hook sees every import, process and connection; numpy and the package are imported before it listens."""
+    """[S1, S6] An audit hook sees every import, process and connection;
+    numpy and the package are imported before it listens.
+    """
     code = f"""
 import sys
 import minirl.deploy, json, hashlib

@@ -39,7 +39,9 @@ def take(chunks, dim=1):
 
 
 def test_norm_03_merging_random_parts_equals_one_pass(rng):
-    """10⁶ samples at offset 10⁸, in parts of which some are empty or of one; the oracle takes the offset out and works in long double."""
+    """10⁶ samples at offset 10⁸, in parts of which some are empty or of one;
+    the oracle takes the offset out and works in long double.
+    """
     n, offset = 1_000_000, 1e8
     small = rng.standard_normal((n, 2)) * [1.0, 30.0]
     x = small + offset
@@ -261,7 +263,9 @@ def test_bug_01_an_offset_of_the_reward_hides_nothing(algorithm, offset):
 
 @pytest.mark.parametrize("rewards", [[6, 7], [1, 1.05], [1e-9, 3e-9], [-1e30, 1e30], [1e8, 1e8 + 1]])
 def test_bug_01_scaled_rewards_keep_their_order_and_the_ratio_of_their_differences(rewards, rng):
-    """In one-step episodes, at the end of long ones, and in a task that goes on: differences over σ(R), whatever they are."""
+    """In one-step episodes, at the end of long ones, and in a task that goes on:
+    differences over σ(R), whatever they are.
+    """
     reward, T = rng.choice(rewards, (400, 1)), 400
     for cut in (np.ones((T, 1), bool), np.arange(T)[:, None] % 50 == 49, np.zeros((T, 1), bool)):
         scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(1)).update(reward, cut, counted(T), 0.9)

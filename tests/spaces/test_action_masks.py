@@ -1,4 +1,6 @@
-"""Actions that an environment rules out: read from it, kept with the samples, and the same when acting as when learning."""
+"""Actions that an environment rules out:
+read from it, kept with the samples, and the same when acting as when learning.
+"""
 
 import gymnasium
 import numpy as np
@@ -47,7 +49,9 @@ def random_masks(dist, n, rng):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_masked_training_never_takes_what_is_ruled_out(algorithm, mode, actions):
-    """The environment raises when it is given such an action; the mask at the end of an episode allows nothing and hurts nobody."""
+    """The environment raises when it is given such an action;
+    the mask at the end of an episode allows nothing and hurts nobody.
+    """
     trained, _ = run(algorithm, vector(Narrow, *[{"actions": actions}] * 3, mode=mode), 4, mask_actions=True)
     assert np.isfinite(trained.state["theta_pi"]).all()
 

@@ -296,7 +296,9 @@ def test_training_with_each_family_on_pendulum(algorithm, family):
 
 @pytest.mark.parametrize("family", NAMES["box"])
 def test_dist_12_13_raw_actions_are_stored_and_the_first_ratio_is_one(family):
-    """What is kept is what was drawn: decoding it again gives what the environment got, and log π of it is what acting had."""
+    """What is kept is what was drawn:
+    decoding it again gives what the environment got, and log π of it is what acting had.
+    """
     envs = vector(Drift, {"actions": BOX})
     made = learner("ppo", envs, family=family, num_steps=40)
     # wide: many actions near the bounds
@@ -435,7 +437,9 @@ def test_a_bounded_family_in_a_file_without_bounds_is_refused(family, tmp_path):
 
 
 def test_a_file_cannot_ask_for_more_memory_than_it_has(tmp_path):
-    """A covariance over a million dimensions would have 5·10¹¹ entries: refused by counting, before anything is made."""
+    """A covariance over a million dimensions would have 5·10¹¹ entries:
+    refused by counting, before anything is made.
+    """
     path, n = tmp_path / "p", 1_000_000
     policy_file.save(path, agent_for(OBSERVATIONS[0], BOX, "full_gaussian"), "ppo", "none")
     bounds = {"action_low": np.zeros(n), "action_high": np.ones(n)}
@@ -581,7 +585,9 @@ class Dial(gymnasium.Env):
 @pytest.mark.parametrize("family", ["auto", "state_gaussian", "full_gaussian"])
 @pytest.mark.parametrize("low, high", [(300, 500), (-1e4, 1e4), (0, 1e-3)])
 def test_bug_12_what_is_learned_does_not_depend_on_the_unit_of_the_actions(family, low, high, tmp_path):
-    """The same raw actions, parameters to rounding, and actions over the whole range; the file acts as the training did."""
+    """The same raw actions, parameters to rounding, and actions over the whole range;
+    the file acts as the training did.
+    """
     here, there = (
         run("ppo", vector(Dial, {"low": a, "high": b}), 2, num_steps=40, family=family)
         for a, b in ((-1, 1), (low, high))

@@ -100,7 +100,10 @@ def test_ex_4_ex_5_the_clipped_credit(text):
 
 
 def test_ex_5_notes_remark_is_true_at_another_ratio(text):
-    """NOTES: "without the min the clipped term would look better". At r = .6 it is the worse one; at r = 1.5 it would."""
+    """NOTES: "without the min the clipped term would look better".
+
+    At r = .6 it is the worse one; at r = 1.5 it would.
+    """
     clipped = {r: min(max(r, 0.8), 1.2) * -2.0 for r in (0.6, 1.5)}
     assert clipped[0.6] < 0.6 * -2 and clipped[1.5] > 1.5 * -2
     assert credited(1.5, -2.0) == pytest.approx(-3.0)
@@ -228,7 +231,10 @@ def test_fig_3_the_clipped_objective_has_one_kink(adv, edge, flat, ax):
 
 
 def test_sur_7_the_tightness_figure_stays_below_the_bound(ax):
-    """Each dot is a pair of policies: what it loses against its surrogate, over C · max KL. None reaches the line of the theorem."""
+    """Each dot is a pair of policies: what it loses against its surrogate, over C · max KL.
+
+    None reaches the line of the theorem.
+    """
     draw_bound(ax)
     clouds = [np.asarray(c.get_offsets()) for c in ax.collections]
     assert len(clouds) == 3 and all(len(c) > 1000 for c in clouds)

@@ -76,7 +76,9 @@ def test_pg_1_j_is_the_mean_return_over_all_paths(gamma):
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9, 0.99])
 def test_pg_1_pg_9_solved_values_are_the_sums_over_time(gamma):
-    """V, Q, A and J of the linear systems, against discounted rewards added up from each state and each first action."""
+    """V, Q, A and J of the linear systems,
+    against discounted rewards added up from each state and each first action.
+    """
     mdp, theta = problem(gamma, states=4, actions=3)
     pi, exact = softmax(theta), solve(mdp, softmax_policy(theta))
     from_state = [series_j(type(mdp)(mdp.p, mdp.r, d, gamma), pi) for d in np.eye(4)]
@@ -102,7 +104,10 @@ def test_pg_2_the_probabilities_of_all_paths_are_the_products_and_sum_to_1():
 
 
 def test_pg_2_as_notes_print_it_the_logarithm_lacks_the_dynamics():
-    """NOTES: log p_θ(τ) = Σ_t log π. As a value it is wrong by the log of the dynamics; quotients and gradients do not see that."""
+    """NOTES: log p_θ(τ) = Σ_t log π.
+
+    As a value it is wrong by the log of the dynamics; quotients and gradients do not see that.
+    """
     mdp, theta = problem(0.9)
     paths = trajectories(mdp, H)
     printed = np.log(softmax(theta)[paths.states[:, :-1], paths.actions]).sum(axis=1)
@@ -168,7 +173,10 @@ def test_pg_5_pg_6_pg_8_pg_10_each_rung_has_less_variance_here():
 
 
 def test_pg_6_pg_8_a_rung_can_have_more_variance_than_the_one_below():
-    """GUIDE: "much lower variance". There are problems where causality, and ones where the baseline V, makes it larger."""
+    """GUIDE: "much lower variance".
+
+    There are problems where causality, and ones where the baseline V, makes it larger.
+    """
     worse = {"reward_to_go": 0.0, "baseline": 0.0}
     for seed in range(60):
         mdp, theta = problem(0.9, seed=seed, scale=2.0)
@@ -204,7 +212,9 @@ def test_pg_7_any_baseline_of_the_state_averages_out_for_a_categorical_policy(rn
 
 
 def test_pg_7_any_baseline_of_the_state_averages_out_for_a_gaussian_policy(rng):
-    """By Gauss–Hermite quadrature, exact for scores, which are quadratic in the action; through a network with hidden units."""
+    """By Gauss–Hermite quadrature, exact for scores, which are quadratic in the action;
+    through a network with hidden units.
+    """
     policy, d = Policy(DiagGaussian(2), 3, (4,), "tanh"), 2
     theta = 0.5 * rng.standard_normal(policy.num_params)
     node, weight = np.polynomial.hermite_e.hermegauss(5)
@@ -227,7 +237,9 @@ def test_pg_7_any_baseline_of_the_state_averages_out_for_a_gaussian_policy(rng):
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9, 0.95])
 def test_pg_10_pg_11_sur_2_the_gradient_theorem_and_the_librarys_gradient(gamma):
-    """∇J by differences of a sum over time; `policy_gradient` on exact expectations is it, up to Σρ = 1/(1−γ). [PG-10]"""
+    """∇J by differences of a sum over time;
+    `policy_gradient` on exact expectations is it, up to Σρ = 1/(1−γ). [PG-10]
+    """
     mdp, theta = problem(gamma, states=4, actions=3)
     true = gradient(lambda th: series_j(mdp, softmax(th)), theta)
     assert off_by(exact_gradient(mdp, theta), true) <= 1e-10
@@ -274,7 +286,9 @@ def test_pg_12_plain_ascent_adds_the_gradient_and_climbs():
 
 
 def test_pg_13_the_loss_of_reinforce_has_n_over_s_times_the_mean_gradient(rng):
-    """∇ of −(1/|S|) Σ_i Σ_t A log π by differences; (N/|S|) times PG-11's mean over samples, which is −`policy_gradient`. [PG-13]"""
+    """∇ of −(1/|S|) Σ_i Σ_t A log π by differences;
+    (N/|S|) times PG-11's mean over samples, which is −`policy_gradient`. [PG-13]
+    """
     mdp, theta = problem(0.9)
     paths = trajectories(mdp, H)
     pick = rng.integers(0, len(paths.actions), 11)
@@ -307,7 +321,9 @@ def test_pg_13_is_7_the_objective_that_evo_names_is_0_for_every_policy():
 
 
 def test_pg_14_one_step_in_the_parameters_moves_a_confident_policy_less():
-    """Two states, one step of length 1 in the logit: KLs by scipy's relative entropy, and the ratio as the step shrinks. [PG-14]"""
+    """Two states, one step of length 1 in the logit:
+    KLs by scipy's relative entropy, and the ratio as the step shrinks. [PG-14]
+    """
     confident, even = np.log([0.95, 0.05]), np.log([0.5, 0.5])
     theta = np.array([confident, even])
 

@@ -36,7 +36,10 @@ def test_kl_1_kl_6_a_table_of_policies_state_by_state(rng):
 
 
 def test_kl_1_kl_13_the_true_distribution_comes_first(rng):
-    """D(P‖Q) is the extra surprise of one who believes Q while P happens. GUIDE: "if I think P, but it is Q": the other way round."""
+    """D(P‖Q) is the extra surprise of one who believes Q while P happens.
+
+    GUIDE: "if I think P, but it is Q": the other way round.
+    """
     p, q = np.array([0.5, 0.5]), np.array([0.9, 0.1])
     for true, believed, nats in ((p, q, 0.5108), (q, p, 0.3681)):
         drawn = rng.choice(2, 20_000, p=true)
@@ -71,7 +74,10 @@ def test_kl_3_cross_entropy_minus_entropy(rng):
 
 
 def test_kl_4_divergences_of_independent_parts_add_up(rng):
-    """Two tables as one of their products; three dimensions as one Gaussian. Means of P/Q multiply instead, as GUIDE says."""
+    """Two tables as one of their products; three dimensions as one Gaussian.
+
+    Means of P/Q multiply instead, as GUIDE says.
+    """
     p1, q1 = rng.dirichlet(np.ones(3), 50), rng.dirichlet(np.ones(3), 50)
     p2, q2 = rng.dirichlet(np.ones(4), 50), rng.dirichlet(np.ones(4), 50)
     p, q = ((a[:, :, None] * b[:, None, :]).reshape(50, 12) for a, b in ((p1, p2), (q1, q2)))
@@ -123,7 +129,10 @@ def test_kl_9_two_coins():
 
 
 def test_kl_10_pinsker_on_a_hundred_thousand_pairs(rng):
-    """D_TV² ≤ ½ D_KL; near equality for two nearly equal halves, so the ½ cannot be made smaller. Without TV's own ½ it is false."""
+    """D_TV² ≤ ½ D_KL; near equality for two nearly equal halves, so the ½ cannot be made smaller.
+
+    Without TV's own ½ it is false.
+    """
     concentration = 10.0 ** rng.uniform(-1, 1, 100_000)
     mass = rng.standard_gamma(np.repeat(concentration[:, None], 4, axis=1), size=(100_000, 4)) + 1e-12
     q = mass / mass.sum(axis=1, keepdims=True)
@@ -140,7 +149,10 @@ def test_kl_10_pinsker_on_a_hundred_thousand_pairs(rng):
 
 
 def test_kl_11_kl_12_the_direction_and_variance_of_importance_sampling():
-    """GUIDE: KL(old‖new) "controls the variance of importance sampling". It does not: that is χ²(new‖old), here ten million."""
+    """GUIDE: KL(old‖new) "controls the variance of importance sampling".
+
+    It does not: that is χ²(new‖old), here ten million.
+    """
     old, new = np.array([1 - 1e-9, 1e-9]), np.array([0.9, 0.1])
     weight = new / old
     variance = old @ (weight - 1) ** 2
@@ -154,7 +166,10 @@ def test_kl_11_kl_12_the_direction_and_variance_of_importance_sampling():
 
 
 def test_kl_13_surprise_and_the_ratio_without_the_logarithm(rng):
-    """Σ P (P/Q) is 1 at P = Q and has no bound. Nor has KL, for the same near pairs: GUIDE's contrast is one of rate. [KL-13]"""
+    """Σ P (P/Q) is 1 at P = Q and has no bound.
+
+    Nor has KL, for the same near pairs: GUIDE's contrast is one of rate. [KL-13]
+    """
     assert off_by(surprise(np.array([1.0, 0.5, 0.01])), np.array([0, np.log(2), np.log(100)])) <= 1e-15
     assert surprise(np.array(0.0)) == np.inf
     p = rng.dirichlet(np.ones(5), 1000)

@@ -1,7 +1,7 @@
 """From sampled paths to gradients: the library's own estimators on rollouts of a tabular problem, against exact values.
 
-What can be enumerated is: then every path is one environment of the rollout, with its probability as weight, and nothing is left to chance.
-Where chance is the point, means of independent groups are held against exact values at 3σ.
+What can be enumerated is: then every path is one environment of the rollout, with its probability as weight, and
+nothing is left to chance. Where chance is the point, means of independent groups are held against exact values at 3σ.
 """
 
 from dataclasses import replace
@@ -91,9 +91,11 @@ def test_sur_6_the_share_of_discounted_steps_is_rho():
 @pytest.mark.parametrize("advantage", ["trajectory", "reward_to_go", "baseline"])
 @pytest.mark.parametrize("gamma", [1.0, 0.8])
 def test_pg_11_pg_13_the_sampled_gradient_is_unbiased(advantage, gamma):
-    """REINFORCE's gradient, sum over t and mean over trajectories, on sampled batches: every component within 3σ of its exact mean.
+    """REINFORCE's gradient, sum over t and mean over trajectories, on sampled batches:
+    every component within 3σ of its exact mean.
 
-    At γ = 1 that is ∇J on every rung. Below, R(τ) still gives ∇J, the others the gradient as printed, whose bias is known.
+    At γ = 1 that is ∇J on every rung. Below, R(τ) still gives ∇J, the others the gradient as printed, whose bias is
+    known.
     """
     mdp, theta = problem(gamma)
     pi, policy, th = softmax(theta), tabular_policy(mdp), pack(theta)
@@ -116,7 +118,9 @@ def test_pg_11_pg_13_the_sampled_gradient_is_unbiased(advantage, gamma):
 
 
 def test_pg_6_pg_11_weights_of_gamma_to_the_t_make_the_sampled_gradient_exact():
-    """All 648 paths at once, each with its probability: with weight P(τ) γ^t the library's batch gradient is ∇J to rounding."""
+    """All 648 paths at once, each with its probability:
+    with weight P(τ) γ^t the library's batch gradient is ∇J to rounding.
+    """
     mdp, theta = problem(0.8)
     pi, policy, th = softmax(theta), tabular_policy(mdp), pack(theta)
     paths = trajectories(mdp, H)
@@ -197,7 +201,9 @@ def test_gae_2_on_sampled_rollouts_within_three_sigma(lam):
 
 
 def finite_bias(mdp, pi, error, lam, steps):
-    """−e(s) + Σ_l γ(γλ)^l E[e(s_{l+1})] − Σ_{l≥1} (γλ)^l E[e(s_l)], the sums cut after `steps`, carried forward from (s, a)."""
+    """−e(s) + Σ_l γ(γλ)^l E[e(s_{l+1})] − Σ_{l≥1} (γλ)^l E[e(s_l)], the sums cut after `steps`,
+    carried forward from (s, a).
+    """
     g, bias = mdp.gamma, np.empty(mdp.shape)
     for s in range(mdp.shape[0]):
         for a in range(mdp.shape[1]):
@@ -209,7 +215,9 @@ def finite_bias(mdp, pi, error, lam, steps):
 
 @pytest.mark.parametrize("lam", LAMBDAS)
 def test_gae_2_the_bias_of_a_wrong_critic_is_the_formula(lam):
-    """V + e as critic: E[Â₀ | s₀, a₀] − A over all paths of three steps; and of infinitely many, where `gae_bias` is closed."""
+    """V + e as critic: E[Â₀ | s₀, a₀] − A over all paths of three steps;
+    and of infinitely many, where `gae_bias` is closed.
+    """
     mdp, theta = problem(0.9)
     pi, exact, paths = softmax(theta), solve(mdp, softmax(theta)), trajectories(mdp, H)
     error = np.array([0.7, -0.4, 0.2])
@@ -238,7 +246,9 @@ def test_gae_2_gae_3_gae_4_only_lambda_below_1_biases_the_gradient():
 
 
 def test_gae_2_the_biased_gradient_on_samples():
-    """The library's REINFORCE with a wrong critic and λ = 0: 3σ from ∇J plus the bias of the formula, and not from ∇J."""
+    """The library's REINFORCE with a wrong critic and λ = 0:
+    3σ from ∇J plus the bias of the formula, and not from ∇J.
+    """
     mdp, theta = problem(0.9)
     pi, exact = softmax(theta), solve(mdp, softmax(theta))
     policy, th = tabular_policy(mdp), pack(theta)

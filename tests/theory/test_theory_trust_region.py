@@ -1,6 +1,8 @@
-"""Trust-region steps with exact expectations: the very code that trains on samples, against closed forms of a softmax table.
+"""Trust-region steps with exact expectations:
+the very code that trains on samples, against closed forms of a softmax table.
 
-For a table of logits the Fisher matrix is Σ_s ρ(s) (diag π_s − π_s π_sᵀ) block by block, and the natural gradient is the advantage itself.
+For a table of logits the Fisher matrix is Σ_s ρ(s) (diag π_s − π_s π_sᵀ) block by block, and the natural gradient is
+the advantage itself.
 """
 
 import dataclasses
@@ -102,7 +104,9 @@ def test_tr_3_mean_kl_is_quadratic_to_third_order():
 
 
 def test_tr_4_tr_9_three_fisher_matrices_are_one():
-    """Products of the library, the closed form, the enumerated score products, the Hessian of mean KL by differences."""
+    """Products of the library, the closed form, the enumerated score products,
+    the Hessian of mean KL by differences.
+    """
     mdp, theta, policy, batch, visits = setting()
     th = pack(theta)
     fisher = dense_fisher(mdp, policy, th, batch)
@@ -122,7 +126,9 @@ def test_tr_4_tr_9_three_fisher_matrices_are_one():
 
 @pytest.mark.parametrize("delta", [1e-4, 0.01, 0.3])
 def test_tr_5_tr_7_the_step_meets_the_kkt_conditions(delta, rng):
-    """g = λ F Δ with λ > 0 and ½ ΔᵀFΔ = δ, F in closed form and g by differences of L; no other step in the region gains more."""
+    """g = λ F Δ with λ > 0 and ½ ΔᵀFΔ = δ, F in closed form and g by differences of L;
+    no other step in the region gains more.
+    """
     mdp, theta, policy, batch, visits = setting()
     step, _, info = natural_step(policy, pack(theta), batch, NPGConfig(delta=delta, **EXACT))
     fisher = closed_fisher(softmax(theta), visits)
@@ -144,7 +150,9 @@ def test_tr_5_tr_7_the_step_meets_the_kkt_conditions(delta, rng):
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
 def test_tr_6_the_natural_gradient_of_a_table_is_the_advantage(gamma):
-    """Δlogits(s, a) ∝ A(s, a) up to a constant per state: in every state alike, however rarely it is visited (Kakade, 2001)."""
+    """Δlogits(s, a) ∝ A(s, a) up to a constant per state:
+    in every state alike, however rarely it is visited (Kakade, 2001).
+    """
     mdp, theta, policy, batch, _ = setting(gamma)
     step, _, _ = natural_step(policy, pack(theta), batch, NPGConfig(**EXACT))
     pi, adv = softmax(theta), solve(mdp, softmax(theta)).adv
@@ -157,7 +165,9 @@ def test_tr_6_the_natural_gradient_of_a_table_is_the_advantage(gamma):
 
 
 def test_tr_6_pg_14_rescaled_features_turn_the_plain_gradient_alone():
-    """The same policies with state 0 seen ten times as large: the natural step changes the probabilities as before, the plain one not."""
+    """The same policies with state 0 seen ten times as large:
+    the natural step changes the probabilities as before, the plain one not.
+    """
     mdp, theta, _, _, _ = setting()
     policy, moved, ascended = linear_policy(S, K), [], []
     for scale in (np.ones(S), np.array([10.0, 1, 1, 1])):
@@ -175,7 +185,9 @@ def test_tr_6_pg_14_rescaled_features_turn_the_plain_gradient_alone():
 
 
 def test_tr_1_tr_13_accepted_steps_obey_in_exact_expectation():
-    """Forty exact TRPO steps under the mean and under the largest KL, measured with the textbook's KL and visits summed over time."""
+    """Forty exact TRPO steps under the mean and under the largest KL,
+    measured with the textbook's KL and visits summed over time.
+    """
     for kind, delta in (("mean", 0.05), ("max", 0.05)):
         mdp, theta, policy, _, _ = setting(seed=3)
         th, cfg = pack(theta), TRPOConfig(delta=delta, kl=kind, **EXACT)
@@ -211,7 +223,10 @@ def test_tr_12_the_penalised_maximiser_is_that_of_a_general_solver():
 
 @pytest.mark.parametrize("delta", [1e-3, 0.05, 0.5])
 def test_tr_15_tr_1_one_beta_gives_the_constrained_maximiser(delta):
-    """Against SLSQP on the constrained problem; β is the price of δ, dL*/dδ, by differences. The two values differ by βδ."""
+    """Against SLSQP on the constrained problem; β is the price of δ, dL*/dδ, by differences.
+
+    The two values differ by βδ.
+    """
     mdp, theta, _, _, visits = setting()
     pi, adv = softmax(theta), solve(mdp, softmax(theta)).adv
     best = constrained(mdp, pi, delta)
@@ -236,8 +251,8 @@ def test_tr_15_tr_1_one_beta_gives_the_constrained_maximiser(delta):
 def test_tr_15_where_theta_is_not_convex_there_may_be_no_such_beta():
     """One θ for two states: the first pays early and soon no more, the second late. Between, no β makes Form 2 stop.
 
-    The point at KL = δ lies below a chord of the curve (KL, L): a mixture of two other points has its KL and more L, so that one of
-    the two beats it in L − β KL, whatever β is.
+    The point at KL = δ lies below a chord of the curve (KL, L): a mixture of two other points has its KL and more L,
+    so that one of the two beats it in L − β KL, whatever β is.
     """
     theta = np.linspace(0, 12, 24001)
     logit = np.stack([4 * theta, theta - 6])  # of action 0 in both states
@@ -275,7 +290,9 @@ def test_pg_12_pg_13_reinforce_with_exact_expectations_climbs(gamma):
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
 @pytest.mark.parametrize(("delta", "updates"), [(0.1, 7), (0.01, 17), (0.001, 47)])
 def test_tr_6_tr_7_npg_reaches_the_optimum(delta, updates, gamma):
-    """J rises at every exact update until the gap to value iteration is 1e-4 of what it was; REINFORCE is far from that by then."""
+    """J rises at every exact update until the gap to value iteration is 1e-4 of what it was;
+    REINFORCE is far from that by then.
+    """
     mdp, theta, _, _, _ = setting(gamma)
     best = mdp.start @ value_iteration(mdp)
     _, returns = improve(mdp, npg_step, NPGConfig(delta=delta, **EXACT), pack(theta), updates)
@@ -343,7 +360,9 @@ def test_p_01_a_step_from_a_singular_solve_is_refused(monkeypatch):
 
 
 def test_tr_6_sur_8_an_exact_natural_step_of_any_length_improves(rng):
-    """θ + ηA: more weight for more advantage in each state, so Σ_a π̃ A ≥ 0 everywhere and J cannot fall, whatever η is."""
+    """θ + ηA: more weight for more advantage in each state, so Σ_a π̃ A ≥ 0 everywhere and J cannot fall,
+    whatever η is.
+    """
     mdps, theta = problems(rng, 2000, 0.9, S, K), rng.standard_normal((2000, S, K))
     exact = solve(mdps, softmax(theta))
     for eta in (1e-3, 1.0, 30.0):
@@ -353,7 +372,9 @@ def test_tr_6_sur_8_an_exact_natural_step_of_any_length_improves(rng):
 
 
 def test_tr_14_sur_8_trpo_on_the_bound_never_loses(rng):
-    """form = "bound": every accepted step has L − C max KL > 0, so J rises each time; twenty problems, exact expectations."""
+    """form = "bound": every accepted step has L − C max KL > 0, so J rises each time;
+    twenty problems, exact expectations.
+    """
     mdps = problems(rng, 20, 0.5, S, K)
     cfg = TRPOConfig(form="bound", gamma=0.5, normalize_adv=False, backtracks=15, **EXACT)
     for i in range(20):
@@ -363,7 +384,9 @@ def test_tr_14_sur_8_trpo_on_the_bound_never_loses(rng):
 
 @pytest.mark.parametrize("kl", ["mean", "max"])
 def test_tr_14_trpo_with_exact_expectations_climbs_to_the_optimum(kl, rng):
-    """δ = 0.02: monotone on ten problems (no theorem says so), and near the optimum; ten times the δ gets there sooner."""
+    """δ = 0.02: monotone on ten problems (no theorem says so), and near the optimum;
+    ten times the δ gets there sooner.
+    """
     mdps = problems(rng, 10, 0.9, S, K)
     for i in range(10):
         mdp, start = one_of(mdps, i), pack(rng.standard_normal((S, K)))

@@ -147,7 +147,10 @@ def elsewhere(tmp_path, algorithm, updates, *environments):
 
 
 def test_det_03_bit_identity_holds_for_a_number_of_threads(tmp_path):
-    """Same machine, same number of BLAS threads: equal bits. Between one and two sums may differ in order: equal to rounding."""
+    """Same machine, same number of BLAS threads: equal bits.
+
+    Between one and two sums may differ in order: equal to rounding.
+    """
     one, two = ({f"{library}_NUM_THREADS": str(n) for library in ("OPENBLAS", "OMP", "MKL")} for n in (1, 2))
     first, second, third, fourth = elsewhere(tmp_path, "trpo", 1, one, one, two, two)
     assert same_bits(first, second) and same_bits(third, fourth)

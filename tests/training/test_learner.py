@@ -80,7 +80,9 @@ def test_learning_with_normalised_values_is_finite_and_moves_the_units(name):
 
 
 def test_an_interrupted_rollout_is_dropped_and_the_next_begins_with_fresh_episodes(monkeypatch):
-    """Ctrl-C in the middle of a rollout: what was half collected counts nowhere, and later episode lengths are true ones."""
+    """Ctrl-C in the middle of a rollout:
+    what was half collected counts nowhere, and later episode lengths are true ones.
+    """
     cfg = algorithms.find("ppo").config(num_envs=2, num_steps=16, total_timesteps=10_000)
     learner = Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 2), cfg)
     learner.step()
@@ -193,7 +195,9 @@ class Count(gymnasium.Env):
 
 @pytest.mark.parametrize("mode", toy_envs.MODES)
 def test_bug_17_after_reset_no_transition_is_made_up(mode):
-    """Somebody plays between two updates and says so: every transition is one of the environment, every episode has 10 steps."""
+    """Somebody plays between two updates and says so:
+    every transition is one of the environment, every episode has 10 steps.
+    """
     learner = toy_envs.learner("ppo", toy_envs.vector(Count, {}, {}, mode=mode), num_steps=16, normalize_reward=True)
     collect, rollouts, lengths = learner.collector.collect, [], []
     learner.collector.collect = lambda *a: rollouts.append(collect(*a)) or rollouts[-1]

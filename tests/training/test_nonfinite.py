@@ -19,7 +19,9 @@ LEARNED = ("algorithm", "normalizer", "scaler", "counters")
 
 
 def stops(made, finite_updates, **where):
-    """The learner does some updates, then raises NonFiniteError with these attributes, and all it learned is as before that update."""
+    """The learner does some updates, then raises NonFiniteError with these attributes,
+    and all it learned is as before that update.
+    """
     for _ in range(finite_updates):
         made.step()
     before = made.snapshot()
@@ -133,7 +135,9 @@ def test_nan_04_in_the_gradient_of_the_critic(algorithm, monkeypatch):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("actions", [3, spaces.Box(-1, 1, (2,))], ids=["discrete", "box"])
 def test_nan_04_in_the_gradient_of_the_policy(algorithm, actions, monkeypatch):
-    """First-order methods stop; the natural step is refused, with the reason in the metrics, and the policy stays bit for bit."""
+    """First-order methods stop; the natural step is refused, with the reason in the metrics,
+    and the policy stays bit for bit.
+    """
     made = learner(algorithm, vector(Drift, *[{"actions": actions}] * 2))
     made.step()
     monkeypatch.setattr(Policy, "vjp", poisoned(Policy.vjp))
