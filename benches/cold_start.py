@@ -1,5 +1,6 @@
-"""From a bare interpreter to a policy that solves CartPole-v1:
-mean return of 20 greedy episodes at 475 or more, on gymnasium's own.
+"""From a bare interpreter to a policy that solves CartPole-v1.
+
+Solved: mean return of 20 greedy episodes at 475 or more, on gymnasium's own.
 
     python benches/cold_start.py SEED
 

@@ -1,15 +1,18 @@
 """A guard of speed that does not time: instructions and memory of one call of each hot path, beside the stored ones.
 
-    python benches/instructions.py            exit 1 where one is more than 10 % above benches/results/instructions.json, or memory grows
-    python benches/instructions.py --write    store what is measured now
+    python benches/instructions.py            exit 1 where one is more than 10 % above the stored count, or memory grows
+    python benches/instructions.py --write    store what is measured now, in benches/results/instructions.json
 
 Instructions: one child under `valgrind --tool=callgrind` makes n and then 2n calls of each path and calls getppid()
 between, where callgrind writes its counts out and begins again; the difference of the two, divided by n, is one call
 without start-up. Valgrind has no AVX-512: it counts the AVX2 clones. Instructions are not time: caches, wide registers
-and waiting are benches/speed.py's matter. Memory: tracemalloc in a second child, of Python objects and NumPy's arrays;
-what a kernel takes with malloc is not seen. Growth is what 100 calls leave behind in every window, without the cycle
-collector, so a reference cycle counts as well; a leak that is rarer than that is not seen. Another build of Python or
-of the kernels (compiler) may need --write.
+and waiting are benches/speed.py's matter.
+
+Memory: tracemalloc in a second child, of Python objects and NumPy's arrays; what a kernel takes with malloc is not
+seen. Growth is what 100 calls leave behind in every window, without the cycle collector, so a reference cycle counts
+as well; a leak that is rarer than that is not seen.
+
+Another build of Python or of the kernels (compiler) may need --write.
 """
 
 import argparse
@@ -261,12 +264,10 @@ def print_table(stored: dict[str, Any], now: dict[str, Any]) -> float:
             before = stored.get(name, {}).get(key)
             ratio = math.inf if before is None else found[key] / before
             worst = max(worst, ratio)
-            print(
-                f"{name:44} {label:14} {before or 0:>12,} {found[key]:>12,} {ratio:>7.3f}{' <--' if ratio > MARGIN else ''}"
-            )
-        print(
-            f"{name:44} {'growth':14} {'':>12} {found['growth']:>12,} {'':>7}{' <--' if found['growth'] >= LEAK else ''}"
-        )
+            mark = " <--" if ratio > MARGIN else ""
+            print(f"{name:44} {label:14} {before or 0:>12,} {found[key]:>12,} {ratio:>7.3f}{mark}")
+        mark = " <--" if found["growth"] >= LEAK else ""
+        print(f"{name:44} {'growth':14} {'':>12} {found['growth']:>12,} {'':>7}{mark}")
     return worst
 
 

@@ -2,7 +2,7 @@
 
 Each tag's error against a different formula, written to benches/results/equations.json.
 
-    python benches/measure_equations.py          then `python -m minirl.equations.page`, which takes the numbers into the index
+    python benches/measure_equations.py     then `python -m minirl.equations.page` puts the numbers into the index
 
 A measurement is a function of a generator that returns an error: relative where the quantity has a size, the amount by
 which it is exceeded where the equation is an inequality. What may come out stands beside it; the command fails when

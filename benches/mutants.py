@@ -1,9 +1,9 @@
 """Would the tests notice? Every line that carries a tag is changed in small ways, one at a time,
 and the tests are run on each change.
 
-    python benches/mutants.py                                   all files, two processes; writes benches/results/mutants.json
-    python benches/mutants.py --file solvers.py --limit 20      a piece; repeat --file for several; nothing is written without --write
-    python benches/mutants.py --again                           only those that the last result did not see killed by their own tests
+    python benches/mutants.py                              all files, two processes; writes benches/results/mutants.json
+    python benches/mutants.py --file solvers.py --limit 20 a part; repeat --file for several; writes with --write only
+    python benches/mutants.py --again                      those that were not killed by their own tests last time
 
 A mutant is a sign flipped, a factor of 2, swapped operands or arguments, an index off by one, a comparison turned or
 made strict, a `not` dropped, min for max, and for or. The tests that name the line's tags run first; a mutant that
@@ -37,7 +37,7 @@ FILES = (
     ),
     *("numerics/linear_solvers.py", "numerics/optimizers.py", "samples/*.py", "algorithms/*.py"),
 )
-# whole programs, files and processes say nothing about an equation; parity compares the twins with themselves when they are mutated
+# Programs, files and processes say nothing about an equation; parity compares mutated twins with themselves.
 APART = {
     *("api", "architecture", "cli", "determinism", "environments", "equations", "kernel_arguments", "kernels"),
     *("learner", "live", "normalize", "readme", "run", "schedules", "safetensors"),
@@ -226,9 +226,8 @@ def main() -> int:
     work = [job for job in work if not any(job[0] is m for m, _ in kept)]
     if args.list:
         for mutant, own, _ in work:
-            print(
-                f"{mutant.file}:{mutant.line} [{', '.join(mutant.tags)}] {len(own)} tests:  {mutant.before}  →  {mutant.after}"
-            )
+            place = f"{mutant.file}:{mutant.line} [{', '.join(mutant.tags)}]"
+            print(f"{place} {len(own)} tests:  {mutant.before}  →  {mutant.after}")
         print(f"{len(work)} mutants")
         return 0
     with (

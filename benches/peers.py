@@ -106,8 +106,9 @@ def show(row: Measured) -> None:
     met = {True: "met", False: "NOT MET", None: ""}[row.met]
     limit = "" if row.limit is None else f"{row.limit:,.{0 if row.limit >= 1000 else 2}f}"
     threads = "" if row.threads is None else str(row.threads)
-    columns = f"{figure(row.ours):32} {figure(row.peer):32} {threads:1} {figure(row.ratio):22} {row.reach:10} {met:8}{limit:>9}"
-    print(f"{row.id:16} {row.what:54} {row.unit:8} {columns}  {row.note}".rstrip(), flush=True)
+    measured = f"{figure(row.ours):32} {figure(row.peer):32} {threads:1} {figure(row.ratio):22}"
+    judged = f"{row.reach:10} {met:8}{limit:>9}"
+    print(f"{row.id:16} {row.what:54} {row.unit:8} {measured} {judged}  {row.note}".rstrip(), flush=True)
 
 
 def show_scaling(found: dict[str, Any]) -> None:
@@ -120,9 +121,8 @@ def show_scaling(found: dict[str, Any]) -> None:
         print(f"scaling          {row['axis']:6} {row['algorithm']:26} at most {steepest}: {verdict}")
     for line in found["memory"]:
         constant = f"{line['per_sample']:,.0f} bytes a sample + {line['base'] / 1e6:.2f} MB"
-        print(
-            f"scaling          memory {line['algorithm']:26} peak of an update {constant}; off that line by {line['off']:.1%} at most"
-        )
+        off = f"off that line by {line['off']:.1%} at most"
+        print(f"scaling          memory {line['algorithm']:26} peak of an update {constant}; {off}")
 
 
 def wanted(name: str, only: list[str] | None) -> bool:

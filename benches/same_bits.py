@@ -1,7 +1,7 @@
 """Do trainings repeat to the last bit, here and in another version of the code?
 
-    python benches/same_bits.py --write before.json        in one checkout
-    python benches/same_bits.py --against before.json      in the other, on the same machine: exit 1 and the first that differs
+    python benches/same_bits.py --write before.json      in one checkout
+    python benches/same_bits.py --against before.json    in the other, on the same machine: exit 1, the first difference
 
 A row is a training of a few thousand transitions: SHA-256 of the final parameters with the observation statistics, and
 of every metric that is not a time. It uses the public interface alone, so that it runs in any layout of the library.

@@ -1,5 +1,5 @@
-"""How minirl grows: steps/s with the environments, update time with width, batch and depth, peak memory with the batch;
-one thread.
+"""How minirl grows: steps/s with the environments, update time with width, batch and depth, peak memory with
+the batch; one thread.
 
     python benches/scaling.py [--quick]        prints the points as JSON, for peers.py
 

@@ -1,7 +1,7 @@
 """The first speed floor, on one thread:
 whole workloads, best understood beside `pytest benches` for the single kernels.
 
-    python benches/speed.py            W1 PPO end to end on CartPole, W2 PPO update, W3 TRPO update, W5 acting, W6 import
+    python benches/speed.py     W1 PPO end to end on CartPole, W2 PPO update, W3 TRPO update, W5 acting, W6 import
 
 Each row: median and spread over the repeats, and the floor that it has to keep. Writes benches/results/speed.json.
 """

@@ -1,6 +1,7 @@
 """Each compiled kernel beside its NumPy twin at the shapes that training meets: equal first, then timed.
 
-    OMP_NUM_THREADS=1 python -m pytest benches/test_bench_kernels.py --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+    OMP_NUM_THREADS=1 python -m pytest benches/test_bench_kernels.py \\
+        --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 
 One group per kernel, element type and shape, so that each table holds two rows, kernel and twin. `-k mlp` or `-k "gae
 or adam"` takes a part; `--benchmark-json FILE` keeps the machine with the numbers.

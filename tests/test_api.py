@@ -104,7 +104,8 @@ import sys
 sys.modules["gymnasium"] = None
 import numpy as np, minirl
 policy = minirl.deploy.load({str(trained.run)!r})
-print(policy.act(np.array([0.5, -0.5, 1], np.float32)), policy.act(np.array([0.5, -0.5, 1], np.float32), np.random.default_rng(0)))"""
+obs = np.array([0.5, -0.5, 1], np.float32)
+print(policy.act(obs), policy.act(obs, np.random.default_rng(0)))"""
     obs = np.array([0.5, -0.5, 1], np.float32)
     expected = f"{trained.policy.act(obs)} {trained.policy.act(obs, np.random.default_rng(0))}\n"
     assert python("-c", code, cwd=tmp_path).stdout == expected

@@ -28,9 +28,11 @@ ALGORITHMS = tuple(algorithms.ALGORITHMS)
 class Counting(gymnasium.Env):
     """Episode e = 1, 2, … observes 10 e, 10 e + 1, …; nothing in it is random.
 
-    lengths, ends, rewards: taken in turn, the first two by episode, rewards by step over all episodes; no lengths: it never ends.
-    alias: the observation is one array, changed in place.  fault = (what, step, value): `what` ("reward" or "obs") is `value` in that
-    step, counted from 1 over all episodes (0: the first reset); the observation after a later reset is never wrong.
+    lengths, ends, rewards: cycled through, the first two by episode, rewards by step over all episodes; no lengths: it
+        never ends.
+    alias: the observation is one array, changed in place.
+    fault = (what, step, value): `what` ("reward" or "obs") is `value` in that step, counted from 1 over all episodes
+        (0: the first reset); the observation after a later reset is never wrong.
     """
 
     def __init__(self, lengths=(3,), ends=("terminated",), rewards=(1.0,), alias=False, fault=None, dim=1, actions=2):
@@ -77,7 +79,8 @@ class Drift(gymnasium.Env):
     """s' = 0.8 s + 0.1 a + noise in 3 dimensions, from a random start;
     each step ends the episode with probability `p`, in either way.
 
-    mutate: writes into the action it was given.  alias: writes into the observation it returned.  `received`: the actions, as they came.
+    mutate: writes into the action it was given.  alias: writes into the observation it returned.
+    `received`: the actions, as they came.
     """
 
     def __init__(self, actions=3, p=0.2, mutate=False, alias=False, dtype=np.float32):

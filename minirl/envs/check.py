@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from minirl.envs import given
-from minirl.envs.contract import KEY, Misfit, as_mask, fitted, mask_size, as_flag
+from minirl.envs.contract import KEY, Misfit, as_flag, as_mask, fitted, mask_size
 from minirl.envs.copies import CHECKER
 from minirl.envs.faults import close, is_fault, one_line
 from minirl.envs.make import make_env

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import gymnasium
 
-from minirl.envs.contract import KEY, as_mask, fitted, mask_size, as_flag
+from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
 from minirl.envs.faults import close, named, raise_placed
 from minirl.errors import EnvError
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
-from minirl.envs.contract import KEY, as_mask, fitted, mask_size, as_flag
+from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
 from minirl.envs.copies import Opener
 from minirl.envs.faults import close, raise_placed
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from minirl.errors import SpaceError, shorten
 from minirl.models.distributions import FAMILIES, NAMES, Family, MaskableFamily
-from minirl.spaces.facts import INTEGERS, Facts, among, integer, natural, shape_from, boolean
+from minirl.spaces.facts import INTEGERS, Facts, among, boolean, integer, natural, shape_from
 
 Arrays = dict[str, np.ndarray]
 BOUNDS = ("action_low", "action_high")  # tensors of a policy file; those of a Box may be infinite

@@ -1,5 +1,6 @@
-"""Advantages and returns: the golden numbers, the sums that define them, and the ends of episodes.  [GAE-1 … GAE-4,
-PG-6, PPO-11]
+"""Advantages and returns: the golden numbers, the sums that define them, and the ends of episodes.
+
+[GAE-1 … GAE-4, PG-6, PPO-11]
 
 The oracles are the defining sums (and a matrix of powers), never the recursion; most cases go through `make_batch`, as
 training does.

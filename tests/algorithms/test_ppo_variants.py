@@ -284,7 +284,7 @@ def test_bug_11_clip_value_keeps_to_the_value_of_the_rollout(recompute, monkeypa
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_recomputed_advantages_are_those_of_the_critic_at_the_epochs_start(env, monkeypatch):
-    """After the first epoch the batch is the same samples with the advantages that `make_batch` gives for the moved critic."""
+    """After the first epoch the samples are the same, their advantages those of `make_batch` for the moved critic."""
     cfg = PPOConfig(num_envs=2, num_steps=32, total_timesteps=64, epochs=3, recompute_adv=True, lr=1e-2)
     learner, seen = Learner(algorithms.find("ppo"), make_envs(env, 2), cfg), []
     take = minibatch_gradient

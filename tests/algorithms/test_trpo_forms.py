@@ -60,8 +60,8 @@ def test_tr_13_kl_12_the_mean_constraint_does_not_bound_every_state(dist, rng):
 
 @both_families
 def test_tr_13_tr_3_the_first_try_brings_the_worst_states_model_to_delta(dist, rng):
-    """½ ΔθᵀF_nΔθ = δ in the state where it is largest, F_n dense from enumerated scores of that state alone.  [TR-13,
-    TR-3]
+    """½ ΔθᵀF_nΔθ = δ in the state where it is largest,
+    F_n dense from enumerated scores of that state alone.  [TR-13, TR-3]
     """
     policy, theta, batch = next(problems(dist, rng, 1, n=13))
     step, _, info = natural_step(policy, theta, batch, config())

@@ -161,7 +161,9 @@ MISTAKES = {
     "train ppo --activation gelu": "--activation = 'gelu': takes one of tanh, relu",
     "train ppo --save-every 0": "--save-every = 0: takes a number >= 1",
     "train ppo --env CartPol-v1": "--env = 'CartPol-v1' is not known to gymnasium",
-    "train ppo --env nowhere:CartPole-v1": "--env = 'nowhere:CartPole-v1' is not known to gymnasium: No module named 'nowhere'",
+    "train ppo --env nowhere:CartPole-v1": (
+        "--env = 'nowhere:CartPole-v1' is not known to gymnasium: No module named 'nowhere'"
+    ),
     "train ppo --env broken_envs:Speaks-v0": "action space Text(1, 3",
     "train ppo --env broken_envs:Raises-v0 --run file": "run directory file cannot be used: it is a file",
     "train ppo --run file/below": "run directory file/below cannot be used: Not a directory",
@@ -172,7 +174,9 @@ MISTAKES = {
     "plot nowhere": "nowhere/config.json cannot be read: No such file",
     "list --envs zzz": "no environment id contains 'zzz'",
     "train ppo --run done": "done already holds a run: choose another directory with --run, or remove this one",
-    "eval done --env Pendulum-v1": "--env = 'Pendulum-v1': its observations are box (3,), the policy was trained for box (4,)",
+    "eval done --env Pendulum-v1": (
+        "--env = 'Pendulum-v1': its observations are box (3,), the policy was trained for box (4,)"
+    ),
     "eval done --episodes 0": "--episodes = 0: takes a number >= 1",
     "plot done --out a.docx": "--out = 'a.docx': takes a file name that ends in .png, .svg, .pdf",
     "plot done --out no/where.png": "no/where.png cannot be written: No such file or directory",
@@ -181,8 +185,8 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def outcomes(trained, tmp_path_factory):
-    """All of MISTAKES through `main` in one process, beside a "file" and a run "done": {line:
-    [exit code, stdout, stderr]}.
+    """All of MISTAKES through `main` in one process, beside a "file" and a run "done":
+    {line: [exit code, stdout, stderr]}.
     """
     cwd = tmp_path_factory.mktemp("mistakes")
     (cwd / "file").write_text("")

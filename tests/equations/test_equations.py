@@ -215,7 +215,8 @@ MEANT = {  # tag: what people type who look for it
     "PPO-10": "parallel actors",
     "PPO-11": "truncation, bootstrap, time limit",
     "GAE-1": "td error, temporal difference, bellman",
-    "GAE-2": "gae, lambda, λ, generalized advantage estimation, generalised advantage estimation, bias variance, bias-variance tradeoff",
+    "GAE-2": "gae, lambda, λ, generalized advantage estimation, generalised advantage estimation, "
+    "bias variance, bias-variance tradeoff",
     "EXT-1": "ippo, multi agent",
     "EXT-2": "mappo",
     "EXT-3": "self-play",

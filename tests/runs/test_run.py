@@ -313,7 +313,8 @@ def test_f05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path
 
 
 def test_f18_nobody_reads_the_output(tmp_path):
-    command = f"'{sys.executable}' -m minirl train ppo --total-timesteps 1000 --run run {' '.join(SMALL)} | head -1; exit ${{PIPESTATUS[0]}}"
+    train = f"'{sys.executable}' -m minirl train ppo --total-timesteps 1000 --run run {' '.join(SMALL)}"
+    command = f"{train} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, encoding="utf-8"
     )
@@ -374,7 +375,8 @@ minirl.deploy.load({str(trained[0])!r})  # once: encodings and the like
 seen = []
 sys.addaudithook(lambda event, args: seen.append(event))
 agent = minirl.deploy.load({str(trained[0])!r})
-bad = [e for e in seen if e.split(".")[0] in ("import", "exec", "compile", "subprocess", "socket") or e in ("os.system", "os.exec")]
+kinds = ("import", "exec", "compile", "subprocess", "socket")
+bad = [e for e in seen if e.split(".")[0] in kinds or e in ("os.system", "os.exec")]
 assert not bad, bad
 assert "gymnasium" not in sys.modules"""
     done = python("-c", code, cwd=tmp_path)
@@ -491,7 +493,8 @@ def test_bug_36_so_may_a_module_when_it_is_imported(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    code = "import os, gymnasium, broken_envs\nos.chdir('elsewhere')\ngymnasium.register('Wanders-v0', broken_envs.Still)\n"
+    code = "import os, gymnasium, broken_envs\nos.chdir('elsewhere')\n"
+    code += "gymnasium.register('Wanders-v0', broken_envs.Still)\n"
     (tmp_path / "wanders.py").write_text(code)
     small = {"num_steps": 16, "total_timesteps": 64, "hidden": (8,)}
     assert minirl.train("ppo", "wanders:Wanders-v0", run="run", **small).run == tmp_path / "run"

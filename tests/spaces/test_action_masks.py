@@ -50,7 +50,7 @@ def random_masks(dist, n, rng):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_masked_training_never_takes_what_is_ruled_out(algorithm, mode, actions):
     """The environment raises when it is given such an action;
-    the mask at the end of an episode allows nothing and hurts nobody.
+    the mask at the end of an episode allows nothing and does no harm.
     """
     trained, _ = run(algorithm, vector(Narrow, *[{"actions": actions}] * 3, mode=mode), 4, mask_actions=True)
     assert np.isfinite(trained.state["theta_pi"]).all()

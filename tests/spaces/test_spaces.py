@@ -388,8 +388,9 @@ def test_a_description_that_does_not_fit_is_refused(change, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("action_low", [0, np.nan, 0]), ("action_high", [1, np.inf, 3]), ("action_low", [0, 0.5, 0]), ("action_high", [1, 2, 2.0**33]),
-     ("action_low", [0, 9, 0]), ("action_high", [1, 2, 300]), ("action_low", [-(2.0**63), 0, 0])],
+    [("action_low", [0, np.nan, 0]), ("action_high", [1, np.inf, 3]), ("action_low", [0, 0.5, 0]),
+     ("action_high", [1, 2, 2.0**33]), ("action_low", [0, 9, 0]), ("action_high", [1, 2, 300]),
+     ("action_low", [-(2.0**63), 0, 0])],
 )  # fmt: skip
 def test_choices_that_are_no_numbers_are_refused(name, value, tmp_path):
     path = tmp_path / "p"

@@ -127,7 +127,8 @@ SCRIPT = """
 import sys
 import numpy as np
 from toy_envs import Drift, run, vector
-made, _ = run(sys.argv[2], vector(Drift, *[{}] * 4), int(sys.argv[3]), hidden=(64, 64), num_steps=150, minibatch_size=100)
+sizes = {"hidden": (64, 64), "num_steps": 150, "minibatch_size": 100}
+made, _ = run(sys.argv[2], vector(Drift, *[{}] * 4), int(sys.argv[3]), **sizes)
 np.savez(sys.argv[1], **{name: made.state[name] for name in ("theta_pi", "theta_v")})
 """
 
@@ -174,7 +175,8 @@ from minirl.envs.make import make_envs
 from minirl.training.learner import Learner
 
 algorithm, env, dtype, path = sys.argv[1:]
-cfg = algorithms.find(algorithm).config(num_envs=2, num_steps=128, total_timesteps=2560, hidden=(16, 16), dtype=dtype, **{fields})
+sizes = dict(num_envs=2, num_steps=128, total_timesteps=2560, hidden=(16, 16))
+cfg = algorithms.find(algorithm).config(dtype=dtype, **sizes, **{fields})
 learner = Learner(algorithms.find(algorithm), make_envs(env, 2), cfg)
 thetas = [np.concatenate([learner.state["theta_pi"], learner.state["theta_v"]])]
 for _ in range(2):
