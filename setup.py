@@ -29,6 +29,7 @@ MODULES = (
     "mlp",
     "returns",
     "rollout",
+    "simple_spread",
     "vectors",
 )
 DEBUG = os.environ.get("MINIRL_DEBUG", "") not in ("", "0")

@@ -114,6 +114,15 @@ def env_cases(rng):
             yield "env_reset", f"{name} {B}", (name, generators, ~nobody, low, -low, state, steps, obs)
 
 
+def spread_cases(rng):
+    for N, B in ((3, 1), (3, 128), (6, 128)):
+        state, obs, steps = rng.uniform(-1, 1, (B, 6 * N)), np.zeros((N, B, 6 * N), np.float32), np.ones(B, np.int64)
+        action, results = rng.integers(0, 5, (N, B)), (np.zeros((B, N)), np.zeros(B, bool))
+        yield "spread_step", f"{N} agents {B}", (state, steps, action, 10**9, 0.5, obs, *results)
+        generators = [np.random.PCG64(i) for i in range(B)]
+        yield "spread_reset", f"{N} agents {B}", (generators, np.ones(B, bool), state, steps, obs)
+
+
 def rollout_cases(rng):
     """128 steps of 4 CartPoles and of 64, the policy's and the environment's, in one call."""
     sizes = (4, 64, 64, 2)
@@ -137,7 +146,7 @@ def cases():
         yield pytest.param(name, args, id=f"{name} {shape}")
     for name, shape, args in time_cases(rng):
         yield pytest.param(name, args, id=f"{name} {shape} float64")
-    for name, shape, args in env_cases(rng):
+    for name, shape, args in (*env_cases(rng), *spread_cases(rng)):
         yield pytest.param(name, args, id=f"{name} {shape}")
     for dtype in (np.float32, np.float64):
         for make in (distribution_cases, mlp_cases, vector_cases):

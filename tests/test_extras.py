@@ -55,6 +55,11 @@ def test_use_11_mujoco_is_what_gymnasium_asks_for():
     assert only.startswith("gymnasium[mujoco]") and "imageio" not in imported(PACKAGE) | imported(ROOT / "tests")
 
 
+def test_use_11_marl_brings_the_games_and_what_they_import():
+    """PettingZoo's board games import pygame, which PettingZoo itself does not ask for."""
+    assert names(project()["optional-dependencies"]["marl"]) == {"pettingzoo", "mpe2", "pygame-ce"}
+
+
 def test_use_11_the_tests_need_nothing_beyond_their_extra():
     brought = names(project()["optional-dependencies"]["test"]) | names(project()["dependencies"])
     skipped = {"mujoco", "pygame"}  # by importorskip

@@ -22,6 +22,7 @@ SUBJECTS = (
     "acting",
     "classic_control",
     "rollout",
+    "simple_spread",
 )
 REFERENCE = os.environ.get("MINIRL_REFERENCE", "") not in ("", "0")
 

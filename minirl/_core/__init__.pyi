@@ -13,6 +13,7 @@ from minirl._core.compiled.losses import *
 from minirl._core.compiled.mlp import *
 from minirl._core.compiled.returns import *
 from minirl._core.compiled.rollout import *
+from minirl._core.compiled.simple_spread import *
 from minirl._core.compiled.vectors import *
 from minirl._core.reference.mlp import mlp_layers as mlp_layers
 

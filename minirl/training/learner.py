@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from minirl.envs import given, memory
 from minirl.envs.make import OURS
 from minirl.errors import ConfigError, shorten
 from minirl.models.critic import Critic
+from minirl.models.distributions import Family
 from minirl.models.fourier_features import RandomFeatures
 from minirl.models.input_pipeline import ObsNormalizer
 from minirl.models.policy import Policy
@@ -128,6 +130,12 @@ class Learner(Trainee):
             lengths,
         )
 
+    @property
+    def size(self) -> str:
+        """How large the problem and the policy are, in words."""
+        dist, dim = self.nets.policy.dist, self.collector.obs_codec.dim
+        return f"{dim} inputs, {actions_of(dist)}, {self.nets.policy.num_params} policy parameters"
+
     def reset(self) -> None:
         """Let the next update begin with fresh episodes, for example after other code has stepped the environments."""
         self.collector.reset()
@@ -189,6 +197,10 @@ class Learner(Trainee):
                     f"make the learner with the same {name}"
                 )
 
+    def save_policy(self, directory: Path, env: str, said: dict[str, Any]) -> None:
+        """Write the policy into a run directory; `env` and `said` name its environment and the arguments of that."""
+        policy_file.save(directory / policy_file.FILE, self.policy, self.algorithm.name, env, said)
+
     @property
     def policy(self) -> Agent:
         """A copy of the policy as it is now: acts on raw observations, with the statistics that it was trained with."""
@@ -212,3 +224,8 @@ def episode_means(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
         "charts/episodic_length": float(lengths.mean()) if some else np.nan,
         "charts/episodes": float(len(returns)),
     }
+
+
+def actions_of(dist: Family) -> str:
+    """The actions of a family in words."""
+    return f"{dist.num_params} actions" if dist.name == "categorical" else f"{dist.action_shape[0]}-dimensional actions"

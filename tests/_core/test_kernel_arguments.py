@@ -75,6 +75,12 @@ GOOD |= {
         8,
     ),
 }
+SPREAD = np.zeros((4, 18)), ACTION, np.zeros((3, 4, 18), np.float32)  # state, steps, obs
+GOOD |= {
+    "spread_step": ((*SPREAD[:2], np.zeros((3, 4), np.int64), 25, 0.5, SPREAD[2], np.zeros((4, 3)), U > 0), 8),
+    "spread_reset": (([np.random.PCG64(0)] * 4, U < 1, *SPREAD), 5),
+}
+IN_PLACE = ("adam", "cg_step", "env_step", "env_reset", "env_rollout", "spread_step", "spread_reset")
 MISALIGNED = np.zeros(8 * 24 + 1, np.uint8)[1:]
 
 
@@ -145,9 +151,7 @@ def test_wrong_arrays_are_refused(name):
                 getattr(_core, name)(*args[:i], wrong, *args[i + 1 :])
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in GOOD if name not in ("adam", "cg_step", "env_step", "env_reset", "env_rollout")]
-)
+@pytest.mark.parametrize("name", [name for name in GOOD if name not in IN_PLACE])
 def test_inputs_may_be_read_only(name):
     args = [a.copy() if isinstance(a, np.ndarray) else a for a in GOOD[name][0]]
     for a in args:

@@ -18,6 +18,9 @@
 #define MLP_PACK_STRIDE 1024
 #define MLP_PACK_ROWS 32
 
+/* Agents of one simple_spread, whose forces lie on the stack. As in reference/simple_spread.py. */
+#define SPREAD_MAX_AGENTS 64
+
 /* log σ is cut at ±LOG_STD_LIMIT inside densities: σ² and 1/σ² stay finite in float32. As in reference/gaussian.py. */
 #define LOG_STD_LIMIT 20.0
 

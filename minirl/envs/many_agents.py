@@ -1,0 +1,93 @@
+"""Parallel environments with several agents, B copies: what a learner sees of them, and how they are found.
+
+    envs = make_many_agents("mpe2/simple_spread_v3", 4)
+    obs = envs.reset([0, 1, 2, 3])                               # id -> (B, …)
+    step = envs.step({name: actions for name in envs.agents})    # id -> (B,) -> Step
+
+Who plays: `native/simple_spread.py` in one compiled call; all others, one after the other, `pettingzoo_parallel.py`.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from minirl.envs import memory
+from minirl.envs.parallel_source import SPREAD, close_all, is_environment, made, name, source
+from minirl.errors import EnvError
+
+Array = np.ndarray[Any, Any]
+
+
+class Step(NamedTuple):
+    """What one step of B environments with N agents gave. Agents that do not play have zeros, reward 0 and no ends."""
+
+    led_to: dict[str, Array]  # what the actions led to: the final observation where an agent's episode ended
+    obs: dict[str, Array]  # what is acted on next: the first of a new game where the old one ended; zeros for the dead
+    reward: Array  # (B, N) float64
+    terminated: Array  # (B, N) bool: this agent's episode ended in this step
+    truncated: Array  # (B, N) bool
+    alive: Array  # (B, N) bool: who acts in the next step
+    masks: dict[str, Array]  # id -> (B, K) bool: what is allowed in the next step; without agents that have none
+
+
+class ManyAgents(Protocol):
+    """B copies of an environment in which N agents act at once. A game that no agent is left in starts again in `step`.
+
+    Arrays that were handed out are not written to again, and may be read-only. Who died is alive in the next game.
+    """
+
+    num_envs: int  # B
+    agents: tuple[str, ...]  # N ids, sorted; index i of an array (B, N) is a place in this tuple
+    observation_spaces: dict[str, Any]  # id -> gymnasium space of one agent's observation
+    action_spaces: dict[str, Any]
+    alive: Array  # (B, N) bool: who acts in the next step, also after a reset
+    masks: dict[str, Array]  # id -> (B, K) bool for the next step, also after a reset
+
+    def reset(self, seeds: list[int]) -> dict[str, Array]:
+        """New games, one seed for each -> first observations, id -> (B, …)."""
+        ...
+
+    def step(self, actions: dict[str, Array]) -> Step:
+        """Actions id -> (B,) or (B, d), those of the dead are ignored."""
+        ...
+
+    def close(self) -> None:
+        """Close what was opened."""
+        ...
+
+
+def make_many_agents(env: Any, num_envs: int, /, **kwargs: Any) -> ManyAgents:
+    """`num_envs` copies of a parallel environment; EnvError where it is unknown, not installed or not parallel.
+
+    env: minirl/SimpleSpread-v0 (native), mpe2/NAME, pettingzoo/NAME, module:Class, or a class, function, module or
+    object with PettingZoo's parallel interface.  kwargs: what each copy is made with.
+    """
+    from minirl.envs.native.simple_spread import SimpleSpread
+    from minirl.envs.pettingzoo_parallel import ParallelCopies
+
+    if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
+        raise EnvError(f"num_envs = {num_envs!r}: takes a whole number from 1 on")
+    if isinstance(env, str) and env == SPREAD:
+        return made(env, lambda: SimpleSpread(int(num_envs), **kwargs))
+    memory.refuse(("environments", memory.SERIAL * int(num_envs), {"num_envs": num_envs}))
+    if is_environment(env):
+        return ParallelCopies([alone(env, num_envs, kwargs)], name(env), keep_open=True)
+    make = source(env)
+    copies: list[Any] = []
+    try:
+        for _ in range(num_envs):
+            copies.append(made(env, lambda: make(**kwargs)))
+        return ParallelCopies(copies, name(env))
+    except BaseException:
+        close_all(copies)
+        raise
+
+
+def alone(env: Any, num_envs: int, kwargs: dict[str, Any]) -> Any:
+    """The environment itself; EnvError where more than that is asked of it."""
+    if num_envs > 1:
+        remedy = "give its class, or a function that makes one, or set num_envs to 1 to use this object alone"
+        raise EnvError(f"env is one {type(env).__name__}, and num_envs = {num_envs} needs copies: {remedy}")
+    if kwargs:
+        raise EnvError(f"env_kwargs = {kwargs!r}: the environment is made already; give its class as env")
+    return env

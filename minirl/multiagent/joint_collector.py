@@ -1,0 +1,192 @@
+"""Stepping a parallel environment with a policy per group of agents: a rollout for each group, of the same steps."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minirl import _core
+from minirl.config import Config
+from minirl.envs.many_agents import ManyAgents, Step
+from minirl.errors import EnvError, MinirlError, NonFiniteError
+from minirl.multiagent.groups import Group
+from minirl.numerics import random_streams
+from minirl.numerics.arrays import Array
+from minirl.samples.rollout import Rollout
+from minirl.training.action_noise import ActionNoise
+from minirl.training.observation_reader import ObservationReader
+
+Actor = Any  # (obs (N, ·), noise, mask) -> actions (N, …)
+
+
+@dataclass(slots=True)
+class JointState:
+    """All that changes while rollouts are collected, but for the environments."""
+
+    noises: list[ActionNoise]  # of each group
+    obs: list[Array]  # of each group (n·B, ·), what is acted on next
+    alive: Array  # (B, N) bool: who acts next
+    masks: dict[str, Array]  # id -> (B, K) of the next step; empty where everything is always allowed
+    episode_return: Array  # (B, N) of the unfinished games
+    episode_length: Array  # (B,)
+    steps_taken: int = 0
+    fresh_start: bool = False  # as in training/collector_state.py
+
+
+class JointCollector:
+    """Steps `envs` with a policy for each group. `central`: each agent's own observation is followed by all of them.
+
+    with_actions: and behind these the actions of all agents as indicators, for a critic Q(s, a).
+    """
+
+    def __init__(
+        self, envs: ManyAgents, groups: list[Group], config: Config, seeds: list[Any], central: bool, with_actions: bool
+    ):
+        self.envs, self.groups, self.config, self.num_steps = envs, groups, config, config.num_steps
+        self.central, self.with_actions, B = central, with_actions, envs.num_envs
+        of_agent = {agent: group for group in groups for agent in group.agents}
+        types = [g.obs_codec.encoded_type(config.dtype, config.normalize_obs) for g in groups]
+        self.obs_dtype = np.result_type(*types)
+        self.readers = {a: ObservationReader(of_agent[a].obs_codec, self.obs_dtype, B) for a in envs.agents}
+        self.num_actions = [of_agent[a].action_codec.family().num_params if with_actions else 0 for a in envs.agents]
+        noises = [
+            ActionNoise(g.action_codec.family(), s["actions"], B * len(g.agents), config.num_steps)
+            for g, s in zip(groups, seeds, strict=True)
+        ]
+        N = len(envs.agents)
+        self.state = JointState(noises, [], np.ones((B, N), bool), {}, np.zeros((B, N)), np.zeros(B))
+        self.env_seeds = seeds[0]["envs"]
+        self._reset()
+
+    def collect(self, actors: list[Actor]) -> list[Rollout]:
+        """A rollout of `num_steps` for each group, under the actor of each."""
+        state, fresh = self.state, self.state.fresh_start
+        if fresh:
+            self._reset()
+        state.fresh_start = True  # until `commit`
+        for noise in state.noises:
+            noise.refill()
+        rollouts = [self._empty(g, obs, fresh) for g, obs in zip(self.groups, state.obs, strict=True)]
+        self.finished: list[tuple[Array, float]] = []  # returns of all agents (N,) and length of each game that ended
+        for t in range(self.num_steps):
+            actions = self._act(actors, rollouts, t)
+            step = self._step(actions)
+            self._store(step, rollouts, t)
+            self._count(step)
+        return rollouts
+
+    def finished_games(self) -> tuple[Array, Array]:
+        """Returns of all agents (M, N) and lengths (M,) of the M games that ended in the last rollout."""
+        returns = np.array([r for r, _ in self.finished]).reshape(-1, len(self.envs.agents))
+        return returns, np.array([length for _, length in self.finished], np.int64)
+
+    def commit(self) -> None:
+        """The last rollouts were learned from: the next ones go on with their games."""
+        self.state.fresh_start = False
+
+    def reset(self) -> None:
+        """Let the next rollouts begin with new games."""
+        self.state.fresh_start = True
+
+    def _reset(self) -> None:
+        state, envs = self.state, self.envs
+        first = envs.reset(random_streams.integer_seeds(self.env_seeds, envs.num_envs))
+        state.alive, state.masks = envs.alive, envs.masks
+        state.episode_return[:], state.episode_length[:] = 0.0, 0.0
+        state.obs = self._rows(first)
+
+    def _rows(self, obs: dict[str, Array]) -> list[Array]:
+        """Encoded observations of each group (n·B, D), with what a central critic sees behind them."""
+        step = self.state.steps_taken
+        encoded = {agent: self._read(agent, obs[agent], step) for agent in self.envs.agents}
+        own = [group.rows(encoded) for group in self.groups]
+        if not self.central:
+            return own
+        joint = np.concatenate([encoded[agent] for agent in self.envs.agents], axis=1)  # (B, S), sorted agents
+        unknown = np.zeros((len(joint), sum(self.num_actions)), joint.dtype)  # actions that nobody has chosen yet
+        seen = np.hstack([joint, unknown])
+        return [np.hstack([x, np.tile(seen, (len(g.agents), 1))]) for x, g in zip(own, self.groups, strict=True)]
+
+    def _read(self, agent: str, obs: Any, step: int) -> Array:
+        try:
+            return self.readers[agent].read(obs, step)
+        except MinirlError as why:
+            raise EnvError(f"agent {agent!r}: {why}") from why
+
+    def _act(self, actors: list[Actor], rollouts: list[Rollout], t: int) -> dict[str, Array]:
+        """The actions of step t by agent, as the environment takes them; stored with what they were chosen from."""
+        state = self.state
+        chosen: dict[str, Array] = {}
+        sent: dict[str, Array] = {}
+        for i, (group, rollout) in enumerate(zip(self.groups, rollouts, strict=True)):
+            alive = group.columns(state.alive)
+            real = None if alive.all() else alive
+            mask = None
+            if rollout.mask is not None:
+                mask = rollout.mask[t] = group.rows(state.masks) | ~alive[:, None]
+            action = actors[i](state.obs[i], state.noises[i].next(real), mask)
+            if action.dtype.kind == "f" and not _core.all_finite(action):
+                why = "the policy's σ or mean overflowed; lower the learning rate"
+                raise NonFiniteError(f"action of {group.name}", why, step=state.steps_taken + 1)
+            rollout.obs[t], rollout.action[t], rollout.valid[t] = state.obs[i], action, alive
+            chosen |= group.per_agent(rollout.action[t])
+            sent |= group.per_agent(group.action_codec.decode(rollout.action[t].copy()))
+        if self.with_actions:
+            self.fill_actions([rollout.obs[t] for rollout in rollouts], chosen)
+        return sent
+
+    def fill_actions(self, rows: list[Array], chosen: dict[str, Array]) -> None:
+        """Write the actions of all agents, as indicators, into the last columns of each group's rows; 0 for the dead."""
+        alive = self.state.alive
+        blocks = [
+            np.eye(k)[chosen[agent]] * alive[:, [place]]
+            for place, (agent, k) in enumerate(zip(self.envs.agents, self.num_actions, strict=True))
+        ]
+        joint = np.hstack(blocks)
+        for x, group in zip(rows, self.groups, strict=True):
+            x[:, -joint.shape[1] :] = np.tile(joint, (len(group.agents), 1))
+
+    def _step(self, actions: dict[str, Array]) -> Step:
+        step = self.envs.step(actions)
+        self.state.steps_taken += 1
+        return step
+
+    def _store(self, step: Step, rollouts: list[Rollout], t: int) -> None:
+        state = self.state
+        led_to, state.obs = self._rows(step.led_to), self._rows(step.obs)
+        if not _core.all_finite(step.reward):
+            env, place = (int(i) for i in np.argwhere(~np.isfinite(step.reward))[0])
+            why = f"the environment returned {step.reward[env, place]}; fix the environment"
+            raise NonFiniteError(f"reward of {self.envs.agents[place]}", why, env=env, step=state.steps_taken)
+        for group, rollout, after in zip(self.groups, rollouts, led_to, strict=True):
+            rollout.next_obs[t], rollout.reward[t] = after, group.columns(step.reward)
+            rollout.terminated[t] = group.columns(step.terminated)
+            rollout.truncated[t] = group.columns(step.truncated & ~step.terminated)
+
+    def _count(self, step: Step) -> None:
+        """Sums over the games, and those that ended: a game ends when nobody is left in it."""
+        state = self.state
+        state.episode_return += step.reward
+        state.episode_length += 1
+        left = state.alive & ~(step.terminated | step.truncated)
+        over = np.flatnonzero(~left.any(axis=1))
+        self.finished += [(state.episode_return[b].copy(), float(state.episode_length[b])) for b in over]
+        state.episode_return[over], state.episode_length[over] = 0.0, 0.0
+        state.alive, state.masks = step.alive, step.masks
+
+    def _empty(self, group: Group, obs: Array, fresh: bool) -> Rollout:
+        T, (rows, D), dist = self.num_steps, obs.shape, group.action_codec.family()
+        action_type = np.int64 if dist.action_dtype is np.int64 else np.dtype(self.config.dtype)
+        masked = all(agent in self.state.masks for agent in group.agents)
+        return Rollout(
+            obs=np.empty((T, rows, D), self.obs_dtype),
+            action=np.empty((T, rows, *dist.action_shape), action_type),
+            reward=np.empty((T, rows)),
+            next_obs=np.empty((T, rows, D), self.obs_dtype),
+            terminated=np.empty((T, rows), bool),
+            truncated=np.empty((T, rows), bool),
+            valid=np.empty((T, rows), bool),
+            first_step=self.state.steps_taken,
+            fresh=fresh,
+            mask=np.empty((T, rows, dist.num_params), bool) if masked else None,
+        )

@@ -1,0 +1,97 @@
+"""The pool of past selves: frozen checkpoints, who of them is played next, and how strong each is."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from minirl.numerics.arrays import Array
+
+Choice = Literal["latest", "uniform", "prioritised"]
+K_FACTOR = 32.0  # Elo points at stake in an update
+SCALE = 400.0  # Elo points that make the odds ten to one
+
+
+class Player(Protocol):
+    """What chooses moves for a batch of positions."""
+
+    def act_batch(self, obs: Array, rng: np.random.Generator, mask: Array) -> Array:
+        """Moves (N,) for observations (N, D) and legal moves (N, K) bool."""
+        ...
+
+
+class RandomPlayer:
+    """Every legal move is as likely: whom the learner meets before there is a checkpoint."""
+
+    def act_batch(self, obs: Array, rng: np.random.Generator, mask: Array) -> Array:
+        """Moves (N,)."""
+        return np.where(mask, rng.random(mask.shape), -1.0).argmax(axis=1)
+
+
+@dataclass
+class Checkpoint:
+    """A policy as it was, and how the learner has done against it since."""
+
+    agent: Player  # a copy: its own parameters, its own statistics of observations
+    step: int  # when it was taken
+    elo: float
+    games: float = 0.0
+    score: float = 0.0  # of the learner: 1 for a win, ½ for a draw
+
+
+class Pool:
+    """Checkpoints from old to new. When there are more than `size`, every second one goes, but for the newest."""
+
+    def __init__(self, size: int, choice: Choice, rng: np.random.Generator):
+        self.size, self.choice, self.rng = size, choice, rng
+        self.members = [Checkpoint(RandomPlayer(), 0, 0.0)]
+        self.elo = 0.0  # of the learner
+
+    def add(self, agent: Player, step: int) -> None:
+        """Keep a copy of the policy as it is now; it begins with the learner's rating."""
+        self.members.append(Checkpoint(agent, step, self.elo))
+        if len(self.members) > self.size:
+            self.members = self.members[::-1][::2][::-1]
+
+    def probabilities(self) -> Array:
+        """How likely each checkpoint is to be the next opponent. [EXT-3]
+
+        latest: the newest; uniform: all alike; prioritised: by (1 − p)², p the learner's score against it so far,
+        which makes a curriculum of those that it cannot beat yet.
+        """
+        n = len(self.members)
+        if self.choice == "latest":
+            return np.eye(n)[-1]
+        if self.choice == "uniform":
+            return np.full(n, 1 / n)
+        score = np.array([(m.score + 1) / (m.games + 2) for m in self.members])  # ½ before the first game
+        weight = (1 - score) ** 2
+        return weight / weight.sum()
+
+    def draw(self, games: int) -> list[Checkpoint]:
+        """Opponents for so many new games. [EXT-3]"""
+        return [self.members[i] for i in self.rng.choice(len(self.members), size=games, p=self.probabilities())]
+
+    def record(self, opponents: list[Checkpoint], payoff: Array) -> None:
+        """Results of games (M,), the learner's payoffs: ratings move by all of them at once, in any order.
+
+        What the learner gains the opponents lose: the sum of all ratings stays.
+        """
+        gained = 0.0
+        before = self.elo
+        for each in {id(o): o for o in opponents}.values():
+            scores = np.array([(np.sign(p) + 1) / 2 for o, p in zip(opponents, payoff, strict=True) if o is each])
+            expected = 1 / (1 + 10 ** ((each.elo - before) / SCALE))
+            change = K_FACTOR * float((scores - expected).sum()) / len(payoff)
+            each.elo -= change
+            gained += change
+            each.games += len(scores)
+            each.score += float(scores.sum())
+        self.elo = before + gained
+
+    def tree(self) -> dict[str, Any]:
+        """Ratings and results as JSON scalars, from old to new."""
+        return {
+            "elo": self.elo,
+            "members": [{"step": m.step, "elo": m.elo, "games": m.games, "score": m.score} for m in self.members],
+        }

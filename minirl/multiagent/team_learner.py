@@ -1,0 +1,261 @@
+"""The loop of IPPO and MAPPO: a rollout of all agents, an update of each policy, all kept together. [EXT-1, EXT-2]"""
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minirl.algorithms import Algorithm
+from minirl.config import Config
+from minirl.deploy import team
+from minirl.deploy.agent import Agent
+from minirl.envs import given
+from minirl.envs.many_agents import ManyAgents
+from minirl.errors import ConfigError, MinirlError, shorten
+from minirl.models.actor_critic import Networks
+from minirl.models.critic import Critic
+from minirl.models.input_pipeline import ObsNormalizer
+from minirl.models.policy import Policy
+from minirl.multiagent.central_critic import CentralCritic, LocalPolicy, first_columns
+from minirl.multiagent.groups import Group, groups_of
+from minirl.multiagent.joint_collector import JointCollector
+from minirl.multiagent.mappo import MAPPOConfig, counterfactual_advantages
+from minirl.numerics import random_streams
+from minirl.numerics.arrays import Array
+from minirl.numerics.running_moments import RunningMoments
+from minirl.samples.advantages import standardize_adv
+from minirl.samples.batch import Batch
+from minirl.samples.rollout import Rollout
+from minirl.training.learner import Update, actions_of, episode_means, keep_freed_memory
+from minirl.training.trainee import Prepared, Trainee
+
+
+def agent_seed(seed: int, group: int) -> int:
+    """The seed of a group's training: that of the run for the first, of streams of their own for the others."""
+    return seed if group == 0 else int(np.random.SeedSequence((seed, group)).generate_state(1)[0]) >> 1
+
+
+class TeamLearner:
+    """An iterator over updates of all policies on a parallel environment: the Learner of several agents.
+
+    algorithm: IPPO's or MAPPO's row. envs: what make_many_agents gives. `global_step` counts steps of the environments,
+    whatever the number of agents. `episodic_return` is the sum over the agents.
+    """
+
+    def __init__(self, algorithm: Algorithm, envs: ManyAgents, config: Any):
+        keep_freed_memory()
+        self.algorithm, self.config, self.envs = algorithm, config, envs
+        self.central = isinstance(config, MAPPOConfig)
+        self.with_actions = self.central and config.critic == "actions"
+        self.groups = groups_of(envs, config.family, config.scale_actions, config.share_policy)
+        if self.with_actions:
+            check_discrete(envs, self.groups)
+        configs = [config.replace(seed=agent_seed(config.seed, i)) for i in range(len(self.groups))]
+        seeds = [random_streams.stream_seeds(each.seed) for each in configs]
+        self.collector = JointCollector(envs, self.groups, config, seeds, self.central, self.with_actions)
+        self.trainees = [self._trainee(i, each) for i, each in enumerate(configs)]
+        self.updates = self.global_step = 0
+        self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which games ended
+
+    def _trainee(self, i: int, config: Config) -> Trainee:
+        """The networks and statistics of a group."""
+        group, columns, B = self.groups[i], self.collector.state.obs[i].shape[1], self.envs.num_envs
+        own, family, shape = group.obs_codec.dim, group.action_codec.family(), (config.hidden, config.activation)
+        resolution = group.obs_codec.resolution
+        if self.central:
+            local = LocalPolicy(family, own, *shape)
+            nets = Networks(local, CentralCritic(own, columns - own, *shape, scaled=config.normalize_value))
+            resolution = np.concatenate([resolution, np.full(columns - own, resolution.max())])
+        else:
+            policy, critic = Policy(family, own, *shape), Critic(own, *shape, config.normalize_value)
+            nets = self.algorithm.networks(policy, critic, config)
+        normalizer = ObsNormalizer(RunningMoments.zeros(columns), resolution, np.dtype(config.dtype))
+        return Trainee(self.algorithm, nets, normalizer, config, B * len(group.agents))
+
+    def __iter__(self) -> Iterator[Update]:
+        return self
+
+    def __next__(self) -> Update:
+        if self.global_step >= self.config.total_timesteps:
+            raise StopIteration
+        return self.step()
+
+    def step(self) -> Update:
+        """One update of every policy: a rollout of all, an update of each from its own rows, then all are kept."""
+        start = time.perf_counter()
+        actors = [t.nets.policy.actor(t.state["theta_pi"], t.preprocess) for t in self.trainees]
+        rollouts = self.collector.collect(actors)
+        if self.with_actions:
+            self._last_actions(actors, rollouts)
+        prepared = [self._prepare(i, rollout) for i, rollout in enumerate(rollouts)]
+        returns, lengths = self.collector.finished_games()
+        collected = time.perf_counter()
+
+        progress = min(self.global_step / self.config.total_timesteps, 1.0)
+        learned = [trainee.learn(each, progress) for trainee, each in zip(self.trainees, prepared, strict=True)]
+        for trainee, each in zip(self.trainees, learned, strict=True):
+            trainee.keep(each)
+        self.collector.commit()
+
+        self.updates += 1
+        steps = self.config.num_steps * self.envs.num_envs
+        self.global_step += steps
+        now, totals = time.perf_counter(), returns.sum(axis=1)
+        timing = {
+            "charts/SPS": steps / (now - start),
+            "time/rollout": collected - start,
+            "time/update": now - collected,
+        }
+        if len(totals):
+            self.curve.append((self.global_step, float(totals.mean())))
+        metrics = {**episode_means(totals, lengths), **self._means([each.metrics for each in learned]), **timing}
+        return Update(self.updates, self.global_step, metrics, totals, lengths)
+
+    def _prepare(self, i: int, rollout: Rollout) -> Prepared:
+        """A group's rollout ready to learn from; with a critic of actions, Â against each agent's other actions."""
+        try:
+            prepared = self.trainees[i].prepare(rollout)
+        except MinirlError as why:
+            raise MinirlError(f"agent {self.groups[i].name}: {why}") from why
+        return (
+            replace(prepared, batch=self._counterfactual(i, prepared.batch, rollout)) if self.with_actions else prepared
+        )
+
+    def _means(self, metrics: list[Any]) -> dict[str, Any]:
+        """Metrics of the policies as one row: means of the numbers, the first policy's words."""
+        first = metrics[0]
+        return {k: v if isinstance(v, str) else float(np.mean([m[k] for m in metrics])) for k, v in first.items()}
+
+    def _counterfactual(self, i: int, batch: Batch, rollout: Rollout) -> Batch:
+        """The batch with Â_i = Q − Σ π_i Q. [EXT-2]"""
+        trainee, group = self.trainees[i], self.groups[i]
+        T, B = self.config.num_steps, self.envs.num_envs
+        agent = np.tile(np.repeat(np.arange(len(group.agents)), B), T)[np.flatnonzero(rollout.valid)]  # of each sample
+        adv = np.empty(len(batch))
+        for j, place in enumerate(group.places):
+            mine = np.flatnonzero(agent == j)
+            rows, mask = batch.obs[mine], None if batch.mask is None else batch.mask[mine]
+            own, columns = self._own_actions(place, batch.obs.shape[1]), batch.action[mine]
+            adv[mine] = counterfactual_advantages(
+                trainee.nets.policy,
+                trainee.state["theta_pi"],
+                self._of_indicators(trainee, own),
+                rows,
+                mask,
+                own,
+                columns,
+            )
+        return replace(batch, adv=standardize_adv(adv, batch.weights) if self.config.normalize_adv else adv)
+
+    def _of_indicators(self, trainee: Trainee, own: slice) -> Any:
+        """Q of rows whose own actions are given as 0 and 1, before normalisation."""
+        if not self.config.normalize_obs:
+            return trainee.value
+        mean, inv_std = trainee.normalizer.affine
+
+        def q_of(rows: Array) -> Array:
+            rows = rows.copy()
+            rows[:, own] = np.clip((rows[:, own] - mean[own]) * inv_std[own], -10, 10)
+            return trainee.value(rows)
+
+        return q_of
+
+    def _own_actions(self, place: int, columns: int) -> slice:
+        """The columns that hold the action of the agent at this place."""
+        sizes = self.collector.num_actions
+        start = columns - sum(sizes) + sum(sizes[:place])
+        return slice(start, start + sizes[place])
+
+    def _last_actions(self, actors: list[Any], rollouts: list[Rollout]) -> None:
+        """Actions that would follow the observations which the steps led to, so that Q(s', a') has its a'.
+
+        Within a game these are the actions that were taken; at the end of a rollout or a cut game they are drawn here.
+        """
+        rng = self.trainees[0].rng
+        chosen: dict[str, Array] = {}
+        for rollout in rollouts:
+            rollout.next_obs[:-1] = np.where(rollout.cut[:-1, :, None], rollout.next_obs[:-1], rollout.obs[1:])
+        T = self.config.num_steps
+        last = np.zeros(T, bool)
+        last[-1] = True
+        for t in range(T):
+            if not (last[t] or any(r.truncated[t].any() for r in rollouts)):
+                continue
+            for i, (group, rollout) in enumerate(zip(self.groups, rollouts, strict=True)):
+                noise = group.action_codec.family().noise(rng, rollout.next_obs.shape[1])
+                chosen |= group.per_agent(actors[i](rollout.next_obs[t], noise, None))
+            rows = [r.next_obs[t].copy() for r in rollouts]
+            self.collector.fill_actions(rows, chosen)
+            for rollout, x in zip(rollouts, rows, strict=True):
+                ask = rollout.cut[t] | last[t]
+                rollout.next_obs[t, ask] = x[ask]
+
+    @property
+    def size(self) -> str:
+        """How large the problem and the policies are, in words."""
+        each = [
+            f"{group.name}: {group.obs_codec.dim} inputs, {actions_of(group.action_codec.family())}, "
+            f"{trainee.nets.policy.num_params} policy parameters"
+            for group, trainee in zip(self.groups, self.trainees, strict=True)
+        ]
+        return f"{len(self.envs.agents)} agents, {len(each)} policies ({each[0]}{', …' if len(each) > 1 else ''})"
+
+    def reset(self) -> None:
+        """Let the next update begin with new games."""
+        self.collector.reset()
+
+    @property
+    def policy(self) -> team.Team:
+        """A copy of the policies as they are now, by agent: each acts on its own raw observations."""
+        agents = {name: self._agent(i) for i, group in enumerate(self.groups) for name in group.agents}
+        return team.Team({name: agents[name] for name in self.envs.agents})
+
+    def _agent(self, i: int) -> Agent:
+        trainee, group = self.trainees[i], self.groups[i]
+        normalizer = first_columns(trainee.normalizer, group.obs_codec.dim) if self.config.normalize_obs else None
+        masked = any(agent in self.collector.state.masks for agent in group.agents)
+        theta = trainee.state["theta_pi"].copy()
+        shape = (self.config.hidden, self.config.activation)
+        return Agent(group.obs_codec, group.action_codec, theta, *shape, normalizer=normalizer, masked=masked)
+
+    def save_policy(self, directory: Path, env: str, said: dict[str, Any]) -> None:
+        """A policy file for each agent."""
+        team.save(directory, self.policy, self.algorithm.name, env, said)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that learning changes, as a tree of arrays and JSON scalars, copied; without the environments."""
+        return {
+            "learner": {"method": self.algorithm.name, "groups": [list(group.agents) for group in self.groups]},
+            "trainees": [trainee.tree() for trainee in self.trainees],
+            "noises": [noise.tree() for noise in self.collector.state.noises],
+            "counters": {"updates": self.updates, "global_step": self.global_step},
+        }
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Back to a snapshot, which can be used again; ConfigError where it is of other agents or another method."""
+        its, mine = tree.get("learner") if isinstance(tree, dict) else None, self.snapshot()["learner"]
+        if its != mine:
+            raise ConfigError(f"the snapshot is of {its!r}, this learner is {mine!r}: make the learner as its was made")
+        for trainee, each in zip(self.trainees, copy.deepcopy(tree["trainees"]), strict=True):
+            trainee.take(each)
+        for noise, each in zip(self.collector.state.noises, tree["noises"], strict=True):
+            noise.restore(each)
+        self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
+        self.curve = [point for point in self.curve if point[0] <= self.global_step]
+
+    def __repr__(self) -> str:
+        name, done = given.name(self.config.env), f"{self.updates} update{'' if self.updates == 1 else 's'}"
+        where = f"{self.algorithm.name} on {self.envs.num_envs} x {shorten(name, 40)}, {len(self.envs.agents)} agents"
+        return shorten(f"TeamLearner({where}: {done}, {self.global_step} of {self.config.total_timesteps} steps)")
+
+
+def check_discrete(envs: ManyAgents, groups: list[Group]) -> None:
+    """ConfigError where a critic of joint actions cannot count them."""
+    for group in groups:
+        if group.action_codec.family_name != "categorical":
+            why = f"sums over actions, and those of {group.name} are {group.action_codec}"
+            raise ConfigError(f"critic = 'actions': {why}; set critic to 'state'")
