@@ -56,7 +56,7 @@ class LocalPolicy(Policy):
 
 
 class CentralCritic(Critic):
-    """V(s) of all agents' observations, or Q(s, a) where their actions follow: the columns after the first D. [EXT-2]"""
+    """V(s) of all agents' observations, or Q(s, a) where their actions follow: columns after the first D. [EXT-2]"""
 
     def __init__(self, own: int, central: int, hidden: tuple[int, ...], activation: str, scaled: bool = False):
         super().__init__(central, hidden, activation, scaled)

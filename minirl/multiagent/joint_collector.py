@@ -136,7 +136,7 @@ class JointCollector:
         return sent
 
     def fill_actions(self, rows: list[Array], chosen: dict[str, Array]) -> None:
-        """Write the actions of all agents, as indicators, into the last columns of each group's rows; 0 for the dead."""
+        """Write the actions of all agents, as indicators, into the last columns of each group's rows; dead: 0."""
         alive = self.state.alive
         blocks = [
             np.eye(k)[chosen[agent]] * alive[:, [place]]
