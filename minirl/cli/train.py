@@ -1,4 +1,4 @@
-"""`minirl train ALGORITHM`: the flags are the fields of the algorithm's configuration, their help the comments beside them."""
+"""`minirl train ALGORITHM`: flags are the fields of the algorithm's configuration, their help the comments there."""
 
 import contextlib
 import shlex
@@ -107,7 +107,8 @@ def _train(name: str, config: Any, output: Output) -> int:
         tell(session.note)
     if stop.signum:
         return 128 + stop.signum
-    if output.eval_episodes and config.vectorization == "vector_entry_point":  # it may not exist as a single environment
+    # What has a vector entry point need not exist as a single environment.
+    if output.eval_episodes and config.vectorization == "vector_entry_point":
         tell(f"not evaluated: vector_entry_point; `minirl eval {session.name}` tries the single environment")
     elif output.eval_episodes:
         played = play(learner.policy, name, config.env, config.env_kwargs, output.eval_episodes, traces=session.path)
