@@ -4,6 +4,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+import minirl
+from minirl.envs.many_agents import make_many_agents
+from minirl.multiagent import METHODS
+from minirl.multiagent.team_learner import TeamLearner
+
 
 class Walk(gymnasium.Env):
     """s' = 0.8 s + 0.1 a + noise; episodes of 5 steps end by termination and by truncation in turns."""
@@ -70,9 +75,7 @@ class Copies(Parallel):
 
 
 class Dying(Parallel):
-    """Games of 6 steps; agent_1 is gone after its third, terminated or truncated. Observed: 10 · agent + t, reward 2ᵗ.
-
-    """
+    """Games of 6 steps; agent_1 is gone after its third, terminated or truncated. Observed: 10 · agent + t, reward 2ᵗ."""
 
     spaces = spaces.Box(-np.inf, np.inf, (1,), np.float64), spaces.Discrete(2)
 
@@ -159,3 +162,27 @@ class Unmatched(Dying):
 
     def action_space(self, agent):
         return spaces.Discrete(2) if agent == "agent_0" else spaces.Text(3)
+
+
+SMALL = {"hidden": (5,), "minibatch_size": 8, "epochs": 2, "total_timesteps": 10**6, "dtype": "float64"}
+
+
+def team(method, env, num_envs=2, **fields):
+    """A learner of several agents on copies of an environment."""
+    config = minirl.configure(method, env=env, num_envs=num_envs, **(SMALL | {"num_steps": 6} | fields))
+    return TeamLearner(METHODS[method], make_many_agents(env, num_envs, **config.env_kwargs), config)
+
+
+def rollouts_of(learner):
+    """One rollout of each group, under the policies as they are."""
+    actors = [t.nets.policy.actor(t.state["theta_pi"], t.preprocess) for t in learner.trainees]
+    return learner.collector.collect(actors)
+
+
+def same_trees(a, b):
+    """Trees of arrays and scalars, equal to the last bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same_trees(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same_trees, a, b))
+    return type(a) is type(b) and (np.array_equal(a, b) and np.asarray(a).dtype == np.asarray(b).dtype)

@@ -7,43 +7,18 @@ import pytest
 from gymnasium import spaces
 from toy_envs import vector
 from toy_parallel import Mortal
-from toy_teams import Climbing, Copies, Dying, Penalty, Walk
+from toy_teams import SMALL, Climbing, Copies, Dying, Penalty, Walk, rollouts_of, same_trees, team
 
 import minirl
-from minirl.algorithms import ppo
+from minirl.algorithms import ALGORITHMS, ppo
 from minirl.envs.many_agents import make_many_agents
-from minirl.multiagent import METHODS
-from minirl.multiagent.team_learner import TeamLearner, agent_seed
+from minirl.multiagent.team_learner import agent_seed
 from minirl.numerics import random_streams
 from minirl.numerics.running_moments import RunningMoments
 from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, make_batch
 from minirl.training.learner import Learner
-
-SMALL = {"hidden": (5,), "minibatch_size": 8, "epochs": 2, "total_timesteps": 10**6, "dtype": "float64"}
-
-
-def team(method, env, num_envs=2, **fields):
-    """A learner of several agents on copies of an environment."""
-    config = minirl.configure(method, env=env, num_envs=num_envs, **(SMALL | {"num_steps": 6} | fields))
-    return TeamLearner(METHODS[method], make_many_agents(env, num_envs, **config.env_kwargs), config)
-
-
-def rollouts_of(learner):
-    """One rollout of each group, under the policies as they are."""
-    actors = [t.nets.policy.actor(t.state["theta_pi"], t.preprocess) for t in learner.trainees]
-    return learner.collector.collect(actors)
-
-
-def same_trees(a, b):
-    """Trees of arrays and scalars, equal to the last bit."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same_trees(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same_trees, a, b))
-    return type(a) is type(b) and (np.array_equal(a, b) and np.asarray(a).dtype == np.asarray(b).dtype)
-
 
 # ------------------------------------------------------------------------------------- MA-06: as many separate trainings
 
@@ -75,16 +50,10 @@ def test_ma_06_ext_1_nothing_shared_is_n_runs_of_ppo_bit_for_bit(options, action
     assert len(list(several)) == 5 and len(set(own)) == len(names)
     for i, trainee in enumerate(several.trainees):
         config = minirl.configure("ppo", **(fields | options | {"seed": own[i]}))
-        alone = Learner(ppo_row(), vector(Walk, *[{"actions": actions}] * B), config)
+        alone = Learner(ALGORITHMS["ppo"], vector(Walk, *[{"actions": actions}] * B), config)
         assert len(list(alone)) == 5
         assert same_trees(trainee.tree(), alone.tree()), names[i]
         assert np.array_equal(trainee.scaler.carry, alone.scaler.carry)
-
-
-def ppo_row():
-    from minirl.algorithms import ALGORITHMS
-
-    return ALGORITHMS["ppo"]
 
 
 # -------------------------------------------------------------------------------------------- MA-01: values have units
@@ -100,7 +69,8 @@ def test_ma_01_ext_1_ext_2_values_are_in_units_of_the_rewards_before_advantages(
         trainee.state["theta_v"][-2:] = 5.0, 3.0
         batch = trainee.prepare(rollout).batch
         critic, theta = trainee.nets.critic, trainee.state["theta_v"]
-        inner = type(critic)(*(critic.own, critic.mlp.sizes[0]) if method == "mappo" else critic.mlp.sizes[:1], (5,), "tanh")
+        own = (critic.own,) if method == "mappo" else ()
+        inner = type(critic)(*own, critic.mlp.sizes[0], (5,), "tanh")
         y = inner.value(theta[:-2], rollout.obs[:, 0])
         value = 5.0 + 3.0 * y
         life = int(rollout.valid.sum())
@@ -279,8 +249,8 @@ def test_ma_05_an_agent_without_masks_may_share_with_one_that_has_them():
 @pytest.mark.parametrize("seed", range(3))
 def test_ext_1_ext_2_matrix_games_end_in_an_equilibrium(game, method, seed):
     """No agent gains by another action alone: 11 or 7 of climbing, 10 or 2 of penalty."""
-    budget = {"num_envs": 32, "num_steps": 4, "total_timesteps": 128 * 150, "minibatch_size": 128, "epochs": 4}
-    options = {"hidden": (8,), "lr": 0.02, "normalize_obs": False, "share_policy": False, "anneal_lr": False}
+    budget = {"num_envs": 32, "num_steps": 4, "total_timesteps": 128 * 80, "minibatch_size": 128, "epochs": 4}
+    options = {"hidden": (8,), "lr": 0.02, "normalize_obs": False, "share_policy": False, "ent_coef": 0.2}
     result = minirl.train(method, game, seed=seed, **budget, **options)
     actions = result.policy.act({name: np.ones(1, np.float32) for name in game.possible_agents})
     a, b = (int(actions[name]) for name in game.possible_agents)
