@@ -20,7 +20,7 @@ from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, make_batch
 from minirl.training.learner import Learner
 
-# ------------------------------------------------------------------------------------- MA-06: as many separate trainings
+# ------------------------------------------------------------------- MA-06: as many separate trainings
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -56,7 +56,7 @@ def test_ma_06_ext_1_nothing_shared_is_n_runs_of_ppo_bit_for_bit(options, action
         assert np.array_equal(trainee.scaler.carry, alone.scaler.carry)
 
 
-# -------------------------------------------------------------------------------------------- MA-01: values have units
+# ---------------------------------------------------------------------------- MA-01: values have units
 
 
 @pytest.mark.parametrize("method", ["ippo", "mappo"])
@@ -80,7 +80,7 @@ def test_ma_01_ext_1_ext_2_values_are_in_units_of_the_rewards_before_advantages(
         np.testing.assert_allclose(batch.value, value[:life], rtol=1e-12)
 
 
-# ------------------------------------------------------------------------------------ MA-02, MA-03: agents that are gone
+# ------------------------------------------------------------------ MA-02, MA-03: agents that are gone
 
 
 def without_the_dead(learner, rollout):
@@ -89,7 +89,7 @@ def without_the_dead(learner, rollout):
     parts, order = [], []
     for row in range(rollout.obs.shape[1]):
         at = np.flatnonzero(rollout.valid[:, row])
-        fields = "obs action reward next_obs terminated truncated valid".split()
+        fields = ["obs", "action", "reward", "next_obs", "terminated", "truncated", "valid"]
         alone = replace(rollout, **{name: getattr(rollout, name)[at][:, [row]] for name in fields})
         weights = SampleWeights(np.ones(len(at)))
         plain = learner.config.replace(normalize_adv=False)
@@ -98,7 +98,8 @@ def without_the_dead(learner, rollout):
     place = np.argsort(np.concatenate(order))
     weights = SampleWeights(np.ones(len(place)))
     assert len(place) < T * rollout.obs.shape[1]
-    columns = {n: np.concatenate([getattr(p, n) for p in parts])[place] for n in "obs action adv returns value".split()}
+    names = ("obs", "action", "adv", "returns", "value")
+    columns = {n: np.concatenate([getattr(p, n) for p in parts])[place] for n in names}
     columns["adv"] = standardize_adv(columns["adv"], weights)
     return Batch(**columns, weights=weights)
 
@@ -177,7 +178,7 @@ def test_ma_03_gae_is_cut_at_its_own_death(end, bias, golden):
     assert rollouts[1].valid[:, 0].tolist() == [True] * 3 + [False] * 3
 
 
-# --------------------------------------------------------------------------------- MA-04, MA-05: dicts, names and masks
+# ---------------------------------------------------------------- MA-04, MA-05: dicts, names and masks
 
 
 @pytest.mark.parametrize("method", ["ippo", "mappo"])
@@ -227,7 +228,7 @@ def test_ma_05_an_agent_without_masks_may_share_with_one_that_has_them():
     class Half(Mortal):
         """Agent c alone has masks; all observe one number and have four actions."""
 
-        sizes = dict.fromkeys("abc", 1)  # noqa: RUF012
+        sizes = dict.fromkeys("abc", 1)
 
         def infos(self, names):
             return {name: {"action_mask": self.mask(name)} if name == "c" else {} for name in names}
@@ -241,7 +242,7 @@ def test_ma_05_an_agent_without_masks_may_share_with_one_that_has_them():
     assert {action for played in copy.env.played for name, action in played.items() if name == "a"} == {0, 1, 2, 3}
 
 
-# ------------------------------------------------------------------------------------------------------------- learning
+# -------------------------------------------------------------------------------------------- learning
 
 
 @pytest.mark.parametrize("method", ["ippo", "mappo"])

@@ -17,7 +17,7 @@ from minirl.multiagent.joint_collector import JointCollector
 from minirl.multiagent.mappo import counterfactual_advantages
 from minirl.numerics import random_streams
 
-# --------------------------------------------------------------------------------------- MA-07: what the critic sees
+# ------------------------------------------------------------------------- MA-07: what the critic sees
 
 
 @pytest.mark.parametrize("share", [False, True])
@@ -119,7 +119,7 @@ def test_ma_07_a_policy_reads_its_own_observation_and_the_critic_the_others(rng)
     assert np.array_equal(critic.forward(theta_v, x)[0], critic.value(theta_v, x))
 
 
-# -------------------------------------------------------------------------------- the counterfactual advantage [EXT-2]
+# ---------------------------------------------------------------- the counterfactual advantage [EXT-2]
 
 S, K, GAMMA = 3, (2, 3), 0.8  # states, actions of the two agents, discount
 
@@ -177,7 +177,7 @@ def all_outcomes():
 
 
 def expected_gradients(game):
-    """E[∇ log π_i Â_i] of each agent: the sum over all states and joint actions with the library's Â_i and ∇ log π_i."""
+    """E[∇ log π_i Â_i] of each agent: the sum over states and joint actions with the library's Â_i and ∇ log π_i."""
     _, q, visits = game.solve(game.theta)
     s, joint = all_outcomes()
     pi = game.pi(game.theta)
