@@ -74,12 +74,13 @@ class TeamLearner:
         resolution = group.obs_codec.resolution
         if self.central:
             local = LocalPolicy(family, own, *shape)
-            nets = Networks(local, CentralCritic(own, columns - own, *shape, scaled=config.normalize_value))
+            critic = CentralCritic(own, columns - own, *shape, scaled=config.normalize_value)
+            nets = Networks(local, critic)  # π_j(a_j|o_j) and one V(s) or Q(s, a) [EXT-2]
             actions = np.full(sum(self.collector.num_actions), RESOLUTION)
             resolution = np.concatenate([resolution, *(codec.resolution for codec in self._codecs()), actions])
         else:
-            policy, critic = Policy(family, own, *shape), Critic(own, *shape, config.normalize_value)
-            nets = self.algorithm.networks(policy, critic, config)
+            policy, value = Policy(family, own, *shape), Critic(own, *shape, config.normalize_value)
+            nets = self.algorithm.networks(policy, value, config)  # π_j(a_j|o_j) and V_j(o_j) [EXT-1]
         normalizer = ObsNormalizer(RunningMoments.zeros(columns), resolution, np.dtype(config.dtype))
         return Trainee(self.algorithm, nets, normalizer, config, B * len(group.agents))
 

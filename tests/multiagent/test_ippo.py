@@ -5,20 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gymnasium import spaces
-from toy_envs import vector
 from toy_parallel import Mortal
-from toy_teams import SMALL, Climbing, Copies, Dying, Penalty, Walk, rollouts_of, same_trees, team
+from toy_teams import Climbing, Dying, Penalty, ippo_beside_ppo, rollouts_of, same_trees, team
 
 import minirl
-from minirl.algorithms import ALGORITHMS, ppo
-from minirl.envs.many_agents import make_many_agents
-from minirl.multiagent.team_learner import agent_seed
+from minirl.algorithms import ppo
 from minirl.numerics import random_streams
 from minirl.numerics.running_moments import RunningMoments
 from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, make_batch
-from minirl.training.learner import Learner
 
 # ------------------------------------------------------------------- MA-06: as many separate trainings
 
@@ -36,23 +32,8 @@ from minirl.training.learner import Learner
     ids=["plain", "normalised", "popart", "recomputed"],
 )
 def test_ma_06_ext_1_nothing_shared_is_n_runs_of_ppo_bit_for_bit(options, actions, dtype):
-    B, seed, names = 3, 7, ("first", "second", "third")
-    fields = SMALL | {"num_steps": 16, "num_envs": B, "seed": seed, "dtype": dtype, "total_timesteps": 5 * 16 * B}
-    own = [agent_seed(seed, i) for i in range(len(names))]
-    env_seeds = [random_streams.integer_seeds(random_streams.stream_seeds(s)["envs"], B) for s in own]
-    copies = iter(range(B))
-
-    def make():
-        b = next(copies)
-        return Copies(lambda: Walk(actions), {name: env_seeds[i][b] for i, name in enumerate(names)})
-
-    several = minirl.learn("ippo", make_many_agents(make, B), minirl.configure("ippo", **(fields | options)))
-    assert len(list(several)) == 5 and len(set(own)) == len(names)
-    for i, trainee in enumerate(several.trainees):
-        config = minirl.configure("ppo", **(fields | options | {"seed": own[i]}))
-        alone = Learner(ALGORITHMS["ppo"], vector(Walk, *[{"actions": actions}] * B), config)
-        assert len(list(alone)) == 5
-        assert same_trees(trainee.tree(), alone.tree()), names[i]
+    for name, trainee, alone in ippo_beside_ppo(options, actions, dtype):
+        assert same_trees(trainee.tree(), alone.tree()), name
         assert np.array_equal(trainee.scaler.carry, alone.scaler.carry)
 
 
