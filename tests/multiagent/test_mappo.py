@@ -263,3 +263,23 @@ def test_ext_2_what_does_not_go_together_is_said(fields, said):
 def test_ext_2_a_critic_of_actions_takes_discrete_actions_alone():
     with pytest.raises(ConfigError, match="critic = 'actions': sums over actions, and those of b are"):
         team("mappo", Mortal, critic="actions")
+
+
+# ------------------------------------------------------------------------------------ environments of mpe2
+
+
+@pytest.mark.parametrize("method", ["ippo", "mappo"])
+@pytest.mark.parametrize("env", ["simple_spread_v3", "simple_speaker_listener_v4", "simple_tag_v3"])
+@pytest.mark.parametrize("share", [False, True])
+def test_ext_1_ext_2_environments_of_mpe2(env, method, share):
+    """Agents with different spaces: one policy each, or one for those that are alike; evaluation repeats."""
+    pytest.importorskip("mpe2")
+    budget = {"num_envs": 2, "num_steps": 26, "total_timesteps": 104, "hidden": (4,), "epochs": 1}
+    result = minirl.train(method, f"mpe2/{env}", share_policy=share, **budget)
+    agents = result.policy.agents
+    distinct = {agent.theta.tobytes() for agent in agents.values()}
+    alike = {"simple_spread_v3": 1, "simple_speaker_listener_v4": 2, "simple_tag_v3": 2}[env]
+    assert len(distinct) == (alike if share else len(agents))
+    assert [update.lengths.tolist() for update in result.history] == [[25, 25], [25, 25]]
+    one, other = (minirl.evaluate(result, episodes=2, stochastic=True, seed=3) for _ in range(2))
+    assert np.array_equal(one.returns, other.returns) and (one.lengths == 25).all()
