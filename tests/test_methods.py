@@ -278,6 +278,15 @@ def test_what_does_not_fit_a_team_is_said():
         minirl.train("mappo", Unmatched, **SMALL)
 
 
+def test_a_game_that_does_not_end_is_stopped_and_that_is_said(monkeypatch):
+    monkeypatch.setattr("minirl.multiagent.team_played.MAX_STEPS", 4)
+    result = minirl.train("ippo", Dying, **SMALL)
+    with pytest.warns(UserWarning, match="3 of 3 games were stopped after 4 steps") as caught:
+        played = minirl.evaluate(result, episodes=3)
+    assert played.cut == 3 and (played.lengths == 4).all() and caught[0].filename == __file__
+    assert (played.returns == 1 + 2 + 4 + 1 + 2 + 4 + 8).all()  # agent_1 is gone after its third step
+
+
 def made(method):
     """A learner by `minirl.learn` on what it takes."""
     env, config = env_of(method), minirl.configure(method, **(SMALL | {"total_timesteps": 10**6}))

@@ -33,7 +33,7 @@ from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch
 from minirl.samples.rollout import Rollout
 from minirl.spaces.observations import ObsCodec
-from minirl.training.learner import Update, actions_of, episode_means, keep_freed_memory
+from minirl.training.learner import Update, actions_of, check_snapshot, episode_means, keep_freed_memory
 from minirl.training.trainee import Learned, Prepared, Trainee
 
 
@@ -277,10 +277,21 @@ class TeamLearner:
         """A policy file for each agent."""
         team.save(directory, self.policy, self.algorithm.name, env, said)
 
+    def _made_of(self) -> dict[str, Any]:
+        """What another learner has to agree with, so that this one's snapshot fits it."""
+        names = ("num_envs", "num_steps", "hidden", "activation", "dtype", "normalize_value", "share_trunk")
+        return {
+            "method": self.algorithm.name,
+            "agents": [list(group.agents) for group in self.groups],
+            "observations": [str(group.obs_codec) for group in self.groups],
+            "actions": [str(group.action_codec.facts()) for group in self.groups],
+            "critic": self.config.critic if self.central else "own",
+        } | {name: list(value) if isinstance(value := vars(self.config)[name], tuple) else value for name in names}
+
     def snapshot(self) -> dict[str, Any]:
         """All that learning changes, as a tree of arrays and JSON scalars, copied; without the environments."""
         return {
-            "learner": {"method": self.algorithm.name, "groups": [list(group.agents) for group in self.groups]},
+            "learner": self._made_of(),
             "trainees": [trainee.tree() for trainee in self.trainees],
             "noises": [noise.tree() for noise in self.collector.state.noises],
             "counters": {"updates": self.updates, "global_step": self.global_step},
@@ -288,9 +299,7 @@ class TeamLearner:
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Back to a snapshot, which can be used again; ConfigError where it is of other agents or another method."""
-        its, mine = tree.get("learner") if isinstance(tree, dict) else None, self.snapshot()["learner"]
-        if its != mine:
-            raise ConfigError(f"the snapshot is of {its!r}, this learner is {mine!r}: make the learner as its was made")
+        check_snapshot(tree, self._made_of())
         for trainee, each in zip(self.trainees, copy.deepcopy(tree["trainees"]), strict=True):
             trainee.take(each)
         for noise, each in zip(self.collector.state.noises, tree["noises"], strict=True):

@@ -10,6 +10,7 @@ from toy_teams import Climbing, Dying, Penalty, ippo_beside_ppo, rollouts_of, sa
 
 import minirl
 from minirl.algorithms import ppo
+from minirl.errors import ConfigError, EnvError, NonFiniteError
 from minirl.numerics import random_streams
 from minirl.numerics.running_moments import RunningMoments
 from minirl.numerics.sample_weights import SampleWeights
@@ -221,6 +222,75 @@ def test_ma_05_an_agent_without_masks_may_share_with_one_that_has_them():
             if "c" in played:
                 assert played["c"] in (2, t % 5 % 4)
     assert {action for played in copy.env.played for name, action in played.items() if name == "a"} == {0, 1, 2, 3}
+
+
+# ------------------------------------------------------------------------------------------------ errors, snapshots
+
+
+@pytest.mark.parametrize("method", ["ippo", "mappo"])
+def test_all_policies_change_together_or_not_at_all(method):
+    """The third policy's update fails: nothing has changed, the next update begins new games and goes on."""
+    learner = team(method, Mortal, share_policy=False)
+    learner.step()
+    before, row = learner.snapshot()["trainees"][:2], learner.trainees[2].algorithm
+
+    def fails(*args):
+        raise NonFiniteError("a parameter", "lower lr")
+
+    learner.trainees[2].algorithm = replace(row, update=fails)
+    with pytest.raises(NonFiniteError, match="agent c: a parameter is not finite: lower lr"):
+        learner.step()
+    for tree, trainee in zip(before, learner.trainees, strict=False):
+        assert same_trees({**tree, "updates_stream": 0}, {**trainee.tree(), "updates_stream": 0})
+    assert learner.updates == 1 and learner.collector.state.fresh_start
+    learner.trainees[2].algorithm = row
+    assert learner.step().number == 2
+    assert [copy.env.t for copy in learner.envs._copies] == [6 % 5] * 2
+
+
+def test_an_observation_that_is_no_number_names_its_agent():
+    class Broken(Mortal):
+        def seen(self, agent):
+            obs = super().seen(agent)
+            if agent == "b" and self.t == 2:
+                obs[1] = np.nan
+            return obs
+
+    learner = team("ippo", Broken)
+    with pytest.raises(NonFiniteError, match="agent 'b': obs is not finite, env=0, step=2: entry 1 is nan"):
+        learner.step()
+
+
+def test_a_mask_that_comes_later_is_refused():
+    class Late(Mortal):
+        def infos(self, names):
+            return super().infos(names) if self.games > 2 else {name: {} for name in names}
+
+        games = 0
+
+        def reset(self, seed=None, options=None):
+            self.games += 1
+            return super().reset(seed, options)
+
+    learner = team("ippo", Late, env_kwargs={"masks": True}, num_steps=30)
+    with pytest.raises(EnvError, match="a has an action_mask now, and had none before"):
+        learner.step()
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [({"hidden": (6,)}, "hidden"), ({"num_steps": 7}, "num_steps"), ({"share_policy": True}, "agents")],
+)
+def test_a_snapshot_of_another_team_is_refused_by_what_differs(fields, name):
+    ours, theirs = team("ippo", Dying), team("ippo", Dying, **fields)
+    before = ours.snapshot()
+    with pytest.raises(ConfigError, match=f"the snapshot's {name} is .* this learner's"):
+        ours.restore(theirs.snapshot())
+    with pytest.raises(ConfigError, match="the snapshot's method is 'mappo'"):
+        ours.restore(team("mappo", Dying).snapshot())
+    with pytest.raises(ConfigError, match="the snapshot's critic is 'state', this learner's 'actions'"):
+        team("mappo", Dying, critic="actions").restore(team("mappo", Dying).snapshot())
+    assert same_trees(before, ours.snapshot())
 
 
 # -------------------------------------------------------------------------------------------- learning
