@@ -177,7 +177,7 @@ def test_ext_2_the_target_of_q_has_the_next_joint_action(share, normalize):
         for j, name in enumerate(group.agents)
     }
     joint = np.concatenate([np.eye(3)[taken[name]] for name in ("agent_0", "agent_1")], axis=2)  # (T, B, 6)
-    learner._last_actions(actors, rollouts)
+    learner.actions.add_next_actions(actors, rollouts)
     for i, (group, rollout) in enumerate(zip(learner.groups, rollouts, strict=True)):
         trainee, copies = learner.trainees[i], len(group.agents)
         prepared = learner._prepare(i, rollout)
@@ -212,7 +212,7 @@ def test_ext_2_the_actions_of_the_dead_are_no_actions():
     learner = team("mappo", Dying, critic="actions", num_envs=1, normalize_obs=False, env_kwargs={"end": "truncated"})
     actors = [t.nets.policy.actor(t.state["theta_pi"], t.preprocess) for t in learner.trainees]
     (rollout,) = learner.collector.collect(actors)
-    learner._last_actions(actors, [rollout])
+    learner.actions.add_next_actions(actors, [rollout])
     mine, its = rollout.obs[:, 0, 3:].reshape(6, 2, 2), rollout.next_obs[:, :, 3:].reshape(6, 2, 2, 2)
     assert mine[:, 0].sum(axis=1).tolist() == [1] * 6 and mine[:, 1].sum(axis=1).tolist() == [1] * 3 + [0] * 3
     assert np.array_equal(mine[:, 0].argmax(axis=1), rollout.action[:, 0])
@@ -226,7 +226,7 @@ def test_ext_2_a_critic_of_actions_draws_next_ones_that_are_allowed():
     for _ in range(3):
         actors = [t.nets.policy.actor(t.state["theta_pi"], t.preprocess) for t in learner.trainees]
         rollouts = learner.collector.collect(actors)
-        chosen = learner._next_actions(actors, rollouts, 6)
+        chosen = learner.actions.next_actions(actors, rollouts, 6)
         for place, name in enumerate("abc"):
             alive = learner.collector.state.alive[:, place] & ~rollouts[place].cut[6]
             allowed = learner.collector.state.masks[name][np.arange(3), chosen[name].astype(int)]
