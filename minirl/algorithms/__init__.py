@@ -60,7 +60,7 @@ ALGORITHMS = {
             reinforce.ReinforceConfig,
             reinforce.init,
             reinforce.update,
-            "the policy gradient: raises the probability of actions that paid off",
+            "the policy gradient: more of what paid off",
         ),
         Algorithm(
             "npg",

@@ -2,8 +2,8 @@
  * the most likely. */
 #if defined(REAL)
 
-/* The action whose interval of the cumulative distribution contains u; e: scratch (rows, K). K − 1 remains when there is
- * NaN; a rounded sum may stay at the threshold: then the last possible action stands. */
+/* The action whose interval of the cumulative distribution contains u; e: scratch (rows, K). K − 1 where there is NaN;
+ * a rounded sum may stay at the threshold: then the last possible action. */
 static void NAME(categorical_rows)(const REAL *phi, const double *u, int64_t *action, double *e, ptrdiff_t rows,
     ptrdiff_t K)
 {
