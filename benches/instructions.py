@@ -106,12 +106,12 @@ def collector_steps() -> Callable[[], Any]:
     """A rollout of 32 steps of 4 null environments."""
     envs, seeds = NullEnvs(), random_streams.stream_seeds(0)
     codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space)
-    policy, inputs = Policy(codecs[1].family(), 4, (64, 64), "tanh"), ObsNormalizer(RunningMoments.zeros(4))
+    policy, preprocess = Policy(codecs[1].family(), 4, (64, 64), "tanh"), ObsNormalizer(RunningMoments.zeros(4))
     theta = policy.init(random_streams.generator(seeds["init"]), 0.0)
     collector = Collector(envs, policy, codecs, seeds, PPOConfig(num_envs=4, num_steps=32))
 
     def call():
-        collector.collect(theta, inputs)
+        collector.collect(theta, preprocess)
         collector.commit()
 
     return call

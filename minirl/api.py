@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, overload
 
-from minirl import algorithms
+from minirl import methods
 from minirl.algorithms import Algorithm
 from minirl.algorithms.npg import NPGConfig
 from minirl.algorithms.ppo import PPOConfig
@@ -19,13 +19,13 @@ from minirl.algorithms.trpo import TRPOConfig
 from minirl.config import AtLeastOne, Config, NonNegative, Unset, check_value
 from minirl.deploy import load, policy_file
 from minirl.deploy.agent import Agent
+from minirl.deploy.team import Team
 from minirl.envs import given
 from minirl.errors import ConfigError, FileError
 from minirl.runs.callback import listener
 from minirl.runs.player import player, trained_on
 from minirl.runs.result import Result
 from minirl.runs.session import SAVE_EVERY, training, warn_of_images
-from minirl.training import evaluation
 from minirl.training.evaluation import Evaluation
 from minirl.training.learner import Learner
 
@@ -51,13 +51,13 @@ def configure(algorithm: str | Algorithm, **fields: Any) -> Config:
     algorithm: a name of `minirl list`, or a row of your own, minirl.algorithms.Algorithm(…); so too in `train` and `learn`.
     `help(minirl.configure("trpo"))` explains the fields.
     """
-    row = algorithms.find(algorithm)
+    row = methods.find(algorithm)
     kind = row.config
     known = [field.name for field in dataclasses.fields(kind)]
     for name in fields:
         if name not in known:
             close = difflib.get_close_matches(name, known)
-            others = algorithms.having(name)
+            others = methods.having(name)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it takes {', '.join(known)}"
             hint = f"{' and '.join(others)} can do that" if others else hint
             raise ConfigError(f"{row.name} has no field {name!r}: {hint}")
@@ -119,7 +119,7 @@ def train(
     Ctrl-C without a run directory gives back the Result so far, `interrupted`; with one it comes through, the policy
     saved, as does what an environment raises. Other errors are MinirlErrors.
     """
-    row, settings, heard = algorithms.find(algorithm), configure(algorithm, env=env, **config), listener(callback)
+    row, settings, heard = methods.find(algorithm), configure(algorithm, env=env, **config), listener(callback)
     check_value("save_every", save_every, Annotated[int, AtLeastOne])
     check_value("progress", progress, bool)
     history, interrupted = [], False
@@ -146,7 +146,7 @@ def learn(algorithm: str | Algorithm, envs: Any, config: Config | None = None) -
 
     config: what `configure` makes (None: the defaults). ConfigError where it does not fit, EnvError where `envs` is no vector.
     """
-    row = algorithms.find(algorithm)
+    row = methods.find(algorithm)
     kind = row.config
     given.check_vector(envs)
     config = kind() if config is None else config
@@ -167,13 +167,13 @@ def save(policy: Agent | Result[Any] | Learner, path: str | os.PathLike[str], en
         raise FileError(f"path = {path!r}: takes the name of a file, not {type(path).__name__}")
     if isinstance(policy, str | os.PathLike):
         raise ConfigError(f"policy = {policy!r}: takes a policy, a Result or a Learner, not {type(policy).__name__}")
-    agent, known, kwargs = player(policy)
-    if isinstance(policy, Result | Learner):
-        algorithm = algorithm or (policy.algorithm if isinstance(policy, Result) else policy.algorithm.name)
+    agent, method, known, kwargs = player(policy)
+    if isinstance(agent, Team):
+        raise ConfigError("policy is a team: its agents are saved one by one, team.agents[name]; a run directory holds them all")
     if env is not None and not given.same(env, known):
         known, kwargs = given.plain(env, {})
     name, said = given.named(known, kwargs or {})
-    policy_file.save(Path(path), agent, algorithm, name, said)
+    policy_file.save(Path(path), agent, algorithm or method, name, said)
 
 
 def evaluate(
@@ -194,7 +194,7 @@ def evaluate(
     check_value("stochastic", stochastic, bool)
     check_value("seed", seed, Annotated[int, NonNegative])
     check_value("env_kwargs", env_kwargs or {}, dict[str, Any])
-    agent, known, kwargs = player(policy_or_run)
+    agent, method, known, kwargs = player(policy_or_run)
     if env is None:
         env = trained_on(known, isinstance(policy_or_run, str | os.PathLike))
     elif not given.same(env, known):
@@ -203,7 +203,7 @@ def evaluate(
         kwargs = dict(env_kwargs)
     if kwargs is None:
         raise ConfigError("env_kwargs = None: the environment was made with arguments that no file can hold, give them again")
-    return evaluation.evaluate(agent, env, int(episodes), stochastic, int(seed), kwargs)
+    return methods.evaluate(agent, method, env, int(episodes), stochastic, int(seed), kwargs)
 
 
 def _view(algorithm: str, config: Config, progress: bool) -> Any:

@@ -23,10 +23,12 @@ FLOORS = {  # folders, and the few modules of the root; no list of file names
     5: ("samples",),
     6: ("envs", "algorithms", "deploy"),
     7: ("training",),
-    8: ("runs",),
-    9: ("api",),
-    10: ("cli",),
-    11: ("__main__", "__init__"),
+    8: ("multiagent",),
+    9: ("methods",),
+    10: ("runs",),
+    11: ("api",),
+    12: ("cli",),
+    13: ("__main__", "__init__"),
 }
 ASIDE = {"theory": 7, "equations": 1}  # they may use what lies below that floor; nobody but the command line uses them
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms} | ASIDE
@@ -37,6 +39,7 @@ OUTSIDE = {  # what a room may import besides the standard library and NumPy; ex
     "spaces": {"gymnasium"},
     "envs": {"gymnasium"},
     "training": {"gymnasium"},
+    "multiagent": {"gymnasium"},
     "api": {"gymnasium"},
     "runs": {"gymnasium", "matplotlib", "tensorboardX"},
     "cli": {"gymnasium", "tyro", "rich"},
@@ -44,6 +47,7 @@ OUTSIDE = {  # what a room may import besides the standard library and NumPy; ex
 }
 EXTRAS = {"tyro", "rich", "tensorboardX", "matplotlib"}
 OPTIONAL = {"spaces"}  # gymnasium, too, is imported inside functions: acting runs without it
+STRICT = ("algorithms", "models", "samples", "numerics")  # typed strictly, as pyproject.toml says too
 
 # What hasattr and getattr may ask for: it comes from outside and may be absent. What is ours is declared.
 ASKED = {
@@ -158,6 +162,24 @@ def parameters(path):
             a = node.args
             rest = [each for each in (a.vararg, a.kwarg) if each]
             yield node, [arg.arg for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs, *rest) if arg.arg not in ("self", "cls")]
+
+
+def vague(annotation):
+    """What a checker learns nothing from, or what has another name here: Any, and NumPy's array in place of Array."""
+    names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
+    return names & {"Any", "ndarray"} or {"np.ndarray"} & {ast.unparse(node) for node in ast.walk(annotation)}
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if room(path) in STRICT], ids=named)
+def test_signatures_say_what_they_take_and_return(path):
+    """Every parameter and result has a type that says something; pyproject.toml has mypy check them strictly."""
+    for function, _ in parameters(path):
+        a = function.args
+        args = [*a.posonlyargs, *a.args, *a.kwonlyargs, *(each for each in (a.vararg, a.kwarg) if each)]
+        given = [arg.annotation for arg in args if arg.arg not in ("self", "cls")]
+        assert all(given) and (function.returns or function.name == "__init__"), f"{function.name} is not annotated"
+        for annotation in (*given, function.returns):
+            assert annotation is None or not vague(annotation), f"{function.name}: {ast.unparse(annotation)}"
 
 
 def test_a_function_of_an_algorithm_takes_at_most_six_parameters():

@@ -1,12 +1,13 @@
-"""The algorithms in the order in which they were found: a file is one idea more than the one before.
+"""The algorithms in historical order: each file adds one idea to the one before it.
 
-Adding one: a file and a row here; or a row of your own from outside, wherever a name is taken (docs/your-own-algorithm.md).
+Adding one: a file and a row in ALGORITHMS; or an Algorithm of your own, passed wherever a name is accepted
+(docs/your-own-algorithm.md).
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypedDict
+from typing import Protocol, TypedDict
 
 from minirl.algorithms import npg, ppo, reinforce, trpo
 from minirl.config import Config, explain_fields
@@ -16,7 +17,7 @@ from minirl.numerics.arrays import Array
 
 
 class State(TypedDict):
-    """What every algorithm's state has beside its own."""
+    """What the state of every algorithm contains, besides entries of its own."""
 
     theta_pi: Array
     theta_v: Array
@@ -35,8 +36,8 @@ class Algorithm:
     """`init(nets, cfg, rng) -> state`; `update(nets, state, batch, cfg, rng, progress) -> (state, info)`.
 
     state: a tree of arrays and numbers, with θ of both networks; info: metrics by their names in the metrics files.
-    networks: `(policy, critic, cfg) -> Networks`, how the two stand beside each other.
-    ConfigError for a name that no directory could have, and for a configuration that does not derive from Config.
+    networks: `(policy, critic, cfg) -> Networks`, whether the two are separate or share layers.
+    ConfigError for a name that cannot be part of a directory's name, and for a `config` that is no Config dataclass.
     """
 
     name: str
@@ -51,11 +52,15 @@ class Algorithm:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and re.fullmatch(r"\w[\w.-]*", self.name)):
-            raise ConfigError(f"name = {self.name!r}: takes letters, digits, '_', '.' and '-', for run directories have it in their names")
+            raise ConfigError(
+                f"name = {self.name!r}: takes letters, digits, '_', '.' and '-', as a directory's name does"
+            )
         if not (isinstance(self.config, type) and issubclass(self.config, Config)):
             raise ConfigError(f"config = {self.config!r}: takes a dataclass that derives from minirl.config.Config")
         if "__annotations__" in vars(self.config) and "__dataclass_fields__" not in vars(self.config):
-            raise ConfigError(f"config = {self.config.__name__}: its fields do not count before @dataclass(frozen=True, kw_only=True)")
+            raise ConfigError(
+                f"config = {self.config.__name__}: decorate it with @dataclass(frozen=True, kw_only=True)"
+            )
 
 
 ALGORITHMS = {
@@ -66,10 +71,22 @@ ALGORITHMS = {
             reinforce.ReinforceConfig,
             reinforce.init,
             reinforce.update,
-            "the policy gradient: likelier what paid",
+            "the policy gradient: raises the probability of actions that paid off",
         ),
-        Algorithm("npg", npg.NPGConfig, npg.init, npg.update, "the natural gradient: a step of fixed KL length, taken blindly"),
-        Algorithm("trpo", trpo.TRPOConfig, trpo.init, trpo.update, "the natural step, and a line search that keeps mean KL ≤ δ"),
+        Algorithm(
+            "npg",
+            npg.NPGConfig,
+            npg.init,
+            npg.update,
+            "the natural gradient: a step of fixed KL length, without a check",
+        ),
+        Algorithm(
+            "trpo",
+            trpo.TRPOConfig,
+            trpo.init,
+            trpo.update,
+            "the natural step, and a line search that keeps mean KL ≤ δ",
+        ),
         Algorithm(
             "ppo",
             ppo.PPOConfig,
@@ -84,18 +101,18 @@ for each in ALGORITHMS.values():
     explain_fields(each.config)
 
 
-def find(algorithm: Any) -> Algorithm:
-    """The row of that name; a row is itself. ConfigError lists the names there are."""
+def find(algorithm: object, table: Mapping[str, Algorithm] = ALGORITHMS) -> Algorithm:
+    """The algorithm of that name; an Algorithm is returned as it is. ConfigError lists the names."""
     if isinstance(algorithm, Algorithm):
         return algorithm
     if not isinstance(algorithm, str):
-        names = ", ".join(ALGORITHMS)
+        names = ", ".join(table)
         raise ConfigError(f"algorithm = {algorithm!r}: takes a name, one of {names}, or an Algorithm of your own")
-    if algorithm not in ALGORITHMS:
-        raise ConfigError(f"algorithm {algorithm!r}: takes one of {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[algorithm]
+    if algorithm not in table:
+        raise ConfigError(f"algorithm {algorithm!r}: takes one of {', '.join(table)}")
+    return table[algorithm]
 
 
-def having(field: str) -> list[str]:
+def having(field: str, table: Mapping[str, Algorithm] = ALGORITHMS) -> list[str]:
     """The algorithms whose configuration has a field of that name."""
-    return [a.name for a in ALGORITHMS.values() if field in a.config.__dataclass_fields__]
+    return [a.name for a in table.values() if field in a.config.__dataclass_fields__]

@@ -8,7 +8,7 @@ from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import is_constant
 from minirl.numerics.sample_weights import SampleWeights
 
-LOG_RATIO_LIMIT = 20.0  # e²⁰ ≈ 5e8: a log ratio beyond it is reported as ±20, never as infinity
+LOG_RATIO_LIMIT = 20.0  # e²⁰ ≈ 5e8: log ratios are clipped to ±20 in reports, so that none is infinite
 
 
 class MinibatchLosses(NamedTuple):
@@ -20,16 +20,16 @@ class MinibatchLosses(NamedTuple):
     weights: SampleWeights
 
 
-def minibatch_means(taken: list[MinibatchLosses], clip: float) -> dict[str, float]:
+def minibatch_means(minibatches: list[MinibatchLosses], clip: float) -> dict[str, float]:
     """What the minibatches of an update measured, as means over their samples, over all ranks."""
-    ranks = taken[0].weights
-    sizes = ranks.total(np.array([np.count_nonzero(each.weights.w) for each in taken], np.float64))
-    clipped = ranks.total(np.array([np.dot(each.weights.w, np.abs(each.ratio - 1) > clip) for each in taken]))
-    each_counts = SampleWeights(sizes)  # what is summed here is the same on every rank
+    ranks = minibatches[0].weights
+    sizes = ranks.total(np.array([np.count_nonzero(each.weights.w) for each in minibatches], np.float64))
+    clipped = ranks.total(np.array([np.dot(each.weights.w, np.abs(each.ratio - 1) > clip) for each in minibatches]))
+    by_size = SampleWeights(sizes)  # the sizes are sums over the ranks already
     return {
-        "policy_loss": each_counts.mean(np.array([each.policy for each in taken])),
-        "value_loss": each_counts.mean(np.array([each.value for each in taken])),
-        "clipfrac": each_counts.mean(clipped),
+        "policy_loss": by_size.mean(np.array([each.policy for each in minibatches])),
+        "value_loss": by_size.mean(np.array([each.value for each in minibatches])),
+        "clipfrac": by_size.mean(clipped),
     }
 
 

@@ -9,10 +9,12 @@ from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import Minibatch
 
 
-def surrogate(dist: Family, phi: Array, part: Minibatch, clip: float, dual: float | None, ent_coef: float) -> tuple[float, Array, Array]:
+def surrogate(
+    dist: Family, phi: Array, part: Minibatch, clip: float, dual: float | None, ent_coef: float
+) -> tuple[float, Array, Array]:
     """−Σ_n w_n (min(r A, clip(r, 1−ε, 1+ε) A) + c_H H) over this rank's samples, its gradient in φ (N, P), and r (N,).
 
-    In one call where a kernel knows the family.
+    One kernel call where a kernel implements the family.
     """
     w = part.weights.w
     if dist.density:
@@ -30,7 +32,7 @@ def surrogate(dist: Family, phi: Array, part: Minibatch, clip: float, dual: floa
 def value_loss(weights: SampleWeights, value: Array, target: Array, huber: float | None = None) -> tuple[float, Array]:
     """L_V = mean (V − V̂)², no ½, and dL/dV (N,) for this rank's samples. [PPO-8]
 
-    huber: beyond this distance κ, in the units of `value`, the square goes on as a line of the same slope, κ (2|V − V̂| − κ).
+    huber: beyond this distance κ, in the units of `value`, the loss is linear with the same slope, κ (2|V − V̂| − κ).
     """
     if huber is None:
         loss, dvalue = _core.squared_loss(weights.w, value, target)  # [PPO-8]
@@ -41,8 +43,10 @@ def value_loss(weights: SampleWeights, value: Array, target: Array, huber: float
     return weights.mean(loss), (2 * weights.w * np.clip(error, -huber, huber)).astype(value.dtype)
 
 
-def clipped_value_loss(weights: SampleWeights, value: Array, value_old: Array, target: Array, clip: float) -> tuple[float, Array]:
-    """mean max((V − V̂)², (V_old + clip(V − V_old, ±ε_V) − V̂)²), the more pessimistic of both, and dL/dV (N,). No ½."""
+def clipped_value_loss(
+    weights: SampleWeights, value: Array, value_old: Array, target: Array, clip: float
+) -> tuple[float, Array]:
+    """mean max((V − V̂)², (V_old + clip(V − V_old, ±ε_V) − V̂)²), the larger of both errors, and dL/dV (N,). No ½."""
     near = value_old + np.clip(value - value_old, -clip, clip)
     error, near_error = value - target, near - target
     use_near = near_error * near_error > error * error

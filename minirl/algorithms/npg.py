@@ -1,9 +1,9 @@
-"""The natural policy gradient (Kakade, 2001): steepest ascent measured by how much the policy changes, not its parameters.
+"""The natural policy gradient (Kakade, 2001): steepest ascent where distance is the change of the policy, not of θ.
 
-    maximise  gᵀΔθ   subject to   ½ ΔθᵀFΔθ ≤ δ       ⟹       Δθ = √(2δ / gᵀF⁻¹g) F⁻¹g                       [TR-5, TR-7]
+    maximise  gᵀΔθ   subject to   ½ ΔθᵀFΔθ ≤ δ       ⟹       Δθ = √(2δ / gᵀF⁻¹g) F⁻¹g  [TR-5, TR-7]
 
-g is the policy gradient, F the Fisher matrix = the Hessian of mean KL(π_old‖π_θ) at θ_old. One step per batch; nothing checks
-what the step really does, but for a runaway: trpo.py adds that.
+g is the policy gradient, F the Fisher matrix = the Hessian of mean KL(π_old‖π_θ) at θ_old. One step per batch, which is
+only rejected where its KL is many times δ: trpo.py adds a check of each step.
 """
 
 from collections.abc import Callable
@@ -30,8 +30,9 @@ Info = dict[str, float | int | str]
 Product = Callable[[Array], Array]
 C = TypeVar("C", bound="NPGConfig")
 DENSE_LIMIT = 5000  # parameters; F then takes 200 MB
-NO_STEP = {"zero_rhs": "zero_gradient", "max_iters": "no_direction", "converged": "no_direction"}  # status without curvature
-RUNAWAY = 100.0  # a KL of so many δ has nothing to do with the model that made the step
+# the status of a step of 0, by that of the solver
+NO_STEP = {"zero_rhs": "zero_gradient", "max_iters": "no_direction", "converged": "no_direction"}
+RUNAWAY = 100.0  # where KL exceeds δ by this factor, the quadratic model of it has failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,12 @@ class NPGConfig(ValueFitConfig):
     delta: Annotated[float, Positive] = 0.01  # trust-region radius δ: KL(old‖new) that a step may cost, in nats, > 0
     damping: Annotated[float, NonNegative] = 0.1  # β of (F + βI)v, >= 0
     cg_iters: Annotated[int, AtLeastOne] = 10  # Fisher-vector products spent on F⁻¹g, >= 1
-    solver: Literal["cg", "dense"] = "cg"  # F⁻¹g by conjugate gradient, or with F written out (exact, for up to 5000 parameters)
-    fisher_every: Annotated[int, AtLeastOne] = 1  # F⁻¹g from one sample in k, new ones each update, >= 1; KL from all
+    solver: Literal["cg", "dense"] = "cg"  # F⁻¹g by conjugate gradient, or exact from an explicit F (n <= 5000)
+    fisher_every: Annotated[int, AtLeastOne] = 1  # k: F⁻¹g from one sample in k, drawn for each update, >= 1
 
 
 class NPGState(TypedDict):
-    """What learning changes: NPG's and TRPO's step needs no memory, the critic has its Adam."""
+    """What learning changes: the policy's step has no state of its own, the critic's is Adam's."""
 
     theta_pi: Array
     theta_v: Array
@@ -63,7 +64,9 @@ def policy_gradient(policy: Policy, theta: Array, cache: Cache, phi: Array, batc
     return batch.weights.total(policy.vjp(theta, cache, dphi).astype(np.float64))
 
 
-def fisher_vector_product(policy: Policy, theta: Array, cache: Cache, phi: Array, weights: SampleWeights, damping: float) -> Product:
+def fisher_vector_product(
+    policy: Policy, theta: Array, cache: Cache, phi: Array, weights: SampleWeights, damping: float
+) -> Product:
     """v -> (F + βI)v without F:  F v = Σ_n w_n J_nᵀ F_dist(φ_n) J_n v, J_n = ∂φ_n/∂θ, v (n,) float64. [TR-9, TR-10]"""
     w = weights.w.astype(phi.dtype)[:, None]
 
@@ -77,9 +80,9 @@ def fisher_vector_product(policy: Policy, theta: Array, cache: Cache, phi: Array
 
 
 def check_dense(n: int, cfg: NPGConfig) -> None:
-    """ConfigError where F (n, n) is to be written out and would not fit."""
+    """ConfigError where an explicit F (n, n) would not fit into memory."""
     if cfg.solver == "dense" and n > DENSE_LIMIT:
-        raise ConfigError(f"solver = 'dense': F would have {n}² entries, the limit is {DENSE_LIMIT} parameters; use cg or fewer")
+        raise ConfigError(f"solver = 'dense': F would be {n} × {n}, beyond {DENSE_LIMIT} parameters; use cg or fewer")
 
 
 def solve(fvp: Product, g: Array, cfg: NPGConfig, dtype: npt.DTypeLike | None = None) -> Solution:
@@ -90,8 +93,8 @@ def solve(fvp: Product, g: Array, cfg: NPGConfig, dtype: npt.DTypeLike | None = 
     return dense_solve(fvp, g, float(np.finfo(cfg.dtype if dtype is None else dtype).eps))
 
 
-def product_of_some(policy: Policy, theta: Array, batch: Batch, cfg: NPGConfig) -> Product:
-    """v -> (F + βI)v with F of the rows `batch.fisher`, each of which stands for as many as it was drawn from."""
+def subsampled_product(policy: Policy, theta: Array, batch: Batch, cfg: NPGConfig) -> Product:
+    """v -> (F + βI)v with F estimated from the rows `batch.fisher`, weighted to represent all samples."""
     rows = one_in(cfg.fisher_every, batch.weights.weight) if batch.fisher is None else batch.fisher
     phi, cache = policy.forward(theta, batch.obs[rows], batch.mask_of(rows))
     return fisher_vector_product(policy, theta, cache, phi, batch.weights.standing_for_all(rows), cfg.damping)
@@ -101,55 +104,62 @@ def natural_step(policy: Policy, theta_old: Array, batch: Batch, cfg: NPGConfig)
     """Δθ = √(2δ / xᵀ(F+βI)x) x with x ≈ (F+βI)⁻¹ g: (n,) float64, φ_old (N, P), info. [TR-6, TR-7]
 
     The damped matrix of all samples sets the length, so that ½ ΔθᵀFΔθ ≤ δ, with equality at β = 0. Where there is no
-    direction (zero or non-finite gradient, no positive curvature) Δθ is exactly 0 and info["status"] says why.
+    direction (zero or non-finite gradient, no positive curvature) Δθ is exactly 0 and info["status"] gives the reason.
     """
     phi_old, cache = policy.forward(theta_old, batch.obs, batch.mask)  # (N, P)
     g = policy_gradient(policy, theta_old, cache, phi_old, batch)
     fvp = fisher_vector_product(policy, theta_old, cache, phi_old, batch.weights, cfg.damping)
-    some = cfg.fisher_every > 1
-    product = product_of_some(policy, theta_old, batch, cfg) if some else fvp
+    subsampled = cfg.fisher_every > 1
+    product = subsampled_product(policy, theta_old, batch, cfg) if subsampled else fvp
     x, residual, iters, status = solve(product, g, cfg, theta_old.dtype)  # F x = g [TR-6, TR-8]
 
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is no direction
-        xfx = float(x @ (fvp(x) if some else g - residual))  # xᵀ(F+βI)x, for (F+βI)x = g − r
-        left = float(np.linalg.norm(residual) / (np.linalg.norm(g) or 1.0))  # 0 where there is no gradient
+    with np.errstate(over="ignore", invalid="ignore"):  # a result that is not finite gives no step
+        xfx = float(x @ (fvp(x) if subsampled else g - residual))  # xᵀ(F+βI)x, for (F+βI)x = g − r
+        relative = float(np.linalg.norm(residual) / (np.linalg.norm(g) or 1.0))  # 0 where there is no gradient
     if not (np.isfinite(xfx) and xfx > 0):
         status = NO_STEP.get(status, status)
         step = np.zeros_like(g)
     else:
         step = np.sqrt(2 * cfg.delta / xfx) * x  # [TR-5, TR-7]
     predicted = float(g @ step) if step.any() else 0.0  # gᵀΔθ [TR-2]
-    return step, phi_old, {"status": status, "cg_iters": iters, "cg_residual": left, "predicted_gain": predicted}
+    return step, phi_old, {"status": status, "cg_iters": iters, "cg_residual": relative, "predicted_gain": predicted}
 
 
 def npg_step(policy: Policy, theta_old: Array, batch: Batch, cfg: NPGConfig) -> tuple[Array, Info]:
-    """θ_old + Δθ, taken blindly: θ (n,) -> θ (n,), info. θ_old itself, and why, where there is no step to trust.
+    """θ_old + Δθ without a line search: θ (n,) -> θ (n,), info. θ_old, and the reason, where the step is rejected.
 
-    That is: no direction, F flat along the way to it, a number that is not finite, or a KL of more than RUNAWAY δ.
+    That is where there is no direction, F is singular along it, a number is not finite, or KL exceeds RUNAWAY δ.
     """
     step, phi_old, info = natural_step(policy, theta_old, batch, cfg)
     dist, mean = policy.dist, batch.weights.mean
     loss_old = -mean(batch.adv)
-    stay = info | {"policy_loss": loss_old, "kl": 0.0, "gain": 0.0, "predicted_gain": 0.0, "refused": "", "accepted": 0}
+    rejected = info | {
+        "policy_loss": loss_old,
+        "kl": 0.0,
+        "gain": 0.0,
+        "predicted_gain": 0.0,
+        "refused": "",
+        "accepted": 0,
+    }
     if not step.any():
-        return theta_old, stay
+        return theta_old, rejected
     if info["status"] == "singular":
-        return theta_old, stay | {"refused": "singular"}
-    with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: then it is refused
+        return theta_old, rejected | {"refused": "singular"}
+    with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: then it is rejected
         theta = theta_old + step.astype(theta_old.dtype)
         phi = policy.infer(theta, batch.obs, batch.mask)
         kl = mean(dist.kl(phi_old, phi))  # [KL-11]
         logratio = dist.log_prob(phi, batch.action) - dist.log_prob(phi_old, batch.action)
         gain = surrogate_gain(logratio, batch.adv, batch.weights)
     if not (np.isfinite(theta).all() and np.isfinite([kl, gain]).all()):
-        return theta_old, stay | {"status": "non_finite", "refused": "not finite"}
+        return theta_old, rejected | {"status": "non_finite", "refused": "not finite"}
     if kl > RUNAWAY * cfg.delta:
-        return theta_old, stay | {"refused": "kl"}
+        return theta_old, rejected | {"refused": "kl"}
     return theta, info | {"policy_loss": loss_old - gain, "kl": kl, "gain": gain, "refused": "", "accepted": 1}
 
 
 def init(nets: Networks, cfg: NPGConfig, rng: np.random.Generator) -> NPGState:
-    """First training state: θ of policy and critic, and the critic's Adam. ConfigError where a dense F would be too large."""
+    """First training state: θ of policy and critic, the critic's Adam. ConfigError for a dense F that is too large."""
     check_dense(nets.policy.num_params, cfg)
     theta_pi, theta_v = nets.policy.init(rng, cfg.log_std, cfg.dtype), nets.critic.init(rng, cfg.dtype)
     return {"theta_pi": theta_pi, "theta_v": theta_v, "adam_v": adam_init(len(theta_v), cfg.dtype)}
@@ -175,7 +185,7 @@ def update_with(
 
 
 def metrics(info: Info) -> Info:
-    """A step's info under the tags of the metrics files."""
+    """A step's info under the names of the metrics files."""
     losses = {"kl": "approx_kl", "gain": "surrogate_gain"} | {key: key for key in ("predicted_gain", "policy_loss")}
     return {f"losses/{losses[key]}" if key in losses else f"step/{key}": value for key, value in info.items()}
 
@@ -183,5 +193,5 @@ def metrics(info: Info) -> Info:
 def update(
     nets: Networks, state: NPGState, batch: Batch, cfg: NPGConfig, rng: np.random.Generator, progress: float = 0.0
 ) -> tuple[NPGState, Info]:
-    """state, batch -> new state, metrics; nothing is changed in place. `progress` is not used: the step has its own length."""
+    """state, batch -> new state, metrics; nothing is changed in place. `progress` is not used: δ sets the length."""
     return update_with(npg_step, nets, state, batch, cfg, rng)

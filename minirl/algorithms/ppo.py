@@ -1,9 +1,11 @@
 """Proximal policy optimisation with the clipped objective (Schulman et al., 2017, arXiv:1707.06347).
 
-    maximise  mean_n[ min(r_n A_n, clip(r_n, 1−ε, 1+ε) A_n) ] + c_H mean_n[H(π_θ(·|s_n))] − c_V mean_n[(V_θ(s_n) − V̂_n)²]
+    maximise    mean_n[ min(r_n A_n, clip(r_n, 1−ε, 1+ε) A_n) ]  [PPO-1, PPO-2]
+              + c_H mean_n[ H(π_θ(·|s_n)) ]  [PPO-7]
+              − c_V mean_n[ (V_θ(s_n) − V̂_n)² ]  [PPO-8]
 
-First order: minibatches and Adam instead of trpo.py's Fisher matrix and line search. Options: the KL penalty in place of the
-clip [PPO-4], and KL kept near a target by adapting its coefficient [PPO-5] or the step size [PPO-6].
+First order: minibatches and Adam instead of trpo.py's Fisher matrix and line search. Options: a KL penalty instead of
+the clip [PPO-4], and KL kept near a target by adapting its coefficient [PPO-5] or the step size [PPO-6].
 """
 
 import math
@@ -33,9 +35,9 @@ from minirl.numerics.arrays import Array
 from minirl.numerics.optimizers import AdamState, adam_init, adam_step, ascent_step, clip_by_global_norm, copy_adam
 from minirl.samples.batch import Batch, Minibatch, minibatches
 
-VANISHING = 1e-9  # of a clipped gradient: far below Adam's ε, it moves nothing
-KL_COEF_RANGE = (1e-4, 1e4)  # β stays in here, whatever the measured KL
-LR_RANGE = (0.01, 10.0)  # and α in these multiples of the configured one
+VANISHING = 1e-9  # entries of a clipped gradient below this, far below Adam's ε, change nothing
+KL_COEF_RANGE = (1e-4, 1e4)  # limits of β where it adapts
+LR_RANGE = (0.01, 10.0)  # limits of α where it adapts, as multiples of the configured one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class PPOConfig(Config):
     """Configuration of PPO."""
 
     lr: Annotated[float, Positive] = 1e-3  # Adam step size α, > 0
-    anneal_lr: bool = True  # α falls linearly with the transitions left to learn from; the first update uses all of it
+    anneal_lr: bool = True  # α decreases linearly to 0 over the training
     epochs: Annotated[int, AtLeastOne] = 10  # passes over the batch, K, >= 1
     minibatch_size: Annotated[int, AtLeastOne] = 64  # largest minibatch, >= 1
     clip: Annotated[float, Positive] = 0.2  # ε of the clipped ratio, > 0
@@ -54,13 +56,13 @@ class PPOConfig(Config):
     kl_coef: Annotated[float, Positive] = 1.0  # β of objective kl, > 0; its first value where it adapts
     adapt: Literal["none", "kl_coef", "lr"] = "none"  # what moves after each update to keep KL(old‖new) near kl_target
     kl_target: Annotated[float, Positive] = 0.01  # D, the KL that adapt steers to, > 0
-    dead_band: Annotated[float, AtLeastOne] = 1.0  # lr adapts only outside [D/band, band D], >= 1; 1 is the rule as printed
-    target_kl: Annotated[float, Positive] | None = None  # stop before a step that takes KL(old‖new) beyond 1.5 times this, > 0
-    clip_value: Annotated[float, Positive] | None = None  # clip V to this distance of its old value (in reward units), > 0
-    dual_clip: Annotated[float, Range(1, open=True)] | None = None  # c of dual clipping: for A < 0 no sample counts below c A, > 1
-    huber: Annotated[float, Positive] | None = None  # beyond it (in σ with normalize_value) errors count linearly, > 0
-    recompute_adv: bool = False  # compute advantages and returns again before each epoch, with the critic as it is then
-    share_trunk: bool = False  # the same hidden layers for π and V: here one gradient moves both, a critic fitted alone would move π
+    dead_band: Annotated[float, AtLeastOne] = 1.0  # lr adapts outside [D/band, band D], >= 1; 1 is the rule as printed
+    target_kl: Annotated[float, Positive] | None = None  # stop before KL(old‖new) exceeds 1.5 times this, > 0
+    clip_value: Annotated[float, Positive] | None = None  # ε_V: clip V to its old value ± this, in reward units, > 0
+    dual_clip: Annotated[float, Range(1, open=True)] | None = None  # c of dual clipping: c A bounds r A for A < 0, > 1
+    huber: Annotated[float, Positive] | None = None  # beyond it (in σ with normalize_value) the loss is linear, > 0
+    recompute_adv: bool = False  # recompute advantages and returns before each epoch, with the current critic
+    share_trunk: bool = False  # π and V share their hidden layers: PPO alone updates both with one gradient
     optimizer: Literal["adam", "ascent"] = "adam"  # ascent is θ ← θ + α∇L and nothing else
 
     def __post_init__(self) -> None:
@@ -68,13 +70,13 @@ class PPOConfig(Config):
         if self.adapt == "kl_coef" and self.objective != "kl":
             raise ConfigError("adapt = 'kl_coef': there is a KL coefficient only with objective = 'kl'")
         if self.adapt == "lr" and self.anneal_lr:
-            raise ConfigError("adapt = 'lr': set anneal_lr to False, for both would move the step size")
+            raise ConfigError("adapt = 'lr': set anneal_lr to False, for both would change the step size")
         if self.dual_clip is not None and self.objective != "clip":
             raise ConfigError(f"dual_clip = {self.dual_clip!r}: it belongs to objective = 'clip'")
         if self.clip_value is not None and self.normalize_value:
-            raise ConfigError(f"clip_value = {self.clip_value!r}: normalize_value changes the units that it is in, set one of them")
+            raise ConfigError(f"clip_value = {self.clip_value!r}: normalize_value changes its units, set one of them")
         if self.huber is not None and self.clip_value is not None:
-            raise ConfigError(f"huber = {self.huber!r}: clip_value is a value loss of its own, set one of them")
+            raise ConfigError(f"huber = {self.huber!r}: clip_value is another value loss, set one of them")
 
 
 class PPOState(TypedDict):
@@ -87,14 +89,20 @@ class PPOState(TypedDict):
     lr: float  # α, where it adapts
 
 
-def policy_loss(dist: Family, phi: Array, part: Minibatch, cfg: PPOConfig, kl_coef: float = 0.0) -> tuple[float, Array, Array]:
-    """−(L + c_H H), its gradient in φ (N, P), and r (N,). L is L^CLIP, or L^KLPEN with `kl_coef` as β. [PPO-1, PPO-4, PPO-7]"""
+def policy_loss(
+    dist: Family, phi: Array, part: Minibatch, cfg: PPOConfig, kl_coef: float = 0.0
+) -> tuple[float, Array, Array]:
+    """−(L + c_H H), its gradient in φ (N, P), and r (N,). [PPO-1, PPO-4, PPO-7]
+
+    L is L^CLIP, or L^KLPEN with `kl_coef` as β.
+    """
     clip = cfg.clip if cfg.objective == "clip" else np.inf
     loss, dphi, ratio = surrogate(dist, phi, part, clip, cfg.dual_clip, cfg.ent_coef)  # [PPO-1, PPO-2, PPO-3, PPO-7]
     loss = part.weights.total(loss)
     if cfg.objective == "kl":  # the analytic KL, old first: β changes the direction
         loss += kl_coef * part.weights.mean(dist.kl(part.phi_old, phi))  # [PPO-4]
-        dphi += dist.dkl(part.phi_old, phi) * (kl_coef * part.weights.w).astype(phi.dtype)[:, None]  # ∇(r A) − β ∇KL [PPO-4]
+        share = (kl_coef * part.weights.w).astype(phi.dtype)[:, None]
+        dphi += dist.dkl(part.phi_old, phi) * share  # ∇(r A) − β ∇KL [PPO-4]
     return loss, dphi, ratio
 
 
@@ -115,7 +123,7 @@ def minibatch_gradient(
 
 
 def take_step(nets: Networks, theta: Array, gradient: Array, adam: AdamState, cfg: PPOConfig, lr: float) -> None:
-    """One step of length α = lr, in place; an error where it would be none, or NaN. [PPO-9, PPO-12]"""
+    """One step with step size α = lr, in place; an error where it would be 0 or NaN. [PPO-9, PPO-12]"""
     norm, scale = clip_by_global_norm(gradient, cfg.max_grad_norm)
     check_gradient(nets.policy_alone(gradient), norm, scale)
     if cfg.optimizer == "adam":
@@ -125,22 +133,21 @@ def take_step(nets: Networks, theta: Array, gradient: Array, adam: AdamState, cf
 
 
 def check_gradient(gradient_pi: Array, norm: float, scale: float) -> None:
-    """Raise instead of going on without a word when the policy would get NaN, or nothing because the value loss fills the norm."""
+    """An error where the gradient is not finite, or where clipping leaves the policy nothing beside the value loss."""
     if not math.isfinite(norm):
-        raise NonFiniteError("the gradient of the loss", "check the scale of the rewards, set normalize_reward, or lower lr")
+        raise NonFiniteError("the gradient of the loss", "check the rewards' scale, set normalize_reward, or lower lr")
     if scale < VANISHING and gradient_pi.any() and scale * np.abs(gradient_pi).max() < VANISHING:
-        raise MinirlError(
-            f"the gradient's norm is {norm:.1e}: clipped, it would not move the policy; set normalize_reward, or scale rewards"
-        )
+        remedy = "set normalize_reward, or scale the rewards"
+        raise MinirlError(f"the gradient's norm is {norm:.1e}: clipped, it would not move the policy; {remedy}")
 
 
 def passes(nets: Networks, theta: Array, batch: Batch, cfg: PPOConfig, rng: np.random.Generator) -> Iterator[Minibatch]:
-    """Every minibatch of the K epochs. θ moves between two of them: `recompute_adv` asks the critic as it is at each epoch."""
+    """Every minibatch of the K epochs; `recompute_adv` uses the critic as θ (n,) has it when an epoch begins."""
     value_old = batch.value
     for epoch in range(cfg.epochs):
         if epoch > 0 and cfg.recompute_adv:
             batch = batch.estimated_by(lambda obs: nets.critic.value(nets.split(theta)[1], obs))
-            if cfg.clip_value is not None:  # V is clipped about that of the rollout, not of this epoch
+            if cfg.clip_value is not None:  # V is clipped around that of the rollout, not of this epoch
                 batch = replace(batch, value=value_old)
         yield from minibatches(batch, cfg.minibatch_size, rng)
 
@@ -148,35 +155,35 @@ def passes(nets: Networks, theta: Array, batch: Batch, cfg: PPOConfig, rng: np.r
 def ppo_step(
     nets: Networks, state: PPOState, batch: Batch, cfg: PPOConfig, rng: np.random.Generator
 ) -> tuple[Array, AdamState, dict[str, float]]:
-    """K epochs of minibatch steps from θ_old with α = state["lr"], β = state["kl_coef"]. -> θ of both networks (n,), Adam's state, info.
+    """K epochs of minibatch steps from θ_old -> θ of both networks (n,), Adam's state, info. [PPO-9]
 
-    `batch` knows π_old of its samples, phi_old and logp_old. The inputs stay. [PPO-9]
+    α is state["lr"], β state["kl_coef"]; `batch` has phi_old and logp_old of π_old. The arguments are not changed.
     """
     theta, adam = nets.join(state["theta_pi"], state["theta_v"]), copy_adam(state["adam"])
     stop = KLStop(nets, batch, cfg.target_kl)
-    taken: list[MinibatchLosses] = []
+    steps: list[MinibatchLosses] = []
     for part in passes(nets, theta, batch, cfg, rng):
         gradient, losses, phi = minibatch_gradient(nets, theta, part, cfg, state["kl_coef"])
-        if stop.passed(part, phi):
+        if stop.exceeded_on(part, phi):
             break
         stop.remember(theta, adam)
-        take_step(nets, theta, gradient, adam, cfg, state["lr"])  # θ ← θ + α ∇(L^CLIP − c_V L_V + c_H H)  [PPO-9]
-        taken.append(losses)
+        take_step(nets, theta, gradient, adam, cfg, state["lr"])  # θ ← θ + α ∇(L^CLIP − c_V L_V + c_H H) [PPO-9]
+        steps.append(losses)
         if stop.shorten_first(theta):
             break
     theta, adam = stop.undone(theta, adam)
-    stood = taken[: len(taken) - stop.exceeded]
-    info = minibatch_means(stood, cfg.clip) | {"gradient_steps": len(stood)}
+    kept = steps[: len(steps) - stop.exceeded]
+    info = minibatch_means(kept, cfg.clip) | {"gradient_steps": len(kept)}
     return theta, adam, info if cfg.target_kl is None else info | {"first_step": stop.first_step}
 
 
 def networks(policy: Policy, critic: Critic, cfg: PPOConfig) -> Networks:
-    """π and V with a trunk each, or with one for both."""
+    """π and V as separate networks, or with shared hidden layers."""
     return (SharedNetworks if cfg.share_trunk else Networks)(policy, critic)
 
 
 def init(nets: Networks, cfg: PPOConfig, rng: np.random.Generator) -> PPOState:
-    """First training state: θ of policy and critic, one Adam over both, and what adapts."""
+    """First training state: θ of policy and critic, one Adam over both, and β and α."""
     theta = nets.join(nets.policy.init(rng, cfg.log_std, cfg.dtype), nets.critic.init(rng, cfg.dtype))
     (theta_pi, theta_v), adam = nets.split(theta), adam_init(len(theta), cfg.dtype)
     return {"theta_pi": theta_pi, "theta_v": theta_v, "adam": adam, "kl_coef": cfg.kl_coef, "lr": cfg.lr}
@@ -185,7 +192,7 @@ def init(nets: Networks, cfg: PPOConfig, rng: np.random.Generator) -> PPOState:
 def update(
     nets: Networks, state: PPOState, batch: Batch, cfg: PPOConfig, rng: np.random.Generator, progress: float = 0.0
 ) -> tuple[PPOState, dict[str, float]]:
-    """state, batch -> new state, metrics; nothing is changed in place. `progress` in [0, 1) is the part of the training done."""
+    """state, batch -> new state, metrics; nothing is changed in place. `progress` in [0, 1): share of training done."""
     lr = state["lr"] if cfg.adapt == "lr" else cfg.lr * (1 - progress if cfg.anneal_lr else 1)
     kl_coef = state["kl_coef"] if cfg.adapt == "kl_coef" else cfg.kl_coef
     theta_v = track_returns(nets.critic, state["theta_v"], batch)
@@ -225,7 +232,7 @@ def adapt_kl_coef(kl_coef: float, kl: float, target: float) -> float:
 
 
 def adapt_lr(lr: float, kl: float, target: float, band: float, configured: float) -> float:
-    """α/2 where KL > band · D, 2α where KL < D/band, else α; band = 1 is the rule as printed, which moves α every time. [PPO-6]"""
+    """α/2 where KL > band · D, 2α where KL < D/band, else α; band = 1 is the rule as printed. D = target. [PPO-6]"""
     if kl > target * band:
         lr = lr / 2  # [PPO-6]
     elif kl < target / band:
@@ -234,7 +241,7 @@ def adapt_lr(lr: float, kl: float, target: float, band: float, configured: float
 
 
 def measure(policy: Policy, theta_pi: Array, batch: Batch) -> dict[str, float]:
-    """What the update did to the policy, on the whole batch; KL is exact, and its estimates from samples stand beside it."""
+    """How the update changed the policy, over all samples: exact KL, and the estimates of it from samples."""
     dist, mean = policy.dist, batch.weights.mean
     phi = policy.infer(theta_pi, batch.obs, batch.mask)
     logratio = dist.log_prob(phi, batch.action) - batch.logp_old

@@ -1,9 +1,10 @@
-"""REINFORCE (Williams, 1992): raise the log-probability of an action by how well things went after it.
+"""REINFORCE (Williams, 1992): raise the log-probability of each action in proportion to the return that followed it.
 
-    loss = −(1/|S|) Σ_i Σ_t Â_it log π_θ(a_it|s_it)             Â = R(τ) → G_t → G_t − V(s_t) → GAE             [PG-13]
+    loss = −(1/|S|) Σ_i Σ_t Â_it log π_θ(a_it|s_it)  [PG-13]
 
-|S| is the number of trajectories. `advantage` chooses the rung of the ladder [PG-5 → PG-6 → PG-8 → PG-10]: the same gradient in
-expectation, with less and less variance. How far to follow it is left to a step size; npg.py asks in which metric.
+|S| is the number of trajectories. `advantage` chooses Â: R(τ) [PG-5], G_t [PG-6], G_t − V(s_t) [PG-8] or GAE [PG-10].
+The expected gradient is the same, with less variance from one to the next (λ < 1 in GAE trades more of it for bias).
+A step size says how far to follow it; npg.py measures the step by the change of the policy instead.
 """
 
 from dataclasses import dataclass
@@ -25,10 +26,10 @@ from minirl.samples.batch import Batch
 class ReinforceConfig(ValueFitConfig):
     """Configuration of REINFORCE."""
 
-    advantage: Literal["gae", "baseline", "reward_to_go", "trajectory"] = "baseline"  # Â: GAE, G_t − V(s_t), G_t, or R(τ)
+    advantage: Literal["gae", "baseline", "reward_to_go", "trajectory"] = "baseline"  # Â; reward_to_go is G_t
     lr: Annotated[float, Positive] = 1e-2  # step size α, > 0
     optimizer: Literal["adam", "ascent"] = "adam"  # ascent is θ ← θ + α∇L and nothing else
-    gradient_steps: Annotated[int, AtLeastOne] = 1  # steps on a batch before it is thrown away, >= 1; from the second on weighted by r
+    gradient_steps: Annotated[int, AtLeastOne] = 1  # steps on a batch, >= 1; from the second on weighted by r
     ent_coef: Annotated[float, NonNegative] = 0.0  # weight of the entropy bonus, >= 0
 
 
@@ -41,15 +42,17 @@ class ReinforceState(TypedDict):
     adam_v: AdamState
 
 
-def reinforce_gradient(policy: Policy, theta: Array, batch: Batch, logp_old: Array, cfg: ReinforceConfig) -> tuple[Array, float]:
+def reinforce_gradient(
+    policy: Policy, theta: Array, batch: Batch, logp_old: Array, cfg: ReinforceConfig
+) -> tuple[Array, float]:
     """∇loss (n,) and loss: −(1/|S|) Σ r_n A_n with r_n = 1 on fresh data, so that ∇r = ∇log π. [PG-13, IS-6, IS-5]"""
     weights, w = batch.weights, batch.weights.w
     per_trajectory = weights.n / weights.total(float(batch.trajectories))  # N/|S|: Σ over t, mean over i
     phi, cache = policy.forward(theta, batch.obs, batch.mask)
     ratio = np.exp(policy.dist.log_prob(phi, batch.action) - logp_old)  # r_n, the importance weight [IS-2]
     loss = -per_trajectory * weights.mean(ratio * batch.adv)  # [IS-1, IS-6, PG-13]
-    push = -per_trajectory * w * ratio * batch.adv  # ∇r = r ∇log π [IS-5]
-    dphi = policy.dist.dlog_prob(phi, batch.action) * push.astype(phi.dtype)[:, None]  # [PG-11]
+    dlogp = -per_trajectory * w * ratio * batch.adv  # ∇r = r ∇log π [IS-5]
+    dphi = policy.dist.dlog_prob(phi, batch.action) * dlogp.astype(phi.dtype)[:, None]  # [PG-11]
     if cfg.ent_coef:
         dphi -= policy.dist.dentropy(phi) * (per_trajectory * cfg.ent_coef * w).astype(phi.dtype)[:, None]
     return weights.total(policy.vjp(theta, cache, dphi)), loss
@@ -58,7 +61,7 @@ def reinforce_gradient(policy: Policy, theta: Array, batch: Batch, logp_old: Arr
 def reinforce_step(
     policy: Policy, theta_old: Array, adam: AdamState, batch: Batch, cfg: ReinforceConfig
 ) -> tuple[Array, AdamState, dict[str, float]]:
-    """`gradient_steps` steps down the loss: θ_old (n,) -> θ (n,), Adam's state, info; the inputs stay."""
+    """`gradient_steps` steps down the loss: θ_old (n,) -> θ (n,), Adam's state, info; arguments are not changed."""
     theta, adam, loss = theta_old.copy(), copy_adam(adam), 0.0
     logp_old = policy.dist.log_prob(policy.infer(theta, batch.obs, batch.mask), batch.action)
     for _ in range(cfg.gradient_steps):

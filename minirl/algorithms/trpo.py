@@ -1,9 +1,10 @@
-"""Trust-region policy optimisation (Schulman et al., 2015, arXiv:1502.05477v5).                                    [TR-14]
+"""Trust-region policy optimisation (Schulman et al., 2015, arXiv:1502.05477v5). [TR-14]
 
-    maximise  L(θ) = mean_n[ r_n(θ) A_n ]   subject to   mean_n KL(π_old(·|s_n) ‖ π_θ(·|s_n)) ≤ δ                  [TR-1]
+    maximise  L(θ) = mean_n[ r_n(θ) A_n ]   subject to   mean_n KL(π_old(·|s_n) ‖ π_θ(·|s_n)) ≤ δ  [SUR-1, TR-1]
 
-npg.py proposes the natural step; here a line search makes the constraint true, not only its second-order model. Options: the
-constraint for every visited state [TR-13], the penalised form [TR-12], and the lower bound itself as objective [SUR-7].
+npg.py proposes the natural step; a line search shortens it until KL itself, not only its second-order model, satisfies
+the constraint. Options: the constraint in every visited state [TR-13], the penalised form [TR-12], and the theory's
+lower bound as objective [SUR-7].
 """
 
 from dataclasses import dataclass, replace
@@ -26,22 +27,24 @@ __all__ = ["TRPOConfig", "init", "trpo_step", "update"]
 class TRPOConfig(NPGConfig):
     """Configuration of TRPO."""
 
-    form: Literal["constraint", "penalty", "bound"] = "constraint"  # KL ≤ δ, or L − β KL, or the theory's bound L − C max KL
-    kl: Literal["mean", "max"] = "mean"  # which KL the constraint holds below δ: the mean, or that of every visited state
+    form: Literal["constraint", "penalty", "bound"] = "constraint"  # KL ≤ δ, L − β KL, or L − C max KL
+    kl: Literal["mean", "max"] = "mean"  # the constraint's KL: mean or maximum over states
     kl_coef: Annotated[float, Positive] = 1.0  # β of form penalty, > 0
-    backtracks: Annotated[int, AtLeastOne] = 10  # tries before the update is given up, >= 1
-    shrink: Annotated[float, Range(0, 1, open=True)] = 0.5  # each try takes this share of the step before it, in (0, 1]
+    backtracks: Annotated[int, AtLeastOne] = 10  # trial steps before the update is rejected, >= 1
+    shrink: Annotated[float, Range(0, 1, open=True)] = 0.5  # factor from one trial step to the next, in (0, 1]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.form == "bound" and (self.normalize_adv or self.gamma == 1):
-            raise ConfigError("form = 'bound': its C is made of γ < 1 and true advantages; set normalize_adv to False and gamma below 1")
+            raise ConfigError(
+                "form = 'bound': C needs γ < 1 and unscaled advantages; set normalize_adv to False, gamma below 1"
+            )
 
 
 def trpo_step(policy: Policy, theta_old: Array, batch: Batch, cfg: TRPOConfig) -> tuple[Array, Info]:
-    """One step inside the trust region on a batch of N samples: θ_old (n,) -> θ (n,), info; θ_old itself if no try is accepted."""
+    """One step inside the trust region: θ_old (n,) -> θ (n,), info; θ_old if no trial step is accepted. [TR-11]"""
     stored, start, weights = theta_old.dtype, theta_old, batch.weights
-    if cfg.form == "bound":  # C is so large that what its steps gain and cost would drown in float32's rounding
+    if cfg.form == "bound":  # C is so large that gain and KL of its steps are below float32's rounding error
         start, batch = theta_old.astype(np.float64), in_float64(batch)
     step, phi_old, info = natural_step(policy, start, batch, cfg)  # √(2δ / xᵀFx) x [TR-7]
     loss_old = -weights.mean(batch.adv)
@@ -70,13 +73,13 @@ def trpo_step(policy: Policy, theta_old: Array, batch: Batch, cfg: TRPOConfig) -
 
 
 def in_float64(batch: Batch) -> Batch:
-    """The batch with observations, and actions that are not numbers of things, in float64."""
+    """The batch with observations and continuous actions in float64."""
     action = batch.action if batch.action.dtype.kind == "i" else batch.action.astype(np.float64)
     return replace(batch, obs=batch.obs.astype(np.float64), action=action)
 
 
 def accepts(gain: float, kl_mean: float, kl_max: float, batch: Batch, cfg: TRPOConfig) -> bool:
-    """Whether a try counts as an improvement inside the trust region; NaN compares false, so it is refused. [TR-11]"""
+    """Whether a trial step improves L inside the trust region; NaN compares false, so it is rejected. [TR-11]"""
     if cfg.form == "penalty":
         return gain - cfg.kl_coef * kl_mean > 0  # Form 2 [TR-12]
     if cfg.form == "bound":
@@ -86,7 +89,7 @@ def accepts(gain: float, kl_mean: float, kl_max: float, batch: Batch, cfg: TRPOC
 
 
 def why_refused(gain: float, kl_mean: float, kl_max: float, moved: Array, step: Array, cfg: TRPOConfig) -> str:
-    """Which test a try did not pass; "resolution" where θ's type could not hold half of the step."""
+    """Which test a trial step failed; "resolution" where more than half of it was lost to the rounding of θ's type."""
     if not (np.isfinite([gain, kl_mean, kl_max]).all() and np.isfinite(moved).all()):
         return "not finite"
     if cfg.form == "constraint" and (kl_mean if cfg.kl == "mean" else kl_max) > cfg.delta:
@@ -95,16 +98,18 @@ def why_refused(gain: float, kl_mean: float, kl_max: float, moved: Array, step: 
 
 
 def bound_coef(batch: Batch, cfg: TRPOConfig) -> float:
-    """(1−γ) C = 4 γ max|A| / (1−γ): C of Schulman et al., Theorem 1, for an L that is a mean over normalised visits. [SUR-7]"""
+    """(1−γ) C = 4 γ max|A| / (1−γ): C of Schulman et al., Theorem 1, for L as a mean over samples. [SUR-7]"""
     return 4 * cfg.gamma * batch.weights.largest(np.abs(batch.adv)) / (1 - cfg.gamma)  # [SUR-7]
 
 
-def first_length(policy: Policy, theta_old: Array, batch: Batch, step: Array, predicted_gain: float, cfg: TRPOConfig) -> float:
-    """What the natural step of mean KL δ is multiplied by before the first try.
+def first_length(
+    policy: Policy, theta_old: Array, batch: Batch, step: Array, predicted_gain: float, cfg: TRPOConfig
+) -> float:
+    """Length of the first trial step, as a multiple t of the natural step Δθ, whose mean KL is δ to second order.
 
-    The step is (1/λ) F⁻¹g with λ = gᵀΔθ / 2δ [TR-7], and the maximiser of gᵀΔθ − (β/2) ΔθᵀFΔθ is λ/β times it. Where the
-    worst state counts, its second-order KL q = ½ φ̇ᵀF_dist φ̇ is brought to δ, or t in the bound's t gᵀΔθ − C t² q to its
-    maximum; but not beyond δ, since that has no end as C goes to 0 (γ = 0: nothing that comes after counts).
+    Form penalty: Δθ = (1/λ) F⁻¹g with λ = gᵀΔθ / 2δ [TR-7], and gᵀΔθ − (β/2) ΔθᵀFΔθ is largest at λ/β times that.
+    KL max: t² q = δ, where q is the largest second-order KL of a state, ½ φ̇ᵀF_dist φ̇ with φ̇ = J Δθ.
+    Form bound: t gᵀΔθ − C t² q is largest, but not beyond t² q = δ: t has no limit as C goes to 0 (with γ).
     """
     if cfg.form == "penalty":
         return predicted_gain / (2 * cfg.delta * cfg.kl_coef)  # λ/β [TR-12, TR-15]

@@ -1,4 +1,4 @@
-"""Fitting the value function: regression on the returns, and the units of a scaled critic."""
+"""Fitting the value function: regression on the returns, and the scale of a scaled critic."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,13 +14,13 @@ from minirl.numerics.arrays import Array
 from minirl.numerics.optimizers import AdamState, adam_step, copy_adam
 from minirl.samples.batch import Batch, minibatches
 
-RATE = 0.2  # share of the newest batch in the moments that a scaled critic keeps
-LEAST, TINY = 1e-9, 1e-12  # σ is at least so much of μ, and so much: less is the rounding of equal returns
+RATE = 0.2  # weight of the newest batch in the moments that a scaled critic keeps
+LEAST, TINY = 1e-9, 1e-12  # lower limits of σ, relative to μ and absolute: less is the rounding of equal returns
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValueFitConfig(Config):
-    """What the algorithms share that fit their critic by itself, after the policy."""
+    """Fields of the algorithms that fit the critic separately, after the policy."""
 
     critic_lr: Annotated[float, Positive] = 1e-3  # Adam step size of the value function, > 0
     critic_epochs: Annotated[int, AtLeastOne] = 10  # passes over the batch to fit the value function, >= 1
@@ -28,9 +28,9 @@ class ValueFitConfig(Config):
 
 
 def track_returns(critic: Critic, theta_v: Array, batch: Batch) -> Array:
-    """With `scaled`: move μ and σ towards the moments of the batch's returns, V unchanged. -> θ_V (n,).
+    """With `scaled`: move μ and σ towards the moments of the batch's returns, V unchanged -> θ_V (n,).
 
-    The first batch that is not all zeros sets them, and V moves with them: an offset of the returns is learned at once.
+    The first batch whose returns are not all zero sets them, and V changes with them: it has learned nothing yet.
     """
     if not critic.scaled:
         return theta_v
@@ -40,7 +40,7 @@ def track_returns(critic: Critic, theta_v: Array, batch: Batch) -> Array:
     first = (old_mean, old_std) == (0.0, 1.0)
     if n == 0 or (first and mean == var == 0):
         return theta_v
-    if not first:  # of the mixture of old and new, about its own mean: an offset costs no digits
+    if not first:  # moments of the mixture of old and new, around its own mean: an offset costs no digits
         shift = mean - old_mean
         mean, var = old_mean + RATE * shift, (1 - RATE) * old_std**2 + RATE * var + RATE * (1 - RATE) * shift**2
     std = max(float(np.sqrt(var)), LEAST * abs(mean), TINY)
@@ -50,9 +50,9 @@ def track_returns(critic: Critic, theta_v: Array, batch: Batch) -> Array:
 def fit_critic(
     critic: Critic, theta_v: Array, adam: AdamState, batch: Batch, cfg: ValueFitConfig, rng: np.random.Generator
 ) -> tuple[Array, AdamState, dict[str, float]]:
-    """Regress V on the returns: `critic_epochs` passes of minibatches with Adam. -> θ_V (n,), Adam's state, metrics.
+    """Regress V on the returns: `critic_epochs` passes of minibatches with Adam -> θ_V (n,), Adam's state, metrics.
 
-    The last step of GUIDE's algorithm [TR-14]; every sample is used once per pass, however few there are. The inputs stay.
+    The last step of GUIDE's algorithm [TR-14]; every sample is used once per pass. The arguments are not changed.
     """
     theta_v, adam, loss = theta_v.copy(), copy_adam(adam), 0.0
     for _ in range(cfg.critic_epochs):
@@ -61,7 +61,7 @@ def fit_critic(
             loss, dvalue = value_loss(critic.in_units(theta_v, part.weights), value, part.returns)
             gradient = part.weights.total(critic.vjp(theta_v, cache, dvalue))
             adam_step(theta_v, gradient, adam, cfg.critic_lr)
-    # a second moment of infinity would stop it for ever
+    # with an infinite second moment Adam would never move again
     if not all(np.isfinite(x).all() for x in (loss, theta_v, adam["v"])):
         raise NonFiniteError("the value loss", "check the scale of the rewards, or set normalize_reward")
     variance = explained_variance(batch.value, batch.returns, batch.weights)

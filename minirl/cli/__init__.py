@@ -80,12 +80,12 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _unknown(word: str) -> str:
-    from minirl.algorithms import ALGORITHMS
     from minirl.cli.commands import COMMANDS
     from minirl.cli.flags import did_you_mean
+    from minirl.methods import METHODS
 
-    near = did_you_mean(word, ("train", *COMMANDS, *(f"train {name}" for name in ALGORITHMS)))
-    near = f"; did you mean train {word.lower()}?" if word.lower() in ALGORITHMS else near
+    near = did_you_mean(word, ("train", *COMMANDS, *(f"train {name}" for name in METHODS)))
+    near = f"; did you mean train {word.lower()}?" if word.lower() in METHODS else near
     return f"command {word!r}: takes one of train, {', '.join(COMMANDS)}{near}; `minirl --help` explains them"
 
 

@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from minirl.algorithms import ALGORITHMS
 from minirl.cli.console import complain, say, say_all, width, write_utf8
 from minirl.cli.flags import flags_of
 from minirl.cli.tables import env_ids, run_lines
 from minirl.cli.train import play, summary
 from minirl.cli.values import literal
 from minirl.config import AtLeastOne, NonNegative, check_ranges
-from minirl.deploy import policy_file
+from minirl.deploy.team import load_policy
 from minirl.equations import index, page
 from minirl.errors import FileError, UserError
 from minirl.files.strict_json import read_json
+from minirl.methods import METHODS
 from minirl.runs import plot as plotting
 from minirl.runs.directory import CONFIG, NOT_STORED, current
 from minirl.runs.listing import find_runs
@@ -85,7 +85,7 @@ class Figures:
 
 def evaluate(flags: Eval) -> int:
     run = current() / flags.run  # an environment may change the current directory
-    agent, about = policy_file.load(flags.run)
+    policy, about = load_policy(flags.run)
     env, env_kwargs = flags.env or about["env"], flags.env_kwargs
     if not env:
         raise UserError(f"{flags.run} was trained on an environment that no file can name: name it with --env")
@@ -98,7 +98,7 @@ def evaluate(flags: Eval) -> int:
         if missing:
             raise UserError(f"env_kwargs = {', '.join(missing)}: config.json could not hold them, name them here")
     traces = run if (run / CONFIG).is_file() else None
-    played = play(agent, env, env_kwargs, flags.episodes, flags.stochastic, flags.seed, traces)
+    played = play(policy, about["algorithm"], env, env_kwargs, flags.episodes, flags.stochastic, flags.seed, traces)
     say(_json(played, flags) if flags.json else f"{summary(played)}, {'stochastic' if flags.stochastic else 'greedy'}, seed {flags.seed}")
     return 0
 
@@ -156,7 +156,7 @@ def list_all(flags: List) -> int:
     if flags.runs is not None:
         say_all(run_lines(find_runs(*(flags.runs or (Path("runs"),))), width()))
     elif flags.envs is None:
-        say_all(f"{algorithm.name:10s} {algorithm.summary}" for algorithm in ALGORITHMS.values())
+        say_all(f"{algorithm.name:10s} {algorithm.summary}" for algorithm in METHODS.values())
     if flags.envs is not None:
         say_all(env_ids(flags.envs))
     return 0

@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from minirl import methods
 from minirl._core import COMPILED, REFERENCE
-from minirl.algorithms import ALGORITHMS, having
 from minirl.cli import help
 from minirl.cli.console import complain, say, say_all, width
 from minirl.cli.flags import did_you_mean, flags_of, parse
 from minirl.cli.live import open_view
 from minirl.config import AtLeastOne, NonNegative, check_ranges
 from minirl.deploy.agent import Agent
+from minirl.deploy.team import Team
 from minirl.envs import faults
 from minirl.errors import EnvRaisedError, MinirlError, NonFiniteError, UserError
+from minirl.methods import METHODS, having
 from minirl.runs.interrupt import Stop, stop_on_signals
 from minirl.runs.session import SAVE_EVERY, Training, training
-from minirl.training import evaluation
 from minirl.training.evaluation import Evaluation
 
 TRACEBACK = "traceback.txt"
@@ -46,16 +47,16 @@ class Output:
 def train(argv: list[str]) -> int:
     """`minirl train ALGORITHM [flags]`; --help without an algorithm says which there are."""
     if not argv:
-        raise UserError(f"train needs an algorithm: {', '.join(ALGORITHMS)}; `minirl train --help` explains them")
+        raise UserError(f"train needs an algorithm: {', '.join(METHODS)}; `minirl train --help` explains them")
     name, rest = argv[0].lower(), argv[1:]
     if name in ("-h", "--help", "--help-all"):
         say_all(help.algorithms(width()))
         return 0
     if name.startswith("-"):
-        raise UserError(f"train needs an algorithm before {argv[0]}: {', '.join(ALGORITHMS)}")
-    if name not in ALGORITHMS:
-        raise UserError(f"algorithm {argv[0]!r}: takes one of {', '.join(ALGORITHMS)}{did_you_mean(name, ALGORITHMS)}")
-    config = ALGORITHMS[name].config
+        raise UserError(f"train needs an algorithm before {argv[0]}: {', '.join(METHODS)}")
+    if name not in METHODS:
+        raise UserError(f"algorithm {argv[0]!r}: takes one of {', '.join(METHODS)}{did_you_mean(name, METHODS)}")
+    config = METHODS[name].config
     flags = flags_of(config, Output)
     if help.is_asked(rest):
         say_all(help.algorithm(name, flags.values(), "--help-all" in rest, width()))
@@ -85,7 +86,7 @@ def _train(name: str, config: Any, output: Output) -> int:
     try:
         with (
             stop_on_signals() as stop,
-            training(ALGORITHMS[name], config, output.run, output.track, output.save_every, command) as session,
+            training(METHODS[name], config, output.run, output.track, output.save_every, command) as session,
         ):
             _introduce(name, session, tell)
             _loop(name, session, stop, output.quiet)
@@ -109,13 +110,14 @@ def _train(name: str, config: Any, output: Output) -> int:
     if output.eval_episodes and config.vectorization == "vector_entry_point":  # it may not exist as a single environment
         tell(f"not evaluated: vector_entry_point; `minirl eval {session.name}` tries the single environment")
     elif output.eval_episodes:
-        played = play(learner.policy, config.env, config.env_kwargs, output.eval_episodes, traces=session.path)
+        played = play(learner.policy, name, config.env, config.env_kwargs, output.eval_episodes, traces=session.path)
         tell(f"greedy policy: {summary(played)}")
     return 0
 
 
 def play(
-    agent: Agent,
+    policy: Agent | Team,
+    method: str,
     env: str,
     env_kwargs: dict[str, Any],
     episodes: int,
@@ -125,7 +127,7 @@ def play(
 ) -> Evaluation:
     """An evaluation; what the environment raises becomes one sentence, its traceback goes into `traces`."""
     try:
-        return evaluation.evaluate(agent, env, episodes, stochastic, seed, env_kwargs)
+        return methods.evaluate(policy, method, env, episodes, stochastic, seed, env_kwargs)
     except EnvRaisedError as why:
         kept = f"; the traceback is in {traces / TRACEBACK}" if traces and _keep_traceback(why, traces) else ""
         raise EnvRaisedError(f"the evaluation ended early: {why}{kept}") from why
@@ -138,11 +140,10 @@ def _silent(_text: str) -> None:
 def _introduce(name: str, session: Training, tell: Callable[[str], None]) -> None:
     """What is trained, where, and on what."""
     learner = session.learner
-    obs, dist, cfg = learner.collector.obs_codec, learner.nets.policy.dist, learner.config
-    kind = f"{dist.num_params} actions" if dist.name == "categorical" else f"{dist.action_shape[0]}-dimensional actions"
-    tell(f"{name} on {cfg.env}, seed {cfg.seed}: {cfg.total_timesteps} steps in {learner.collector.num_envs} environments")
+    cfg = learner.config
+    tell(f"{name} on {cfg.env}, seed {cfg.seed}: {cfg.total_timesteps} steps in {cfg.num_envs} environments")
     core = "compiled core" if COMPILED else "NumPy twins"
-    tell(f"{obs.dim} inputs, {kind}, {learner.nets.policy.num_params} policy parameters; {core}")
+    tell(f"{learner.size}; {core}")
     tell(f"run directory {session.name}")
     if not COMPILED and not REFERENCE:
         complain(TWINS)

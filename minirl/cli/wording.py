@@ -2,17 +2,17 @@
 
 import re
 
-from minirl.algorithms import ALGORITHMS
 from minirl.cli.commands import COMMANDS
 from minirl.cli.flags import flags_of
 from minirl.cli.train import Output
+from minirl.methods import METHODS
 
 OPEN, CLOSE = r"(?<![\w.'\"/-])", r"(?![\w.'\"/-])"  # a field's name within quotes, a path or a longer word is no field
 
 
 def in_flags(message: str) -> str:
     """`num_envs = 0: takes …; set check_env to False` -> `--num-envs = 0: takes …; set --no-check-env`."""
-    kinds = [a.config for a in ALGORITHMS.values()] + [kind for kind, _ in COMMANDS.values()]
+    kinds = [a.config for a in METHODS.values()] + [kind for kind, _ in COMMANDS.values()]
     names = {flag.field: flag.name for flag in flags_of(*kinds, Output).values()}
     every = "|".join(names)
     alone = "|".join(field for field in names if "_" in field)  # an English word is one only where the sentence says so

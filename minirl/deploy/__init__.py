@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from minirl.deploy import policy_file
 from minirl.deploy.agent import Agent
+from minirl.deploy.team import Team, load_policy
 
-__all__ = ["Agent", "load"]
+__all__ = ["Agent", "Team", "load"]
 
 
-def load(path: str | Path) -> Agent:
-    """The policy of a run directory or `policy.safetensors` file: `agent.act(obs)` is greedy, `agent.act(obs, rng)` samples. FileError."""
-    return policy_file.load(path)[0]
+def load(path: str | Path) -> Agent | Team:
+    """The policy of a run directory or `policy.safetensors` file: `agent.act(obs)` is greedy, `agent.act(obs, rng)` samples.
+
+    Of a run with several agents the Team: observations and actions are dictionaries by agent. FileError for anything else.
+    """
+    return load_policy(path)[0]

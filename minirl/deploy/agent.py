@@ -9,7 +9,7 @@ import numpy as np
 from minirl import _core
 from minirl.errors import ConfigError, NonFiniteError, SpaceError, shorten
 from minirl.models.fourier_features import RandomFeatures
-from minirl.models.input_pipeline import ObsNormalizer, network_inputs
+from minirl.models.input_pipeline import ObsNormalizer, make_preprocess
 from minirl.models.policy import Policy
 from minirl.spaces.actions import ActionCodec
 from minirl.spaces.observation_checks import ObservationError, shown
@@ -29,14 +29,14 @@ class Agent:
     masked: bool = False  # trained on action masks: it expects to be given them
     features: RandomFeatures | None = None
     policy: Policy = field(init=False, repr=False, compare=False)
-    inputs: Any = field(init=False, repr=False, compare=False)  # what stands before the network
+    preprocess: Any = field(init=False, repr=False, compare=False)  # what stands before the network
     actor: Any = field(init=False, repr=False, compare=False)  # (obs, noise, mask) -> raw actions
 
     def __post_init__(self) -> None:
         dim = len(self.features.phase) if self.features else self.obs_codec.dim
         object.__setattr__(self, "policy", Policy(self.action_codec.family(), dim, self.hidden, self.activation))
-        object.__setattr__(self, "inputs", network_inputs(self.normalizer, self.features))
-        object.__setattr__(self, "actor", self.policy.actor(self.theta, self.inputs))
+        object.__setattr__(self, "preprocess", make_preprocess(self.normalizer, self.features))
+        object.__setattr__(self, "actor", self.policy.actor(self.theta, self.preprocess))
 
     @cached_property
     def encoded_type(self) -> np.dtype:
@@ -76,7 +76,7 @@ class Agent:
     def phi(self, obs: Any, mask: Any = None) -> np.ndarray:
         """The distribution's parameters (N, P) for N raw observations."""
         x, allowed = self._seen(obs, mask)
-        return self.policy.infer(self.theta, self.inputs(x), allowed)
+        return self.policy.infer(self.theta, self.preprocess(x), allowed)
 
     def _seen(self, obs: Any, mask: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Encoded observations (N, D), finite, and what is allowed (N, P)."""

@@ -112,8 +112,8 @@ def _agent(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Agent:
     obs, action, hidden = _spaces(about, arrays)
     floor = FLOOR_OF_FORMAT_1 if about["format"] == 1 else _floor(about.get("variance_floor", 0.0))
     normalizer, features = _normalizer(arrays, obs, floor, about["dtype"]), _features(arrays, obs.dim, about["dtype"])
-    theta, inputs = arrays["theta"], len(features.phase) if features else obs.dim
-    expected = (Policy(action.family(), inputs, hidden, about["activation"]).num_params,)
+    theta, num_inputs = arrays["theta"], len(features.phase) if features else obs.dim
+    expected = (Policy(action.family(), num_inputs, hidden, about["activation"]).num_params,)
     if theta.shape != expected or str(theta.dtype) != about["dtype"]:
         raise ValueError(f"theta is {theta.dtype} {theta.shape}, the description says {about['dtype']} {expected}")
     return Agent(obs, action, theta, hidden, about["activation"], normalizer, about.get("masked", False), features)

@@ -35,12 +35,12 @@ def check(config: Any, num_envs: int, obs_dim: int = 1, action_dim: int = 1, out
 
     num_envs: B;  obs_dim: D;  action_dim: d;  outputs: P;  each: bytes of one environment
     """
-    size, inputs = np.dtype(config.dtype).itemsize, int(config.rbf) or obs_dim
-    row = size * (2 * obs_dim + inputs)  # s, s', what the networks see
+    size, num_inputs = np.dtype(config.dtype).itemsize, int(config.rbf) or obs_dim
+    row = size * (2 * obs_dim + num_inputs)  # s, s', what the networks see
     row += 8 * (2 * action_dim + 6) + 3  # a and its noise; r, V, V', Â, G and a weight; three flags
     if config.mask_actions:
         row += outputs
-    weights = sum(_parameters((inputs, *config.hidden, last)) for last in (outputs, 1))
+    weights = sum(_parameters((num_inputs, *config.hidden, last)) for last in (outputs, 1))
     features = {"rbf": config.rbf} if config.rbf else {}
     steps = {"num_envs": num_envs, "num_steps": config.num_steps}
     refuse(

@@ -11,7 +11,7 @@ import numpy as np
 
 from minirl.models.critic import Critic
 from minirl.models.distributions import Family
-from minirl.models.input_pipeline import ObsNormalizer
+from minirl.models.input_pipeline import IDENTITY, ObsNormalizer
 from minirl.models.mlp import Cache
 from minirl.models.policy import Policy
 from minirl.numerics.arrays import Array
@@ -47,9 +47,9 @@ class LocalPolicy(Policy):
         """φ (N, P) alone."""
         return super().infer(theta, self._local(obs), mask)
 
-    def actor(self, theta: Array, preprocess: Any) -> Callable[..., Array]:
+    def actor(self, theta: Array, inputs: Any = IDENTITY) -> Callable[..., Array]:
         """(rows (N, D + S), noise, mask) -> actions, as of a policy that was never given the other columns."""
-        mine = first_columns(preprocess, self.own) if isinstance(preprocess, ObsNormalizer) else preprocess
+        mine = first_columns(inputs, self.own) if isinstance(inputs, ObsNormalizer) else inputs
         alone = Policy(self.dist, self.own, self.mlp.sizes[1:-1], self.mlp.activation).actor(theta, mine)
         return lambda obs, noise=None, mask=None: alone(self._local(obs), noise, mask)
 

@@ -113,7 +113,9 @@ class JointCollector:
 
     def _act(self, actors: list[Actor], rollouts: list[Rollout], t: int) -> dict[str, Array]:
         """The actions of step t by agent, as the environment takes them; stored with what they were chosen from."""
-        state, chosen, sent = self.state, {}, {}
+        state = self.state
+        chosen: dict[str, Array] = {}
+        sent: dict[str, Array] = {}
         for i, (group, rollout) in enumerate(zip(self.groups, rollouts, strict=True)):
             alive = group.columns(state.alive)
             real = None if alive.all() else alive

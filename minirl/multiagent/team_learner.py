@@ -11,6 +11,8 @@ import numpy as np
 
 from minirl.algorithms import Algorithm
 from minirl.config import Config
+from minirl.deploy import team
+from minirl.deploy.agent import Agent
 from minirl.envs import given
 from minirl.envs.many_agents import ManyAgents
 from minirl.errors import ConfigError, MinirlError, shorten
@@ -18,7 +20,6 @@ from minirl.models.actor_critic import Networks
 from minirl.models.critic import Critic
 from minirl.models.input_pipeline import ObsNormalizer
 from minirl.models.policy import Policy
-from minirl.multiagent import team
 from minirl.multiagent.central_critic import CentralCritic, LocalPolicy, first_columns
 from minirl.multiagent.groups import Group, groups_of
 from minirl.multiagent.joint_collector import JointCollector
@@ -29,7 +30,7 @@ from minirl.numerics.running_moments import RunningMoments
 from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch
 from minirl.samples.rollout import Rollout
-from minirl.training.learner import Agent, Update, episode_means, keep_freed_memory
+from minirl.training.learner import Update, actions_of, episode_means, keep_freed_memory
 from minirl.training.trainee import Prepared, Trainee
 
 
@@ -162,7 +163,8 @@ class TeamLearner:
 
         Within a game these are the actions that were taken; at the end of a rollout or of a cut game they are drawn here.
         """
-        rng, chosen = self.trainees[0].rng, {}
+        rng = self.trainees[0].rng
+        chosen: dict[str, Array] = {}
         for rollout in rollouts:
             rollout.next_obs[:-1] = np.where(rollout.cut[:-1, :, None], rollout.next_obs[:-1], rollout.obs[1:])
         T = self.config.num_steps
@@ -179,6 +181,16 @@ class TeamLearner:
             for rollout, x in zip(rollouts, rows, strict=True):
                 ask = rollout.cut[t] | last[t]
                 rollout.next_obs[t, ask] = x[ask]
+
+    @property
+    def size(self) -> str:
+        """How large the problem and the policies are, in words."""
+        each = [
+            f"{group.name}: {group.obs_codec.dim} inputs, {actions_of(group.action_codec.family())}, "
+            f"{trainee.nets.policy.num_params} policy parameters"
+            for group, trainee in zip(self.groups, self.trainees, strict=True)
+        ]
+        return f"{len(self.envs.agents)} agents, {len(each)} policies ({each[0]}{', …' if len(each) > 1 else ''})"
 
     def reset(self) -> None:
         """Let the next update begin with new games."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from minirl.deploy.team import Team
 from minirl.envs import given
 from minirl.envs.many_agents import make_many_agents
 from minirl.errors import SpaceError
-from minirl.multiagent.team import Team
 from minirl.numerics import random_streams
 from minirl.spaces.observations import obs_codec
 from minirl.training.evaluation import MAX_STEPS, Evaluation

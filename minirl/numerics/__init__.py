@@ -1,1 +1,1 @@
-"""Mathematics that knows nothing of policies: sums over samples and ranks, running moments, solvers, optimisers, random streams."""
+"""Mathematics without policies: sums over samples and ranks, running moments, solvers, optimisers, random streams."""

@@ -1,4 +1,4 @@
-"""The one name of a NumPy array in signatures: shape and type of its entries stand in comments and docstrings."""
+"""The one name of a NumPy array in signatures. Comments and docstrings give its shape and the type of its entries."""
 
 from typing import Any, TypeAlias
 

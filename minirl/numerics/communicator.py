@@ -1,4 +1,4 @@
-"""A group of processes as the sums over samples see it: one, until somebody brings more."""
+"""A group of processes (ranks) for sums over samples: one process, unless another Communicator is passed."""
 
 from typing import Protocol, TypeVar
 

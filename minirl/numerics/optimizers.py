@@ -9,11 +9,11 @@ from minirl import _core
 from minirl.numerics.arrays import Array
 
 ADAM_EPS = 1e-5  # as in the PPO implementations that published their curves; Kingma & Ba's default is 1e-8
-BETA1, BETA2 = 0.9, 0.999  # how much of the mean, and of the mean square, a step keeps
+BETA1, BETA2 = 0.9, 0.999  # decay rates of the running mean, and of that of squares
 
 
 class AdamState(TypedDict):
-    """What Adam remembers."""
+    """Adam's state."""
 
     m: Array  # (n,) running mean of the gradient
     v: Array  # (n,) and of its square
@@ -21,12 +21,14 @@ class AdamState(TypedDict):
 
 
 def adam_init(num_params: int, dtype: npt.DTypeLike) -> AdamState:
-    """Moments m, v (n,) at zero, no steps taken: a tree of arrays and a counter."""
+    """Moments m, v (n,) of 0, and t = 0."""
     return {"m": np.zeros(num_params, dtype), "v": np.zeros(num_params, dtype), "t": 0}
 
 
-def adam_step(theta: Array, grad: Array, state: AdamState, lr: float, scale: float = 1.0, eps: float = ADAM_EPS) -> None:
-    """θ ← θ − lr m̂/(√v̂ + ε), the gradient first multiplied by `scale`. In place on θ and on the moments in `state`."""
+def adam_step(
+    theta: Array, grad: Array, state: AdamState, lr: float, scale: float = 1.0, eps: float = ADAM_EPS
+) -> None:
+    """θ ← θ − lr m̂/(√v̂ + ε), the gradient first multiplied by `scale`. In place on θ and `state`."""
     state["t"] += 1
     _core.adam(theta, grad, state["m"], state["v"], state["t"], lr, BETA1, BETA2, eps, scale)
 

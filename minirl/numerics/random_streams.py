@@ -1,6 +1,6 @@
 """Randomness: one seed, independent streams by name. Nothing in minirl draws from a global generator."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -22,12 +22,12 @@ def integer_seeds(sequence: np.random.SeedSequence, n: int) -> list[int]:
     return [int(child.generate_state(1)[0]) >> 1 for child in sequence.spawn(n)]
 
 
-def get_state(rng: np.random.Generator) -> dict[str, Any]:
+def get_state(rng: np.random.Generator) -> dict[str, object]:
     """The generator's state: strings and integers, JSON-safe."""
     return dict(rng.bit_generator.state)
 
 
-def from_state(state: dict[str, Any]) -> np.random.Generator:
+def from_state(state: Mapping[str, object]) -> np.random.Generator:
     """A generator that goes on where `state` was taken."""
     rng = np.random.Generator(np.random.PCG64(0))
     rng.bit_generator.state = state

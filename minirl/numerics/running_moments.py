@@ -9,7 +9,7 @@ from minirl.errors import NonFiniteError
 from minirl.numerics.arrays import Array
 from minirl.numerics.sample_weights import SampleWeights
 
-RESOLUTION = 2.0**-40  # of a number in float64: a deviation below this part of it is the rounding of sums, not variation
+RESOLUTION = 2.0**-40  # relative: smaller deviations are the rounding of sums, not variation
 
 
 class MomentsTree(TypedDict):
@@ -21,13 +21,13 @@ class MomentsTree(TypedDict):
 
 
 def is_constant(variance: Array, centre: Array, resolution: float | Array = RESOLUTION) -> Array:
-    """Whether moments are those of a constant: σ ≤ resolution · |μ|, so it is rounding. The one rule for all that is standardised."""
+    """Whether moments are those of a constant: σ ≤ resolution · |μ|, mere rounding. Every standardisation uses it."""
     return np.asarray(np.sqrt(variance) <= resolution * np.abs(centre))
 
 
 @dataclass(frozen=True)
 class RunningMoments:
-    """Count, mean and sum of squared deviations of D columns in float64, from count 0; merging is Chan et al.'s (1983)."""
+    """Count, mean and sum of squared deviations of D columns in float64; merged as by Chan et al. (1983)."""
 
     mean: Array
     m2: Array
@@ -43,7 +43,7 @@ class RunningMoments:
         return self.m2 / self.count if self.count > 0 else np.ones_like(self.m2)
 
     def inv_std(self, resolution: float | Array = RESOLUTION) -> Array:
-        """1/σ (D,), and 0 for a column that is constant to `resolution`: scaled by it, whatever it does next stays 0."""
+        """1/σ (D,), and 0 for a column that is constant to `resolution`, which scaling then keeps at 0."""
         constant = is_constant(self.var, self.mean, resolution) & (self.count > 0)
         return np.where(constant, 0.0, 1 / np.sqrt(np.where(constant, 1.0, self.var)))
 
@@ -69,5 +69,7 @@ class RunningMoments:
             merged = self.merge(weights.n, *weights.moments(x))
         if not np.isfinite(merged.m2).all():
             column = int(np.flatnonzero(~np.isfinite(merged.m2))[0])
-            raise NonFiniteError("the running variance", f"column {column} holds numbers too large to be squared; scale them")
+            raise NonFiniteError(
+                "the running variance", f"column {column} holds numbers too large to be squared; scale them"
+            )
         return merged

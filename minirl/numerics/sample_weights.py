@@ -1,7 +1,7 @@
-"""The one place where sums over samples are taken, in float64, over one process or many.
+"""The one place that sums over samples, in float64, over one process or many.
 
-Each sample has a weight: 1, or 0 where it is not to count. `SampleWeights` knows these and the other ranks, each of which
-holds samples of its own, so that nobody who takes a mean, a gradient or a Fisher product can forget them.
+Each sample has a weight: 1, or 0 where it does not count. `SampleWeights` holds these and the communicator of the
+ranks, each of which has samples of its own: no mean, gradient or Fisher product can leave the other ranks out.
 """
 
 import math
@@ -14,10 +14,10 @@ from minirl.numerics.communicator import SERIAL, Communicator, Sum
 
 
 class SampleWeights:
-    """What each of N samples of this rank counts among those of all ranks.
+    """The weight of each of N samples of this rank among those of all ranks.
 
-    w (N,) = weight_n / Σ weight, float64, sums to 1 over all ranks (all 0 where nothing counts); n = Σ weight, over all ranks.
-    With it a mean, a gradient or a Fisher product is a sum of w_n x_n, that `total` completes.
+    n = Σ weight over all ranks; w (N,) = weight / n, float64, sums to 1 over all ranks (all 0 where n = 0).
+    A mean, a gradient or a Fisher product is Σ_n w_n x_n on this rank, and `total` of that over all ranks.
     """
 
     def __init__(self, weight: Array, comm: Communicator = SERIAL):
@@ -46,7 +46,7 @@ class SampleWeights:
     def moments(self, x: Array) -> tuple[Array, Array]:
         """Mean (D,) and sum of squared deviations (D,) of the columns of x (N, D), over all ranks, in float64.
 
-        In two passes: the second is about the mean, so that a large offset costs no digits.
+        In two passes: the second sums deviations from the mean, so that a large offset costs no digits.
         """
         x = x.astype(np.float64, copy=False)
         centre = self.total(self.weight @ x) / (self.n if self.n > 0 else 1.0)
@@ -54,15 +54,15 @@ class SampleWeights:
         return centre, self.total(self.weight @ (deviation * deviation))
 
     def __truediv__(self, unit: float) -> "SampleWeights":
-        """The same with w / unit: for a mean of something in other units."""
+        """The same with w / unit, for means in other units."""
         return self._with(self.weight, self.w / unit, self.n)
 
     def of(self, rows: Array) -> "SampleWeights":
-        """Those of some of the samples, summing to 1 again."""
+        """Those of some of the samples, summing to 1."""
         return SampleWeights(self.weight[rows], self.comm)
 
     def standing_for_all(self, rows: Array) -> "SampleWeights":
-        """Those of some samples drawn from this rank's, each of which stands for as many as it was drawn from."""
+        """Those of rows drawn from this rank's samples, scaled so that they represent all of them."""
         counted = np.count_nonzero(self.weight)
         return SampleWeights(self.weight[rows] * (counted / max(len(rows), 1)), self.comm)
 
@@ -72,7 +72,7 @@ class SampleWeights:
         return [n // parts + (i < n % parts) for i in range(parts)]
 
     def parts(self, order: Array, lengths: list[int]) -> Iterator["SampleWeights"]:
-        """Those of each of several parts of the samples in `order`, summing to 1 in each; one reduction for all parts."""
+        """Those of consecutive parts of the samples in `order`, summing to 1 in each; one reduction for all parts."""
         weight, part = self.weight[order], np.repeat(np.arange(len(lengths)), lengths)
         total = self.total(np.bincount(part, weight, len(lengths)))
         w = weight / np.where(total > 0, total, np.inf)[part]

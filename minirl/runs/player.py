@@ -4,24 +4,25 @@ import os
 from pathlib import Path
 from typing import Any
 
-from minirl.deploy import policy_file
 from minirl.deploy.agent import Agent
+from minirl.deploy.team import Team, load_policy
 from minirl.errors import ConfigError
+from minirl.multiagent import TeamLearner
 from minirl.runs.result import Result
 from minirl.training.learner import Learner
 
 
-def player(policy: Any) -> tuple[Agent, Any, dict[str, Any] | None]:
-    """The policy, what it was trained on (None: nobody knows), with which arguments (None: no file could hold them)."""
-    if isinstance(policy, Agent):
-        return policy, None, {}
-    if isinstance(policy, Learner):
-        return policy.policy, None, {}
+def player(policy: Any) -> tuple[Agent | Team, str, Any, dict[str, Any] | None]:
+    """The policy, the method that trained it, what it was trained on (None: nobody knows), with which arguments (None: no file could hold them)."""
+    if isinstance(policy, Agent | Team):
+        return policy, "", None, {}
+    if isinstance(policy, Learner | TeamLearner):
+        return policy.policy, policy.algorithm.name, None, {}
     if isinstance(policy, Result):
-        return policy.policy, policy.config.env, policy.config.env_kwargs
+        return policy.policy, policy.algorithm, policy.config.env, policy.config.env_kwargs
     if isinstance(policy, str | os.PathLike):
-        agent, about = policy_file.load(Path(policy))
-        return agent, about["env"] or None, about.get("env_kwargs", {})
+        agent, about = load_policy(Path(policy))
+        return agent, about["algorithm"], about["env"] or None, about.get("env_kwargs", {})
     kind = type(policy).__name__
     raise ConfigError(f"policy_or_run is a {kind}: takes a policy, a Result, a Learner, a run directory or a policy file")
 

@@ -123,6 +123,14 @@ class Training:
             yield update
 
 
+def gymnasium_vector(config: Config) -> Any:
+    """The vector of environments of a configuration, tried out first where that is asked for."""
+    if config.check_env and config.vectorization != "vector_entry_point":
+        check.check_env(config.env, config.seed, env_kwargs=config.env_kwargs)
+    with workers_ignore_ctrl_c():
+        return make.make_envs(config.env, config.num_envs, config.vectorization, **config.env_kwargs)
+
+
 @contextmanager
 def training(
     algorithm: Algorithm,
@@ -140,19 +148,17 @@ def training(
     env, kwargs = given.plain(config.env, config.env_kwargs)
     config = config.replace(env=env, env_kwargs=kwargs)
     metrics.check_tracker(track, run)
-    spec = make.find(env)
-    memory.check(config, config.num_envs, each=make.chosen(spec, config.vectorization)[1])
+    if algorithm.environments is None:
+        memory.check(config, config.num_envs, each=make.chosen(make.find(env), config.vectorization)[1])
     with ExitStack() as stack:
         directory = None
         if run is not None:
             directory = stack.enter_context(open_run(run, given.name(env), algorithm.name, config.seed, here))
-        if config.check_env and config.vectorization != "vector_entry_point":
-            check.check_env(env, config.seed, env_kwargs=kwargs)
-        with workers_ignore_ctrl_c():
-            envs = make.make_envs(env, config.num_envs, config.vectorization, **kwargs)
+        envs = (algorithm.environments or gymnasium_vector)(config)
         stack.callback(faults.close, envs, f"env = {given.name(env)!r}")
-        learner = Learner(algorithm, envs, config)
-        warn_of_images(learner, stacklevel=5)  # whoever called minirl.train
+        learner: Any = (algorithm.learner or Learner)(algorithm, envs, config)
+        if algorithm.environments is None:
+            warn_of_images(learner, stacklevel=5)  # whoever called minirl.train
         recorder = None
         if directory is not None:
             directory.start(describe(algorithm.name, config, command))

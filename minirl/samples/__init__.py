@@ -1,1 +1,1 @@
-"""From stepped environments to what an update sees: rollouts, advantages, batches, scaled rewards. Knows no algorithm."""
+"""From steps of environments to the samples of an update: rollouts, advantages, batches, scaled rewards."""

@@ -1,6 +1,7 @@
-"""Advantages and the critic's targets from a rollout: the ladder from R(τ) to GAE."""
+"""Advantages and the critic's targets from a rollout: from R(τ) to GAE."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,33 +12,33 @@ from minirl.numerics.running_moments import is_constant
 from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.rollout import Rollout
 
-Function = Callable[[Array], Array]
+Function: TypeAlias = Callable[[Array], Array]
 
 
-def evaluate_states(rollout: Rollout, value_of: Function, inputs: Function) -> tuple[Array, Array, Array]:
-    """What the networks see (T·B, D), V(s_t) and V(s'_t) (T, B).
+def evaluate_states(rollout: Rollout, value_of: Function, preprocess: Function) -> tuple[Array, Array, Array]:
+    """The networks' inputs (T·B, ·), V(s_t) and V(s'_t) (T, B).
 
-    V(s'_t) is V of the next row, but where the next row is another episode's, or there is none, the critic is asked for the
-    final observation itself. After termination it is 0.
+    V(s'_t) is V of the next row, or of `next_obs` where the next row belongs to another episode or there is none. After
+    termination it is 0.
     """
     T, B, D = rollout.obs.shape
-    obs = inputs(rollout.obs.reshape(T * B, D))  # one batch of all actors  [PPO-10]
+    obs = preprocess(rollout.obs.reshape(T * B, D))  # one batch of all actors [PPO-10]
     value = value_of(obs).reshape(T, B)
     next_value = np.zeros((T, B))
     next_value[:-1] = value[1:]
-    ask = rollout.cut.copy()
-    ask[-1:] = True
-    ask &= ~rollout.terminated  # a truncated episode has a value behind it, a terminated one has not  [PPO-11]
+    final = rollout.cut.copy()
+    final[-1:] = True
+    final &= ~rollout.terminated  # a truncated episode is continued by V, a terminated one is not [PPO-11]
     next_value[rollout.terminated] = 0.0  # [PPO-11]
-    if ask.any():
-        next_value[ask] = value_of(inputs(rollout.next_obs[ask]))
+    if final.any():
+        next_value[final] = value_of(preprocess(rollout.next_obs[final]))
     return obs, value, next_value
 
 
 def advantages(reward: Array, value: Array, next_value: Array, rollout: Rollout, cfg: Config) -> tuple[Array, Array]:
-    """Â and the critic's targets (T, B) by `cfg.advantage`, the ladder from REINFORCE to GAE.
+    """Â and the critic's targets (T, B) by `cfg.advantage`: R(τ), G_t, G_t − V(s_t) or GAE.
 
-    An episode that is not finished is continued by its value; of one that began in an earlier rollout only this part counts.
+    An unfinished episode is continued by V of its last state; one that began in an earlier rollout counts from here on.
     """
     if cfg.advantage == "gae":
         adv = _core.gae(reward, value, next_value, rollout.terminated, rollout.cut, cfg.gamma, cfg.lam)
@@ -47,12 +48,12 @@ def advantages(reward: Array, value: Array, next_value: Array, rollout: Rollout,
         return returns - value, returns  # G_t − V(s_t) [PG-7, PG-8]
     if cfg.advantage == "reward_to_go":
         return returns, returns
-    first = segment_starts(rollout)  # R(τ) is G at the first step of the episode's part [PG-5]
+    first = segment_starts(rollout)  # R(τ) is G_t at the first step of its episode in this rollout [PG-5]
     return np.take_along_axis(returns, first, axis=0), returns
 
 
 def segment_starts(rollout: Rollout) -> Array:
-    """For each row the number of the first row of the same episode in this rollout, (T, B) int; a reset step belongs to none."""
+    """For each row the first row of the same episode in this rollout, (T, B) int; a reset step is a part of its own."""
     rows = np.arange(len(rollout.cut))[:, None]
     begins = np.ones(rollout.cut.shape, bool)
     begins[1:] = (rollout.cut | ~rollout.valid)[:-1]

@@ -1,4 +1,4 @@
-"""The flat batch (N) that an update sees, and the minibatches that a pass over it is made of."""
+"""The flat batch of N samples that an update uses, and its minibatches."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,20 +15,21 @@ from minirl.samples.rollout import Rollout
 
 @dataclass(frozen=True)
 class Batch:
-    """N samples: all that an update knows of the environments."""
+    """N samples: all that an update uses of the environments."""
 
     obs: Array  # (N, D) as the networks see it
     action: Array  # (N,) or (N, d)
     adv: Array  # (N,) float64
     returns: Array  # (N,) float64, targets of the critic
     value: Array  # (N,) float64, V(s) of the critic that made the advantages
-    weights: SampleWeights  # what each sample counts among those of all ranks: every mean over samples is theirs
-    estimate: Callable[[Function], "Batch"] | None = None  # the same samples with the advantages of another critic, obs -> V
+    weights: SampleWeights  # of the samples, among those of all ranks: they take every mean
+    estimate: Callable[[Function], "Batch"] | None = None  # critic (obs -> V) -> the same samples, with its advantages
     trajectories: int = 1  # |S|, episodes or parts of one that the samples belong to
     mask: Array | None = None  # (N, K) bool: the actions that were allowed; None where all always are
-    fisher: Array | None = None  # (M,) rows that stand for all in the Fisher matrix; None: drawn where needed
-    phi_old: Array = None  # type: ignore[assignment]  # (N, P) of π_old, which took the actions: set by an update that compares
-    logp_old: Array = None  # type: ignore[assignment]  # (N,) log π_old of them, likewise
+    fisher: Array | None = None  # (M,) rows that the Fisher matrix is estimated from; None: drawn where needed
+    # of π_old, which took the actions; an update that compares with it sets both first, so that no reader expects None
+    phi_old: Array = None  # type: ignore[assignment]  # (N, P)
+    logp_old: Array = None  # type: ignore[assignment]  # (N,) log π_old(a|s)
 
     def __len__(self) -> int:
         return len(self.obs)
@@ -54,16 +55,19 @@ class Minibatch(NamedTuple):
     returns: Array
     value: Array
     mask: Array | None = None
-    logp_old: Array = None  # type: ignore[assignment]  # these two where the batch has them
-    phi_old: Array = None  # type: ignore[assignment]
+    logp_old: Array = None  # type: ignore[assignment]  # as in Batch
+    phi_old: Array = None  # type: ignore[assignment]  # as in Batch
 
 
-def make_batch(rollout: Rollout, reward: Array, weights: SampleWeights, value_of: Function, inputs: Function, cfg: Config) -> Batch:
-    """Advantages and returns, without the reset steps; `reward` (T, B) is the scaled one, `weights` are those of the T·B steps.
+def make_batch(
+    rollout: Rollout, reward: Array, weights: SampleWeights, value_of: Function, preprocess: Function, cfg: Config
+) -> Batch:
+    """The rollout's samples with advantages and returns, without reset steps.
 
-    value_of: obs (N, D) -> V (N,);  inputs: what stands before the networks, of observations (N, D).
+    reward (T, B): scaled;  weights: of the T·B steps;  value_of: inputs (N, ·) -> V (N,);
+    preprocess: encoded observations (N, D) -> inputs of the networks (N, ·).
     """
-    obs, value, next_value = evaluate_states(rollout, value_of, inputs)
+    obs, value, next_value = evaluate_states(rollout, value_of, preprocess)
     adv, returns = advantages(reward, value, next_value, rollout, cfg)
     keep = np.flatnonzero(rollout.valid)
     action = rollout.action.reshape(obs.shape[0], *rollout.action.shape[2:])
@@ -81,22 +85,23 @@ def make_batch(rollout: Rollout, reward: Array, weights: SampleWeights, value_of
 
 
 def one_in(k: int, weight: Array, rng: np.random.Generator | None = None) -> Array:
-    """⌈N/k⌉ row numbers of the N samples that count, one from each of as many stretches; without `rng` always the same.
+    """⌈N/k⌉ rows of the N samples that count, one from each of as many intervals; without `rng` always the same.
 
-    Each row is as likely as any other. The rows run over the environments first: each k-th could be one environment's.
+    All rows are equally likely. Every k-th row could be always the same environment's, since consecutive rows are of
+    different environments: hence the draw.
     """
-    counted = np.flatnonzero(weight)
-    n, parts = len(counted), -(-len(counted) // k)
+    rows = np.flatnonzero(weight)
+    n, parts = len(rows), -(-len(rows) // k)
     draw = (rng or np.random.Generator(np.random.PCG64(0))).random(parts)
     at = (np.arange(parts) + draw) * (n / max(parts, 1))
-    return np.asarray(counted[np.minimum(at.astype(np.intp), n - 1)])
+    return np.asarray(rows[np.minimum(at.astype(np.intp), n - 1)])
 
 
 def minibatches(batch: Batch, size: int, rng: np.random.Generator) -> Iterator[Minibatch]:
     """One pass over a batch: its samples in a random order, in ⌈n/size⌉ parts that differ by at most one in length.
 
-    Each sample is used once, and no part is a small remainder whose few samples would weigh more than the others.
-    All samples are put in their order at once, so that a part is a stretch of memory.
+    Each sample is used once, and no part is a small remainder, whose samples would weigh more than others.
+    All samples are permuted at once, so that each part is contiguous in memory.
     """
     lengths = batch.weights.part_lengths(size)
     order = rng.permutation(len(batch))
@@ -105,4 +110,5 @@ def minibatches(batch: Batch, size: int, rng: np.random.Generator) -> Iterator[M
     end = 0
     for weights in batch.weights.parts(order, lengths):
         start, end = end, end + len(weights)
+        # the star hides from the type checker which of them may be None
         yield Minibatch(weights, *(None if x is None else x[start:end] for x in ordered))  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ from minirl.numerics.sample_weights import SampleWeights
 
 @dataclass(frozen=True)
 class RewardScaler:
-    """r -> r/σ(R), where R_t = r_t + γ R_{t−1} starts again after termination and truncation. The mean stays.
+    """r -> r/σ(R), where R_t = r_t + γ R_{t−1} starts again at 0 after a cut. The mean is not subtracted.
 
-    Nothing is scaled as long as R is constant. The order and the differences of rewards survive: nothing is cut here.
+    Nothing is scaled as long as R is constant. One factor scales all rewards, and nothing is clipped here.
     """
 
     moments: RunningMoments

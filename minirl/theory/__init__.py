@@ -2,5 +2,6 @@
 
 `mdp` solves them, `gradients` takes policy gradients apart, `reweighting` takes them from another policy's paths, `bounds` holds the
 performance bound against the truth, `regions` solves trust-region problems to the end, `exact` runs the library's own algorithms with
-exact expectations in place of samples. Of games: `tic_tac_toe` has perfect play, `games` exploitability. Arrays are float64; S states, K actions.
+exact expectations in place of samples; of games `tic_tac_toe` has perfect play and `games` exploitability. Arrays are float64; S states,
+K actions.
 """

@@ -90,7 +90,7 @@ def uniform(moves: Array) -> Array:
 def loss_probability(policy: GamePolicy, greedy: bool = True) -> Array:
     """P(the policy loses) as the first and as the second player -> (2,), over the whole game tree of tic-tac-toe.
 
-    Its opponent chooses uniformly among perfect moves. greedy: the policy's most probable legal move, not one drawn from π.
+    Its opponent chooses uniformly among perfect moves. greedy: the policy's most probable legal move, else drawn.
     """
     tree = tic_tac_toe()
     live = np.array(tree.legal.any(axis=1))

@@ -57,13 +57,13 @@ class Collector:
         masks = ActionMasks(self.action_codec, B, info) if masked else None
         self.state = CollectorState(noise, obs, masks, np.zeros(B), np.zeros(B))
 
-    def collect(self, theta: np.ndarray, inputs: Any) -> Rollout:
-        """`num_steps` rows (T, B) under π_θ, θ and what stands before it (`inputs`) as they are."""
+    def collect(self, theta: np.ndarray, preprocess: Any) -> Rollout:
+        """`num_steps` rows (T, B) under π_θ, θ and what stands before it (`preprocess`) as they are."""
         rollout = self._empty_rollout(fresh=self._begin())
-        if self.native and self.envs.whole_rollouts and self.policy.in_one_call(inputs):
-            self._in_one_call(theta, inputs, rollout)
+        if self.native and self.envs.whole_rollouts and self.policy.in_one_call(preprocess):
+            self._in_one_call(theta, preprocess, rollout)
         else:
-            self._step_by_step(theta, inputs, rollout)
+            self._step_by_step(theta, preprocess, rollout)
         self._check_rewards(rollout)
         return rollout
 
@@ -113,11 +113,11 @@ class Collector:
         state.noise.refill()
         return fresh
 
-    def _in_one_call(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:
+    def _in_one_call(self, theta: np.ndarray, preprocess: Any, rollout: Rollout) -> None:
         """The rows of `_step_by_step`, by one call of a native environment."""
         state, r = self.state, rollout
         out = r.obs, r.action, r.reward, r.next_obs, r.terminated, r.truncated
-        policy = self.policy.act_arguments(theta, inputs)
+        policy = self.policy.act_arguments(theta, preprocess)
         done = self.envs.rollout(policy, state.noise.all(), out, self.action_codec.spread)
         state.steps_taken += done
         if done < self.num_steps:  # only an action that is not finite stops it
@@ -125,8 +125,8 @@ class Collector:
         r.truncated[...] &= ~r.terminated
         state.obs = self.reader.read(self.envs.observations, state.steps_taken)
 
-    def _step_by_step(self, theta: np.ndarray, inputs: Any, rollout: Rollout) -> None:
-        act, state = self.policy.actor(theta, inputs), self.state
+    def _step_by_step(self, theta: np.ndarray, preprocess: Any, rollout: Rollout) -> None:
+        act, state = self.policy.actor(theta, preprocess), self.state
         for t in range(self.num_steps):
             action = self._act(act, rollout, t)
             returned, reward, terminated, truncated, info = self._step(action)

@@ -17,6 +17,7 @@ from minirl.envs import given, memory
 from minirl.envs.make import OURS
 from minirl.errors import ConfigError, shorten
 from minirl.models.critic import Critic
+from minirl.models.distributions import Family
 from minirl.models.fourier_features import RandomFeatures
 from minirl.models.input_pipeline import ObsNormalizer
 from minirl.models.policy import Policy
@@ -109,6 +110,12 @@ class Learner(Trainee):
             self.curve.append((self.global_step, float(returns.mean())))
         return Update(self.updates, self.global_step, {**episode_means(returns, lengths), **learned.metrics, **timing}, returns, lengths)
 
+    @property
+    def size(self) -> str:
+        """How large the problem and the policy are, in words."""
+        dist, dim = self.nets.policy.dist, self.collector.obs_codec.dim
+        return f"{dim} inputs, {actions_of(dist)}, {self.nets.policy.num_params} policy parameters"
+
     def reset(self) -> None:
         """Let the next update begin with fresh episodes, for example after the environments were stepped by somebody else."""
         self.collector.reset()
@@ -194,3 +201,8 @@ def episode_means(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:
         "charts/episodic_length": float(lengths.mean()) if some else np.nan,
         "charts/episodes": float(len(returns)),
     }
+
+
+def actions_of(dist: Family) -> str:
+    """The actions of a family in words."""
+    return f"{dist.num_params} actions" if dist.name == "categorical" else f"{dist.action_shape[0]}-dimensional actions"

@@ -11,7 +11,7 @@ from minirl.config import Config
 from minirl.errors import NonFiniteError
 from minirl.models.actor_critic import Networks
 from minirl.models.fourier_features import RandomFeatures
-from minirl.models.input_pipeline import ObsNormalizer, network_inputs
+from minirl.models.input_pipeline import ObsNormalizer, make_preprocess
 from minirl.numerics import random_streams
 from minirl.numerics.arrays import Array
 from minirl.numerics.communicator import SERIAL, Communicator
@@ -69,7 +69,7 @@ class Trainee:
     @property
     def preprocess(self) -> Function:
         """Encoded observations (N, D) -> what the networks see."""
-        return network_inputs(self.normalizer if self.config.normalize_obs else None, self.features)
+        return make_preprocess(self.normalizer if self.config.normalize_obs else None, self.features)
 
     def prepare(self, rollout: Rollout) -> Prepared:
         """Rewards scaled and limited, advantages estimated; statistics that count this rollout come into use after the update."""

@@ -542,8 +542,8 @@ def test_bug_03_the_rows_are_those_of_the_seed_and_new_in_each_update(rng, monke
     theta = random_theta(CATEGORICAL, rng)
     batch = made_up_batch(CATEGORICAL, theta, 41, rng)
     nets, seen = networks(CATEGORICAL), []
-    spy = npg.product_of_some
-    monkeypatch.setattr(npg, "product_of_some", lambda *args: seen.append(args[2].fisher) or spy(*args))
+    spy = npg.subsampled_product
+    monkeypatch.setattr(npg, "subsampled_product", lambda *args: seen.append(args[2].fisher) or spy(*args))
     cfg = NPGConfig(fisher_every=4, dtype="float64")
     for seed in (1, 1, 2):
         npg.update(nets, fresh_state(npg, nets, cfg), batch, cfg, np.random.default_rng(seed))

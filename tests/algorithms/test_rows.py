@@ -88,7 +88,7 @@ class Forgotten(Config):
         ({"name": None}, "name = None"),
         ({"config": dict}, "config = <class 'dict'>: takes a dataclass that derives from minirl.config.Config"),
         ({"config": Own()}, "config = Own.*: takes a dataclass"),
-        ({"config": Forgotten}, "config = Forgotten: its fields do not count before @dataclass"),
+        ({"config": Forgotten}, "config = Forgotten: decorate it with @dataclass"),
     ],
 )
 def test_a_row_that_cannot_be_one_is_refused(fields, why):

@@ -4,8 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
-from minirl.envs.games import GAMES, KuhnPoker, make_game, one_ply, random_moves
+from minirl.envs.games import GAMES, KuhnPoker, PettingZooGame, make_game, one_ply, random_moves
 from minirl.envs.games.kuhn_poker import DEALS
 from minirl.errors import ConfigError, EnvError, UserError
 
@@ -79,6 +80,28 @@ def test_a_full_board_of_connect_four_is_a_draw():
         env.step(column)
         assert_same_board(game, 0, env)
     assert game.over[0] and (game.payoff == 0).all()
+
+
+def lines(game):
+    """All lines of a grid's game, as cells counted in reading order."""
+    found = []
+    for row, column in np.ndindex(game.rows, game.columns):
+        for down, right in [(0, 1), (1, 0), (1, 1), (1, -1)]:
+            line = [(row + i * down, column + i * right) for i in range(game.length)]
+            if all(0 <= r < game.rows and 0 <= c < game.columns for r, c in line):
+                found.append([r * game.columns + c for r, c in line])
+    return found
+
+
+@pytest.mark.parametrize(("env_id", "count"), [("minirl/TicTacToe-v0", 8), ("minirl/ConnectFour-v0", 69)])
+def test_a_line_is_found_exactly_where_one_is(env_id, count, rng):
+    game = make_game(env_id, 1)
+    bits, sets = 1 << game.cells, np.array(lines(game))
+    assert len(sets) == count
+    assert game.has_line(bits[sets].sum(axis=1)).all()
+    assert not game.has_line(bits[sets].sum(axis=1)[:, None] - bits[sets]).any()  # without any one of its stones
+    stones = rng.random((20_000, len(bits))) < 0.4
+    np.testing.assert_array_equal(game.has_line(stones @ bits), stones[:, sets].all(axis=2).any(axis=1))
 
 
 @pytest.mark.parametrize("env_id", sorted(PETTINGZOO))
@@ -171,7 +194,7 @@ def test_kuhn_deals_are_equally_likely_and_only_of_the_boards_asked_for(rng):
 def test_rock_paper_scissors_pays_as_the_rules_say():
     game = started("minirl/RockPaperScissors-v0", 9, np.random.default_rng(0))
     first, second = np.divmod(np.arange(9), 3)
-    game.play(np.stack([first, second], axis=1))
+    game.play(np.stack([first, second], axis=1).astype(np.uint8))  # whose differences are not below 0
     beats = {("paper", "rock"), ("scissors", "paper"), ("rock", "scissors")}
     for board in range(9):
         mine, theirs = game.action_name(first[board]), game.action_name(second[board])
@@ -216,6 +239,7 @@ def test_observations_are_float32_between_0_and_1_and_masks_leave_a_move(env_id,
             seen, legal = game.observe(player), game.legal(player)
             assert seen.dtype == np.float32 and seen.shape == (16, game.obs_dim) and seen.min() >= 0 and seen.max() <= 1
             assert legal.dtype == bool and legal.shape == (16, game.num_actions) and legal.any(axis=1).all()
+            assert game.simultaneous or legal[game.to_move != player].all()
         game.play(random_moves(game, rng))
         game.reset(game.over, rng)
 
@@ -312,6 +336,69 @@ def test_games_of_pettingzoo_that_are_none_of_ours_are_refused():
         make_game("pettingzoo/checkers_v1", 1)
     with pytest.raises(EnvError, match="'pettingzoo/rps_v2' has no action masks"):
         make_game("pettingzoo/rps_v2", 1)
+
+
+class Nim:
+    """Turn-based as PettingZoo's games are, without PettingZoo: who takes the last of three stones wins."""
+
+    possible_agents = ("a", "b")
+    gains = (1, -1)
+
+    def observation_space(self, agent):
+        parts = {"observation": spaces.Box(0, 3, (1,), np.int8), "action_mask": spaces.Box(0, 1, (2,), np.int8)}
+        return spaces.Dict(parts)
+
+    def action_space(self, agent):
+        return spaces.Discrete(2)
+
+    def reset(self, seed=None):
+        self.stones, self.agent_selection = 3, self.possible_agents[0]
+        self.rewards, self.terminations, self.truncations = ({agent: 0 for agent in "ab"} for _ in range(3))
+
+    def observe(self, agent):
+        return {"observation": np.array([self.stones], np.int8), "action_mask": np.array([1, self.stones > 1], np.int8)}
+
+    def step(self, action):
+        mover, other = self.agent_selection, self.possible_agents[self.agent_selection == "a"]
+        self.stones -= action + 1
+        if self.stones == 0:
+            self.rewards = dict(zip((mover, other), self.gains, strict=True))
+            self.terminations = dict.fromkeys("ab", True)
+        self.agent_selection = other
+
+
+def test_any_turn_based_game_with_masks_can_be_played_and_what_it_raises_says_where(rng):
+    game = PettingZooGame("nim", Nim, 2)
+    game.reset(np.ones(2, bool), rng)
+    np.testing.assert_allclose(game.observe(game.to_move), [[1], [1]])  # 3 of 0…3
+    game.play(np.array([1, 0]))
+    with pytest.raises(UserError, match=r"action = 1 \(action 1\) of player 1 on board 0 is illegal: play one of 0"):
+        game.play(np.array([1, 1]))
+    game.play(np.array([0, 0]))
+    assert game.over.tolist() == [True, False] and game.payoff.tolist() == [[-1, 1], [0, 0]] and game.to_move[1] == 0
+    game.envs[1].step = lambda action: 1 / 0
+    with pytest.raises(ZeroDivisionError) as raised:
+        game.play(np.array([0, 0]))
+    assert "env = 'nim', board=1" in raised.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"possible_agents": ("a", "b", "c")}, "has 3 agents"),
+        ({"observe": property()}, "is not turn-based"),
+        ({"observation_space": lambda self, agent: spaces.Discrete(2)}, "has no action masks"),
+        ({"action_space": lambda self, agent: spaces.Discrete(2 + (agent == "b"))}, "players with different spaces"),
+        ({"action_space": lambda self, agent: spaces.Box(0, 1, (2,))}, "has Box actions and Box observations"),
+        ({"gains": (1, 0)}, "ended with payoffs that do not sum to 0"),
+    ],
+)
+def test_a_game_that_does_not_fit_is_refused_in_one_sentence(changes, says, rng):
+    with pytest.raises(EnvError, match=f"env = 'nim' .*{says}: a game has two players in turns"):
+        game = PettingZooGame("nim", type("Other", (Nim,), changes), 1)
+        game.reset(np.ones(1, bool), rng)
+        while True:
+            game.play(np.zeros(1, int))
 
 
 # ---- simple opponents

@@ -121,10 +121,10 @@ def test_norm_08_clip_05_the_statistics_stand_still_from_acting_to_learning(acti
     policy, acted, batches = made.nets.policy, [], []
     infer, actor, make = policy.infer, policy.actor, minirl.training.trainee.make_batch
 
-    def watched(theta, inputs):
+    def watched(theta, preprocess):
         def act(obs, noise, mask):
-            acted.append(infer(theta, inputs(obs)))
-            action = actor(theta, inputs)(obs, noise, mask)
+            acted.append(infer(theta, preprocess(obs)))
+            action = actor(theta, preprocess)(obs, noise, mask)
             np.testing.assert_array_equal(action, policy.dist.from_noise(acted[-1], noise))
             return action
 

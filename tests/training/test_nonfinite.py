@@ -77,8 +77,8 @@ def test_nan_01_the_step_is_that_of_the_vector_and_its_reset_steps_count(mode, l
 def test_nan_02_an_observation_never_reaches_the_policy(mode, value, monkeypatch):
     seen, actor = [], Policy.actor
 
-    def watched(self, theta, inputs):
-        act = actor(self, theta, inputs)
+    def watched(self, theta, preprocess):
+        act = actor(self, theta, preprocess)
         return lambda obs, noise, mask: seen.append(np.isfinite(obs).all()) or act(obs, noise, mask)
 
     monkeypatch.setattr(Policy, "actor", watched)

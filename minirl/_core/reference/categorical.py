@@ -49,7 +49,7 @@ def categorical_dentropy(phi):
 
 
 def categorical_kl(phi_old, phi_new):
-    """D(old ‖ new) = Σ p (log p − log q) -> (N,), old first.  [KL-1]
+    """D(old ‖ new) = Σ p (log p − log q) -> (N,), old first. [KL-1]
 
     0 where p = 0, +∞ where q = 0 < p; rounding below 0 is cut off.
     """
@@ -65,7 +65,7 @@ def categorical_dkl(phi_old, phi_new):
 
 
 def categorical_fisher_vec(phi, phi_dot):
-    """F(φ) φ̇ = p ⊙ (φ̇ − p·φ̇) -> (N, K), F = diag(p) − p pᵀ the covariance of the score.  [TR-4]"""
+    """F(φ) φ̇ = p ⊙ (φ̇ − p·φ̇) -> (N, K), F = diag(p) − p pᵀ the covariance of the score. [TR-4]"""
     p = np.exp(categorical_log_softmax(phi))
     return p * (phi_dot - (p * phi_dot).sum(axis=1, keepdims=True))  # [TR-4]
 

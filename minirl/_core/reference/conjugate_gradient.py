@@ -7,7 +7,7 @@ __all__ = ["cg_step"]
 
 
 def cg_step(x, r, p, Ap, rr, pAp):
-    """One step of conjugate gradients, in place on float64 vectors (n,); returns the new rᵀr.  [TR-8]
+    """One step of conjugate gradients, in place on float64 vectors (n,); returns the new rᵀr. [TR-8]
 
     α = rᵀr / pᵀAp;  x ← x + α p;  r ← r − α Ap;  β = r'ᵀr' / rᵀr;  p ← r' + β p
     """

@@ -55,7 +55,7 @@ def gaussian_dentropy(phi):
 
 
 def gaussian_kl(phi_old, phi_new):
-    """D(old ‖ new) = Σ_i log σ₂/σ₁ + (σ₁² + (μ₁ − μ₂)²) / 2σ₂² − ½ -> (N,), old (1) first.  [KL-7, KL-4]
+    """D(old ‖ new) = Σ_i log σ₂/σ₁ + (σ₁² + (μ₁ − μ₂)²) / 2σ₂² − ½ -> (N,), old (1) first. [KL-7, KL-4]
 
     With ℓ = log σ₂ − log σ₁ the spread's part is ℓ + ½(e^{−2ℓ} − 1), computed by expm1: no difference of large numbers
     near ℓ = 0.
@@ -79,7 +79,7 @@ def gaussian_dkl(phi_old, phi_new):
 
 
 def gaussian_fisher_vec(phi, phi_dot):
-    """F(φ) φ̇ = [μ̇/σ², 2 (log σ)˙] -> (N, 2d): the covariance of the score.  [TR-4]"""
+    """F(φ) φ̇ = [μ̇/σ², 2 (log σ)˙] -> (N, 2d): the covariance of the score. [TR-4]"""
     d = phi.shape[1] // 2
     _, log_std, free = gaussian_split(phi)
     return np.concatenate([phi_dot[:, :d] * np.exp(-2 * log_std), 2 * phi_dot[:, d:] * free], axis=1)  # [TR-4]

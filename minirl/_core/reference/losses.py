@@ -24,7 +24,7 @@ FAMILIES = {
 
 
 def clipped_surrogate(ratio, adv, clip, dual=None):
-    """ℓ_n = min(r A, clip(r, 1−ε, 1+ε) A) (N,), and dℓ/dr: A, but 0 where the clipped term is less.  [PPO-1, PPO-3]
+    """ℓ_n = min(r A, clip(r, 1−ε, 1+ε) A) (N,), and dℓ/dr: A, but 0 where the clipped term is less. [PPO-1, PPO-3]
 
     dual: c > 1 of dual clipping (Ye et al., 2020), for A < 0 ℓ_n is held at or above c A. ε = ∞ clips nothing.
     """
@@ -38,13 +38,13 @@ def clipped_surrogate(ratio, adv, clip, dual=None):
 
 
 def surrogate_loss(logp, logp_old, adv, w, clip, dual=None):
-    """−Σ_n w_n ℓ_n, its gradient in log π_n (N,), and r (N,).  [PPO-1]
+    """−Σ_n w_n ℓ_n, its gradient in log π_n (N,), and r (N,). [PPO-1]
 
     logp, logp_old (N,) of one type, adv and w (N,) float64
     """
     same_shape(logp, logp_old, adv, w)
     with np.errstate(over="ignore", invalid="ignore"):
-        ratio = np.exp(logp - logp_old)  # r_n  [IS-2]
+        ratio = np.exp(logp - logp_old)  # r_n [IS-2]
         surrogate, slope = clipped_surrogate(ratio, adv, clip, dual)
         # ∇r = r ∇log π; 0, not 0·∞, where a clipped r overflowed
         dlogp = np.where(slope == 0, 0, -w * slope * ratio)  # [IS-5]
@@ -66,7 +66,7 @@ def policy_surrogate(phi, action, logp_old, adv, w, clip, dual, ent_coef, family
 
 
 def squared_loss(w, value, target):
-    """Σ_n w_n (V_n − V̂_n)², no ½, and its gradient in V (N,), of V's type; w and V̂ (N,) float64.  [PPO-8]"""
+    """Σ_n w_n (V_n − V̂_n)², no ½, and its gradient in V (N,), of V's type; w and V̂ (N,) float64. [PPO-8]"""
     same_shape(w, value, target)
     error = value - target
     return float(np.dot(w, error * error)), (2 * w * error).astype(value.dtype)  # [PPO-8]

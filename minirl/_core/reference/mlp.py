@@ -1,6 +1,6 @@
 """The multi-layer perceptron over a flat θ, forward, backward and tangent: the twins of compiled/mlp.pyx."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -20,9 +20,10 @@ class Layer(NamedTuple):
     bias: np.ndarray  # (out,)
 
 
-def mlp_layers(theta, sizes):
+def mlp_layers(theta: np.ndarray, sizes: Sequence[int]) -> list[Layer]:
     """Named views into the flat θ (n,), first layer first; writing to a view writes to θ."""
-    layers, at = [], 0
+    layers: list[Layer] = []
+    at = 0
     for n_in, n_out in pairwise(sizes):
         weight = theta[at : at + n_in * n_out].reshape(n_in, n_out)
         at += n_in * n_out

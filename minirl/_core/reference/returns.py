@@ -14,8 +14,8 @@ def same_shape(*arrays):
 def gae(reward, value, next_value, terminated, cut, gamma, lam):
     """Generalised advantage estimation (Schulman et al., 2016): arrays (T, B) -> advantages (T, B), float64.
 
-    δ_t = r_t + γ (1 − terminated_t) V(s'_t) − V(s_t)  [GAE-1]
-    A_t = δ_t + γ λ (1 − cut_t) A_{t+1},  cut = terminated or truncated  [GAE-2]
+    δ_t = r_t + γ (1 − terminated_t) V(s'_t) − V(s_t) [GAE-1]
+    A_t = δ_t + γ λ (1 − cut_t) A_{t+1},  cut = terminated or truncated [GAE-2]
     """
     same_shape(reward, value, next_value, terminated, cut)
     reward, value, next_value = (x.astype(np.float64, copy=False) for x in (reward, value, next_value))
@@ -31,7 +31,7 @@ def gae(reward, value, next_value, terminated, cut, gamma, lam):
 def discounted_returns(reward, next_value, terminated, cut, gamma):
     """Reward-to-go (T, B) -> (T, B), float64; an episode that is not finished is continued by its value.
 
-    G_t = r_t + γ (1 − terminated_t) (V(s'_t) if cut_t or t = T−1 else G_{t+1})  [PG-6]
+    G_t = r_t + γ (1 − terminated_t) (V(s'_t) if cut_t or t = T−1 else G_{t+1}) [PG-6]
     """
     same_shape(reward, next_value, terminated, cut)
     returns = np.empty(reward.shape)

@@ -5,6 +5,9 @@ import numpy as np
 from minirl.envs.games.in_a_row import InARow
 from minirl.numerics.arrays import Array
 
+BOTTOM = np.int64(1) << 7 * np.arange(7, dtype=np.int64)  # the lowest cell of each column
+COLUMN = BOTTOM * 0b111111  # all of its cells
+
 
 class ConnectFour(InARow):
     """Connect-four: four in a line on 6×7; action a drops a stone into column a, counted from the left."""
@@ -15,8 +18,7 @@ class ConnectFour(InARow):
 
     def landing(self) -> Array:
         """The lowest free cell of each column: one more than all that lie in it."""
-        bottom = np.int64(1) << (self.rows + 1) * np.arange(self.columns)
-        return (self.taken()[:, None] + bottom) & (bottom * ((1 << self.rows) - 1))
+        return (self.taken()[:, None] + BOTTOM) & COLUMN
 
     def drawn(self, board: int) -> str:
         """One board above the actions of its columns."""

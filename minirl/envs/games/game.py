@@ -96,7 +96,7 @@ def live_moves(game: Game, action: Array) -> Array:
         said = f"of shape {action.shape} and type {action.dtype}"
         raise UserError(f"actions {said} cannot be played: give integers of shape {shape}, a move per board")
     live = ~game.over
-    moves = np.where(live[:, None], action.reshape(game.num_boards, -1), 0)
+    moves = np.where(live[:, None], action.reshape(game.num_boards, -1).astype(np.int64), 0)
     known = (moves >= 0) & (moves < game.num_actions)
     for column in range(moves.shape[1]):
         player = np.full(game.num_boards, column) if game.simultaneous else game.to_move

@@ -25,7 +25,7 @@ class InARow(Boards):
     def __init__(self, num_boards: int):
         super().__init__(num_boards)
         height = self.rows + 1  # with the bit that stays empty
-        row, column = np.divmod(np.arange(self.rows * self.columns), self.columns)
+        row, column = np.divmod(np.arange(self.rows * self.columns, dtype=np.int64), self.columns)
         self.cells = column * height + self.rows - 1 - row  # the bit of each cell
         self.steps = (1, height, height + 1, height - 1)  # to the next bit of a vertical, horizontal, diagonal line
         self.full = int((1 << self.cells).sum())

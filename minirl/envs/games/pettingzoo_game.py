@@ -38,7 +38,7 @@ class PettingZooGame(Boards):
         super().__init__(num_boards)
         self.name, self.make = name, make
         self.envs = [make() for _ in range(num_boards)]
-        self.history: list[tuple[int, list[int]]] = [(0, [])] * num_boards  # seed and moves: what a copy plays again
+        self.history: list[tuple[int, list[int]]] = [(0, []) for _ in self.envs]  # seed, moves: a copy plays them again
         self.agents, self.box, self.num_actions = self.shapes()
         self.obs_dim = int(np.prod(self.box.shape))
         self.names = tuple(f"action {action}" for action in range(self.num_actions))

@@ -1,7 +1,7 @@
 """Action distributions: stateless families over their parameters φ (N, P), one file each.
 
-A family is the same few functions for each: `sample`, `mode`, `log_prob`, `entropy`, `kl`, their derivatives in φ, and the
-Fisher metric in φ. Old distribution first in every KL. Where a family has kernels, its formulas stand in `_core/reference.py`.
+Every family has the same functions: `sample`, `mode`, `log_prob`, `entropy`, `kl`, their derivatives in φ, and the
+Fisher metric in φ. Old distribution first in every KL. The formulas of families with kernels are in `_core/reference/`.
 """
 
 from typing import Any

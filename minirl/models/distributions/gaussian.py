@@ -3,6 +3,7 @@
 import numpy as np
 
 from minirl import _core
+from minirl.numerics.arrays import Array
 
 
 class DiagGaussian:
@@ -11,7 +12,7 @@ class DiagGaussian:
     name = "diag_gaussian"
     sampler = density = "gaussian"
     bounded = maskable = False
-    action_dtype = np.float64
+    action_dtype: type[np.generic] = np.float64
 
     def __init__(self, dim: int):
         self.dim = int(dim)
@@ -19,23 +20,23 @@ class DiagGaussian:
         self.num_free = self.dim
         self.action_shape: tuple[int, ...] = (self.dim,)
 
-    def start(self, log_std):
+    def start(self, log_std: float) -> Array:
         """μ = 0, log σ as given (2d,)."""
         return np.repeat([0.0, log_std], self.dim)
 
-    def noise(self, rng, n):
+    def noise(self, rng: np.random.Generator, n: int) -> Array:
         """Standard normal z (n, d)."""
         return rng.standard_normal((n, self.dim))
 
-    def from_noise(self, phi, noise):
+    def from_noise(self, phi: Array, noise: Array) -> Array:
         """a = μ + σ z."""
         return _core.gaussian_sample(phi, noise)
 
-    def sample(self, phi, rng):
+    def sample(self, phi: Array, rng: np.random.Generator) -> Array:
         """Draw one action per row: (N, P) -> (N, d)."""
         return self.from_noise(phi, self.noise(rng, len(phi)))
 
-    def mode(self, phi):
+    def mode(self, phi: Array) -> Array:
         """μ."""
         return phi[:, : self.dim].copy()
 
@@ -49,7 +50,7 @@ class DiagGaussian:
 
 
 class StateGaussian(DiagGaussian):
-    """The same, log σ(s) an output of the network as μ(s) is: the policy may be sure in one state and try things in another."""
+    """The same, but log σ(s) is an output of the network, as μ(s) is: it may explore more in some states."""
 
     name = "state_gaussian"
 

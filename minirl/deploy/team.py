@@ -60,6 +60,13 @@ def load(path: Path | str) -> tuple[Team, dict[str, Any]]:
     return Team({name: agent for name, (agent, _) in loaded.items()}), next(iter(loaded.values()))[1]
 
 
+def load_policy(path: Path | str) -> tuple[Agent | Team, dict[str, Any]]:
+    """Whatever acts in a run directory or a policy file, and what is said of its training."""
+    if isinstance(path, str | os.PathLike) and (Path(path) / FOLDER).is_dir():
+        return load(path)
+    return policy_file.load(path)
+
+
 def file_name(agent: str) -> str:
     """agent_0.safetensors; an id that no file could have is refused."""
     if os.sep in agent or agent.startswith(".") or not agent:
