@@ -1,7 +1,9 @@
 """Builds the compiled core, minirl/_core/compiled/*.pyx. Everything else about the package is in pyproject.toml.
 
-Without a C compiler the installation goes on and the NumPy twins of minirl/_core/reference/*.py take over (minirl._core.COMPILED is False).
-MINIRL_DEBUG=1 builds with every check on; MINIRL_SIMD=-1, 0, 1 or 2 builds up to standard C, any processor, AVX2, AVX-512 (2 is normal).
+Without a C compiler the installation goes on and the NumPy twins of minirl/_core/reference/*.py take over
+(minirl._core.COMPILED is False).
+MINIRL_DEBUG=1 builds with every check on; MINIRL_SIMD=-1, 0, 1 or 2 builds up to standard C, any processor, AVX2,
+AVX-512 (2 is normal).
 """
 
 import glob
@@ -44,9 +46,10 @@ DIRECTIVES = {
 }
 # No -march=native: what is built here must run elsewhere (c/mlp/dispatch.h picks the vectors at run time).
 # No -ffast-math: NaN must survive.
-# Neither of the two -fno options changes a result: nobody reads errno after sqrt, nobody traps on a floating-point flag.
+# Neither of the two -fno options changes a result: errno is not read after sqrt, floating-point flags do not trap.
 GNU_FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"]
-# a·b + c is rounded twice, on every machine the same; in the MLP's products once, where the processor can: that is half their speed.
+# a·b + c is rounded twice, the same on every machine; in the MLP's products once where the processor can, which
+# doubles their speed.
 CONTRACT = {"mlp": "-ffp-contract=fast"}
 
 
@@ -57,7 +60,9 @@ class BuildKernels(build_ext):
     """
 
     def build_extensions(self):
-        for ext, c in zip(self.extensions, cythonize(self.extensions, compiler_directives=DIRECTIVES, force=True), strict=True):
+        for ext, c in zip(
+            self.extensions, cythonize(self.extensions, compiler_directives=DIRECTIVES, force=True), strict=True
+        ):
             ext.sources = c.sources  # forced: an older .c may come from other directives
         super().build_extensions()
         files = [self.get_ext_fullpath(ext.name) for ext in self.extensions]
@@ -96,5 +101,6 @@ def extensions():
 setup(
     ext_modules=extensions(),
     cmdclass={"build_ext": BuildKernels},
-    options={"build_ext": {"parallel": os.cpu_count() or 1}} | ({"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {}),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}}
+    | ({"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {}),
 )

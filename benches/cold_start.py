@@ -1,9 +1,12 @@
-"""From a bare interpreter to a policy that solves CartPole-v1: mean return of 20 greedy episodes at 475 or more, on gymnasium's own.
+"""From a bare interpreter to a policy that solves CartPole-v1.
+
+Solved: mean return of 20 greedy episodes at 475 or more, on gymnasium's own.
 
     python benches/cold_start.py SEED
 
-One line of JSON: whether it was solved, transitions learned from, looks taken, and where the training's environments came from. The
-clock is outside (peers.py): start of the interpreter, imports and the evaluations all count. Settings chosen on seeds 100-111, run on 0-9.
+One line of JSON: whether it was solved, transitions learned from, looks taken, and where the training's environments
+came from. The clock is outside (peers.py): start of the interpreter, imports and the evaluations all count. Settings
+chosen on seeds 100-111, run on 0-9.
 """
 
 import json
@@ -42,7 +45,10 @@ def environments():
 
 def solves(policy, seed: int) -> bool:
     """Two episodes of other starts first: most policies that fail do so there."""
-    return evaluate(policy, "CartPole-v1", 2, seed=seed + 1000).mean >= BAR and evaluate(policy, "CartPole-v1", 20, seed=seed).mean >= BAR
+    return (
+        evaluate(policy, "CartPole-v1", 2, seed=seed + 1000).mean >= BAR
+        and evaluate(policy, "CartPole-v1", 20, seed=seed).mean >= BAR
+    )
 
 
 def main() -> None:
@@ -54,7 +60,9 @@ def main() -> None:
             looks, solved = looks + 1, solves(learner.policy, seed)
         if solved:
             break
-    print(json.dumps({"seed": seed, "solved": solved, "steps": learner.global_step, "looks": looks, "trained_on": env_id}))
+    print(
+        json.dumps({"seed": seed, "solved": solved, "steps": learner.global_step, "looks": looks, "trained_on": env_id})
+    )
 
 
 if __name__ == "__main__":

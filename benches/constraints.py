@@ -2,8 +2,8 @@
 
     python benches/constraints.py
 
-TRPO: the share of updates accepted, the KL of the accepted ones against δ, mean and largest state. PPO: the share of updates
-(after the first ten) whose KL lies within [D/1.5, 1.5 D]. Writes benches/results/constraints.json.
+TRPO: the share of updates accepted, the KL of the accepted ones against δ, mean and largest state. PPO: the share of
+updates (after the first ten) whose KL lies within [D/1.5, 1.5 D]. Writes benches/results/constraints.json.
 """
 
 import argparse
@@ -57,7 +57,9 @@ def ppo(job: tuple[str, str, int]) -> dict[str, object]:
     import minirl
 
     env, kind, seed = job
-    kl = np.array([u.metrics["losses/approx_kl"] for u in minirl.train("ppo", env, seed=seed, **PPO[kind][1]).history])[10:]
+    kl = np.array([u.metrics["losses/approx_kl"] for u in minirl.train("ppo", env, seed=seed, **PPO[kind][1]).history])[
+        10:
+    ]
     near = (kl >= 0.01 / 1.5) & (kl <= 0.01 * 1.5)
     return {
         "what": f"PPO, adapts {kind}",
@@ -75,7 +77,9 @@ def main() -> None:
     seeds = range(3)
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         rows = pool.map(trpo, [(env, kind, seed) for kind in TRPO for env in CLASSIC for seed in seeds], chunksize=1)
-        rows += pool.map(ppo, [(env, kind, seed) for kind in PPO for env in PPO[kind][0] for seed in seeds], chunksize=1)
+        rows += pool.map(
+            ppo, [(env, kind, seed) for kind in PPO for env in PPO[kind][0] for seed in seeds], chunksize=1
+        )
     for row in rows:
         print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in row.items()))
     from machine import describe

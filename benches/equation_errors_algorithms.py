@@ -14,12 +14,16 @@ from minirl.numerics.linear_solvers import conjugate_gradient
 from minirl.numerics.sample_weights import SampleWeights
 from minirl.theory import demo
 
-# ------------------------------------------------------------------------------------------------------------------------- TR
+# ------------------------------------------------------------------------------------------------------------------- TR
 
 
 def exact_step(policy, theta, batch, **changes):
     cfg = NPGConfig(**({"env": "CartPole-v1", "damping": 1e-3, "cg_iters": 400} | changes))
-    return natural_step(policy, theta, batch, cfg)[0], dense_fisher(policy, theta, batch.obs) + cfg.damping * np.eye(len(theta)), cfg
+    return (
+        natural_step(policy, theta, batch, cfg)[0],
+        dense_fisher(policy, theta, batch.obs) + cfg.damping * np.eye(len(theta)),
+        cfg,
+    )
 
 
 @measures("TR-1", "largest mean KL of 60 accepted steps beyond δ, as a share of δ", 1e-9)
@@ -51,7 +55,13 @@ def _(policy, theta, batch, w, _moved, rng):
 @over_families
 def _(policy, theta, batch, _w, _moved, rng):
     v, fisher = 3e-3 * rng.standard_normal(len(theta)), dense_fisher(policy, theta, batch.obs)
-    return max(0.0, 3 - order_of(lambda h: abs(plain_kl(policy, theta, theta + h * v, batch.obs).mean() - 0.5 * h * h * v @ fisher @ v)))
+    return max(
+        0.0,
+        3
+        - order_of(
+            lambda h: abs(plain_kl(policy, theta, theta + h * v, batch.obs).mean() - 0.5 * h * h * v @ fisher @ v)
+        ),
+    )
 
 
 def products(policy, theta, batch, w, damping):
@@ -81,7 +91,9 @@ def _(policy, theta, batch, w, _moved, _rng):
 @measures("TR-10", "all columns of F + βI, β = 0.1", ROUNDING)
 @over_families
 def _(policy, theta, batch, w, _moved, _rng):
-    return relative_error(products(policy, theta, batch, w, 0.1), dense_fisher(policy, theta, batch.obs) + 0.1 * np.eye(len(theta)))
+    return relative_error(
+        products(policy, theta, batch, w, 0.1), dense_fisher(policy, theta, batch.obs) + 0.1 * np.eye(len(theta))
+    )
 
 
 @measures("TR-5", "first-order condition g = λ F Δθ of the step, F dense", 1e-6)
@@ -124,7 +136,7 @@ def _(policy, theta, batch, _w, _moved, rng):
     return worst
 
 
-# ---------------------------------------------------------------------------------------------------------------- PPO and GAE
+# ---------------------------------------------------------------------------------------------------------- PPO and GAE
 
 
 def gradient_of_loss(**fields):
@@ -137,8 +149,12 @@ def gradient_of_loss(**fields):
 
 
 measures("PPO-1", "gradient of the clipped loss against its differences", DIFFERENCES)(gradient_of_loss())
-measures("PPO-4", "gradient of the penalised loss against its differences", DIFFERENCES)(gradient_of_loss(objective="kl"))
-measures("PPO-7", "gradient with an entropy bonus of 0.3 against its differences", DIFFERENCES)(gradient_of_loss(ent_coef=0.3))
+measures("PPO-4", "gradient of the penalised loss against its differences", DIFFERENCES)(
+    gradient_of_loss(objective="kl")
+)
+measures("PPO-7", "gradient with an entropy bonus of 0.3 against its differences", DIFFERENCES)(
+    gradient_of_loss(ent_coef=0.3)
+)
 
 
 @measures("PPO-3", "largest ℓ − r Â of 10⁵ random samples, above 0", 1e-15)
@@ -151,7 +167,9 @@ def _(rng):
 def _(rng):
     value, target = rng.normal(size=(2, 20))
     w = SampleWeights(rng.random(20))
-    return relative_error(losses.value_loss(w, value, target)[1], gradient(lambda v: losses.value_loss(w, v, target)[0], value))
+    return relative_error(
+        losses.value_loss(w, value, target)[1], gradient(lambda v: losses.value_loss(w, v, target)[0], value)
+    )
 
 
 def random_rollout(rng, T=60, B=3):
@@ -187,7 +205,7 @@ def _(rng):
     return relative_error(_core.gae(reward, value, following, terminated, cut, 0.97, 1.0), returns - value)
 
 
-# --------------------------------------------------------------------------------------------------------------- worked numbers
+# ------------------------------------------------------------------------------------------------------- worked numbers
 
 for tag, printed, digits, compute in (
     ("EX-1", 0.3348, 5e-5, lambda: demo.bernoulli_kl(0.2, 0.6)),
@@ -196,4 +214,6 @@ for tag, printed, digits, compute in (
     ("EX-4", 2.4, 1e-12, lambda: demo.credited(1.3, 2.0)),
     ("EX-5", -1.6, 1e-12, lambda: demo.credited(0.6, -2.0)),
 ):
-    measures(tag, f"against the printed {printed}", digits)(lambda _rng, printed=printed, compute=compute: abs(compute() - printed))
+    measures(tag, f"against the printed {printed}", digits)(
+        lambda _rng, printed=printed, compute=compute: abs(compute() - printed)
+    )

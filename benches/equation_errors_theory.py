@@ -1,7 +1,19 @@
-"""Errors of the exact theory: policy gradients and importance sampling by enumeration, divergences, surrogate and bound."""
+"""Errors of the exact theory:
+policy gradients and importance sampling by enumeration, divergences, surrogate and bound.
+"""
 
 import numpy as np
-from equation_register import DIFFERENCES, ROUNDING, loss_of, mean_score, measures, over_families, policies, setting, tabular
+from equation_register import (
+    DIFFERENCES,
+    ROUNDING,
+    loss_of,
+    mean_score,
+    measures,
+    over_families,
+    policies,
+    setting,
+    tabular,
+)
 from oracles import PLAIN, gradient, jacobian, plain_gain, plain_kl, plain_phi, relative_error, score
 from scipy.integrate import quad
 from scipy.linalg import eigh
@@ -14,7 +26,7 @@ from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.models.distributions import Categorical, DiagGaussian
 from minirl.theory import bounds, demo, divergences, exact, gradients, mdp, reweighting
 
-# ------------------------------------------------------------------------------------------------------------ PG, by enumeration
+# --------------------------------------------------------------------------------------------------- PG, by enumeration
 
 HORIZON = 3
 
@@ -105,7 +117,7 @@ def _(policy, theta, batch, _w, _moved, _rng):
     return relative_error(found, -len(batch) * mean_score(policy, theta, batch))
 
 
-# ------------------------------------------------------------------------------------------------------------------------- IS
+# ------------------------------------------------------------------------------------------------------------------- IS
 
 
 def two_path_probs(rng):
@@ -139,7 +151,10 @@ def _(rng):
 @over_families
 def _(policy, theta, batch, w, moved, _rng):
     ratio = loss_of(policy, batch, w, theta, PPOConfig(env="CartPole-v1"))(moved)[2]
-    old, new = (np.exp(PLAIN[policy.dist.name].log_prob(plain_phi(policy, th, batch.obs), batch.action)) for th in (theta, moved))
+    old, new = (
+        np.exp(PLAIN[policy.dist.name].log_prob(plain_phi(policy, th, batch.obs), batch.action))
+        for th in (theta, moved)
+    )
     return relative_error(ratio, new / old)
 
 
@@ -161,7 +176,7 @@ def _(policy, theta, batch, _w, moved, _rng):
     return relative_error(found, gradient(lambda th: reinforce_gradient(policy, th, batch, logp_old, cfg)[1], moved))
 
 
-# ------------------------------------------------------------------------------------------------------------------------- KL
+# ------------------------------------------------------------------------------------------------------------------- KL
 
 
 def kl_against(formula, dist):
@@ -185,7 +200,9 @@ def by_quadrature(old, new):
     pairs = [(norm(a[0], np.exp(a[1])), norm(b[0], np.exp(b[1]))) for a, b in zip(old, new, strict=True)]
     reach = [(p.mean() - 12 * p.std(), p.mean() + 12 * p.std()) for p, _ in pairs]
     integrals = zip(pairs, reach, strict=True)
-    return np.array([quad(lambda x, p=p, q=q: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), *r, limit=200)[0] for (p, q), r in integrals])
+    return np.array(
+        [quad(lambda x, p=p, q=q: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), *r, limit=200)[0] for (p, q), r in integrals]
+    )
 
 
 def by_parts(old, new):
@@ -239,7 +256,10 @@ def _(rng):
 @measures("KL-10", "largest D_TV² − ½ D_KL of 10⁵ random pairs, above 0", 1e-12)
 def _(rng):
     old, new = rng.normal(scale=2, size=(2, 100_000, 4))
-    return max(0.0, float((divergences.total_variation(softmax(old), softmax(new)) ** 2 - 0.5 * Categorical(4).kl(old, new)).max()))
+    return max(
+        0.0,
+        float((divergences.total_variation(softmax(old), softmax(new)) ** 2 - 0.5 * Categorical(4).kl(old, new)).max()),
+    )
 
 
 @measures("KL-11", "mean KL of an accepted step, as TRPO reports it, against the textbook's densities", 1e-9)
@@ -249,7 +269,7 @@ def _(policy, theta, batch, _w, _moved, _rng):
     return relative_error(np.array(info["kl"]), np.array(plain_kl(policy, theta, after, batch.obs).mean()))
 
 
-# ---------------------------------------------------------------------------------------------------------- SUR, exactly solved
+# -------------------------------------------------------------------------------------------------- SUR, exactly solved
 
 
 @measures("SUR-1", "gain of an accepted step, as TRPO reports it, against the quotient of the densities", 1e-9)
@@ -278,7 +298,10 @@ def random_pairs(rng, n, gammas=(0.1, 0.5, 0.9)):
 
 @measures("SUR-4", "performance difference against the difference of the performances, 300 pairs", 1e-10)
 def _(rng):
-    gap = [abs(bounds.performance_difference(m, p, q) - (mdp.solve(m, q).j - mdp.solve(m, p).j)) for m, p, q in random_pairs(rng, 300)]
+    gap = [
+        abs(bounds.performance_difference(m, p, q) - (mdp.solve(m, q).j - mdp.solve(m, p).j))
+        for m, p, q in random_pairs(rng, 300)
+    ]
     return float(max(gap))
 
 
@@ -291,7 +314,10 @@ def _(rng):
         return gradient(lambda t: f(mdp.softmax_policy(old + t[0] * direction)), np.zeros(1))
 
     value = abs(bounds.surrogate(problem, pi, pi) - mdp.solve(problem, pi).j)
-    return max(value, relative_error(along(lambda q: bounds.surrogate(problem, pi, q)), along(lambda q: mdp.solve(problem, q).j)))
+    return max(
+        value,
+        relative_error(along(lambda q: bounds.surrogate(problem, pi, q)), along(lambda q: mdp.solve(problem, q).j)),
+    )
 
 
 @measures("SUR-6", "linear solve against the first 2000 terms of the series", ROUNDING)

@@ -54,13 +54,17 @@ def tabular(rng, num_states=2, num_actions=3, gamma=0.9):
 
 
 def mean_score(policy, theta, batch):
-    return np.mean([a * score(policy, theta, s, u) for a, s, u in zip(batch.adv, batch.obs, batch.action, strict=True)], axis=0)
+    return np.mean(
+        [a * score(policy, theta, s, u) for a, s, u in zip(batch.adv, batch.obs, batch.action, strict=True)], axis=0
+    )
 
 
 def loss_of(policy, batch, w, theta_old, cfg, **extra):
     """dL/dφ's way to θ, and the loss as a function of θ: what the gradients below compare."""
     phi_old = policy.infer(theta_old, batch.obs)
-    part = chosen(batch.action, batch.adv, policy.dist.log_prob(phi_old, batch.action), w.weight)._replace(phi_old=phi_old)
+    part = chosen(batch.action, batch.adv, policy.dist.log_prob(phi_old, batch.action), w.weight)._replace(
+        phi_old=phi_old
+    )
 
     def loss(theta):
         phi, cache = policy.forward(theta, batch.obs)

@@ -30,7 +30,9 @@ def interpreter(code: str) -> float:
 def resident(code: str) -> int:
     """Bytes in memory after it (Linux tells)."""
     tell = "; print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))"
-    return 1024 * int(subprocess.run([sys.executable, "-c", code + tell], check=True, env=environment(1), capture_output=True).stdout)
+    return 1024 * int(
+        subprocess.run([sys.executable, "-c", code + tell], check=True, env=environment(1), capture_output=True).stdout
+    )
 
 
 def wheel() -> dict[str, int]:
@@ -41,7 +43,18 @@ def wheel() -> dict[str, int]:
         shutil.copytree(HERE.parent / "minirl", source / "minirl", ignore=leave)
         for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(HERE.parent / name, source)
-        command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, str(source)]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            folder,
+            str(source),
+        ]
         subprocess.run(command, check=True, env=environment(1))
         (built,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(built) as parts:

@@ -3,7 +3,8 @@
     python benches/games.py                          the native games at B = 128, and PettingZoo's where it is installed
     python benches/games.py --boards 1 16 128 1024   other sizes
 
-A round is what self-play does: look, take the mask, choose, move, start again what is over. Median of five, spread beside it.
+A round is what self-play does: look, take the mask, choose, move, start again what is over. Median of five, spread
+beside it.
 """
 
 import argparse
@@ -38,7 +39,8 @@ def main() -> None:
     for num_boards in parser.parse_args().boards:
         for env_id in (*GAMES, *(PETTINGZOO if find_spec("pettingzoo") and find_spec("pygame") else ())):
             rates = [rate(env_id, num_boards) for _ in range(5)]
-            print(f"{env_id:30} B={num_boards:<5} {np.median(rates):12,.0f} moves/s  (from {min(rates):,.0f} to {max(rates):,.0f})")
+            span = f"(from {min(rates):,.0f} to {max(rates):,.0f})"
+            print(f"{env_id:30} B={num_boards:<5} {np.median(rates):12,.0f} moves/s  {span}")
 
 
 if __name__ == "__main__":

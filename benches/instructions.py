@@ -1,14 +1,18 @@
 """A guard of speed that does not time: instructions and memory of one call of each hot path, beside the stored ones.
 
-    python benches/instructions.py            exit 1 where one is more than 10 % above benches/results/instructions.json, or memory grows
-    python benches/instructions.py --write    store what is measured now
+    python benches/instructions.py            exit 1 where one is more than 10 % above the stored count, or memory grows
+    python benches/instructions.py --write    store what is measured now, in benches/results/instructions.json
 
-Instructions: one child under `valgrind --tool=callgrind` makes n and then 2n calls of each path and calls getppid() between, where
-callgrind writes its counts out and begins again; the difference of the two, divided by n, is one call without start-up. Valgrind has
-no AVX-512: it counts the AVX2 clones. Instructions are not time: caches, wide registers and waiting are benches/speed.py's matter.
-Memory: tracemalloc in a second child, of Python objects and NumPy's arrays; what a kernel takes with malloc is not seen. Growth is
-what 100 calls leave behind in every window, without the cycle collector, so a reference cycle counts as well; a leak that is rarer than
-that is not seen. Another build of Python or of the kernels (compiler) may need --write.
+Instructions: one child under `valgrind --tool=callgrind` makes n and then 2n calls of each path and calls getppid()
+between, where callgrind writes its counts out and begins again; the difference of the two, divided by n, is one call
+without start-up. Valgrind has no AVX-512: it counts the AVX2 clones. Instructions are not time: caches, wide registers
+and waiting are benches/speed.py's matter.
+
+Memory: tracemalloc in a second child, of Python objects and NumPy's arrays; what a kernel takes with malloc is not
+seen. Growth is what 100 calls leave behind in every window, without the cycle collector, so a reference cycle counts
+as well; a leak that is rarer than that is not seen.
+
+Another build of Python or of the kernels (compiler) may need --write.
 """
 
 import argparse
@@ -160,7 +164,9 @@ def run_for_callgrind() -> None:
 
 
 def print_memory() -> None:
-    """Child: a line of JSON, for each path the peak of one call above what was there before, and the growth over CALLS calls."""
+    """Child: a line of JSON, for each path the peak of one call above what was there before,
+    and the growth over CALLS calls.
+    """
     gc.disable()
     tracemalloc.start()
     result = {}
@@ -180,7 +186,9 @@ def peak_of(call: Callable[[], Any]) -> int:
 
 
 def growth_of(call: Callable[[], Any]) -> int:
-    """Bytes that CALLS calls leave behind, in the first window below LEAK: free lists fill up and stop, a leak is in each window."""
+    """Bytes that CALLS calls leave behind, in the first window below LEAK:
+    free lists fill up and stop, a leak is in each window.
+    """
     growth = 0
     for _ in range(WINDOWS):
         before = tracemalloc.get_traced_memory()[0]
@@ -204,7 +212,9 @@ def count_instructions() -> dict[str, int]:
             sys.exit(f"the child under callgrind ended with {done.returncode}:\n{done.stderr}")
         dumps = [total(Path(folder, f"out.{i + 1}")) for i in range(len(list(Path(folder).glob("out.*"))))]
     if len(dumps) != 3 * len(PATHS):
-        sys.exit(f"callgrind saw {len(dumps)} marks in place of {3 * len(PATHS)}: this C library's getppid has another name")
+        sys.exit(
+            f"callgrind saw {len(dumps)} marks in place of {3 * len(PATHS)}: this C library's getppid has another name"
+        )
     return {name: round((dumps[3 * i + 2] - dumps[3 * i + 1]) / n) for i, (name, (_, n)) in enumerate(PATHS.items())}
 
 
@@ -233,8 +243,13 @@ def facts() -> dict[str, Any]:
 
 def differences(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What makes the counts of two machines no measure of each other; patch levels do not."""
-    pairs = {"Python": (stored["python"], now["python"]), "NumPy": (stored["versions"]["numpy"], now["versions"]["numpy"])}
-    found = [f"{name} {a} is stored, this is {b}" for name, (a, b) in pairs.items() if a.split(".")[:2] != b.split(".")[:2]]
+    pairs = {
+        "Python": (stored["python"], now["python"]),
+        "NumPy": (stored["versions"]["numpy"], now["versions"]["numpy"]),
+    }
+    found = [
+        f"{name} {a} is stored, this is {b}" for name, (a, b) in pairs.items() if a.split(".")[:2] != b.split(".")[:2]
+    ]
     if stored["compiled"] != now["compiled"]:
         found.append("one is the compiled core, the other the NumPy twins")
     return found if now["avx2"] else [*found, "this machine has no AVX2"]
@@ -249,8 +264,10 @@ def print_table(stored: dict[str, Any], now: dict[str, Any]) -> float:
             before = stored.get(name, {}).get(key)
             ratio = math.inf if before is None else found[key] / before
             worst = max(worst, ratio)
-            print(f"{name:44} {label:14} {before or 0:>12,} {found[key]:>12,} {ratio:>7.3f}{' <--' if ratio > MARGIN else ''}")
-        print(f"{name:44} {'growth':14} {'':>12} {found['growth']:>12,} {'':>7}{' <--' if found['growth'] >= LEAK else ''}")
+            mark = " <--" if ratio > MARGIN else ""
+            print(f"{name:44} {label:14} {before or 0:>12,} {found[key]:>12,} {ratio:>7.3f}{mark}")
+        mark = " <--" if found["growth"] >= LEAK else ""
+        print(f"{name:44} {'growth':14} {'':>12} {found['growth']:>12,} {'':>7}{mark}")
     return worst
 
 
@@ -290,7 +307,10 @@ def check(machine: dict[str, Any], now: dict[str, Any]) -> int:
     why = differences(stored["machine"], machine)
     if why:
         print(f"not compared: {'; '.join(why)}")
-    print("; ".join(filter(None, (above and "above the margin", grows and "memory grows"))) or "within the margin, no growth")
+    print(
+        "; ".join(filter(None, (above and "above the margin", grows and "memory grows")))
+        or "within the margin, no growth"
+    )
     return int(grows or (above and not why))
 
 

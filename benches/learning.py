@@ -5,7 +5,8 @@
     python benches/learning.py pendulum halfcheetah
     python benches/learning.py methods-cartpole methods-pendulum       every method, 200 000 and 400 000 transitions
 
-A row per seed: mean return of the episodes that ended in the first and last tenth of the training, and of 20 greedy episodes after it.
+A row per seed: mean return of the episodes that ended in the first and last tenth of the training, and of 20 greedy
+episodes after it.
 """
 
 import argparse

@@ -1,4 +1,5 @@
-"""Learning before and after a change, paired by seed: means, worst seeds, and the mean difference beside its standard error.
+"""Learning before and after a change, paired by seed:
+means, worst seeds, and the mean difference beside its standard error.
 
     python benches/learning_compared.py benches/results/before-0.2 benches/results
 
@@ -35,7 +36,8 @@ def main() -> int:
             held = mean >= -2 * error
             fell += not held
             pair = (f"{statistics.mean(x.values()):.1f} ({min(x.values()):.1f})" for x in (old[method], new[method]))
-            print(f"| {study}, {seeds} | {method} | {' | '.join(pair)} | {mean:+.1f} ± {error:.1f} | {'yes' if held else 'no'} |")
+            change = f"{mean:+.1f} ± {error:.1f}"
+            print(f"| {study}, {seeds} | {method} | {' | '.join(pair)} | {change} | {'yes' if held else 'no'} |")
     return fell
 
 

@@ -14,7 +14,9 @@ def describe(*packages: str) -> dict[str, object]:
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        "threads": {name: os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")},
+        "threads": {
+            name: os.environ.get(name) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        },
         "compiled": _core.COMPILED,
         "versions": {name: installed(name) for name in ("minirl", "numpy", "gymnasium", *packages)},
     }
@@ -25,7 +27,9 @@ def cpu_name() -> str:
     try:
         with open("/proc/cpuinfo") as lines:
             found = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-        return f"{found.get('model name', '?')} (family {found.get('cpu family', '?')}, model {found.get('model', '?')})"
+        return (
+            f"{found.get('model name', '?')} (family {found.get('cpu family', '?')}, model {found.get('model', '?')})"
+        )
     except OSError:
         return platform.processor()
 

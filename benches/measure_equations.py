@@ -1,9 +1,12 @@
-"""How far is the code from the equations? Each tag's error against a different formula, written to benches/results/equations.json.
+"""How far is the code from the equations?
 
-    python benches/measure_equations.py          then `python -m minirl.equations.page`, which takes the numbers into the index
+Each tag's error against a different formula, written to benches/results/equations.json.
 
-A measurement is a function of a generator that returns an error: relative where the quantity has a size, the amount by which it is
-exceeded where the equation is an inequality. What may come out stands beside it; the command fails when more does. Float64 throughout.
+    python benches/measure_equations.py     then `python -m minirl.equations.page` puts the numbers into the index
+
+A measurement is a function of a generator that returns an error: relative where the quantity has a size, the amount by
+which it is exceeded where the equation is an inequality. What may come out stands beside it; the command fails when
+more does. Float64 throughout.
 """
 
 import json
@@ -27,9 +30,16 @@ def main() -> int:
         error = float(f"{measure(np.random.default_rng(20150219)):.2g}")
         found[tag] = {"error": error, "tolerance": tolerance, "quantity": quantity}
         late += [tag] if not error <= tolerance else []
-        print(f"{tag:6} {error:8.1e}  at most {tolerance:.0e}  {quantity}" + ("   TOO LARGE" if late[-1:] == [tag] else ""))
+        print(
+            f"{tag:6} {error:8.1e}  at most {tolerance:.0e}  {quantity}"
+            + ("   TOO LARGE" if late[-1:] == [tag] else "")
+        )
     RESULTS.parent.mkdir(exist_ok=True)
-    document = {"command": "python benches/measure_equations.py", "machine": describe("scipy", "autograd"), "equations": found}
+    document = {
+        "command": "python benches/measure_equations.py",
+        "machine": describe("scipy", "autograd"),
+        "equations": found,
+    }
     RESULTS.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print(f"{len(found)} equations measured, {len(late)} beyond their tolerance: {RESULTS}")
     return 1 if late else 0

@@ -1,12 +1,14 @@
-"""Would the tests notice? Every line that carries a tag is changed in small ways, one at a time, and the tests are run on each change.
+"""Would the tests notice? Every line that carries a tag is changed in small ways, one at a time,
+and the tests are run on each change.
 
-    python benches/mutants.py                                   all files, two processes; writes benches/results/mutants.json
-    python benches/mutants.py --file solvers.py --limit 20      a piece; repeat --file for several; nothing is written without --write
-    python benches/mutants.py --again                           only those that the last result did not see killed by their own tests
+    python benches/mutants.py                              all files, two processes; writes benches/results/mutants.json
+    python benches/mutants.py --file solvers.py --limit 20 a part; repeat --file for several; writes with --write only
+    python benches/mutants.py --again                      those that were not killed by their own tests last time
 
-A mutant is a sign flipped, a factor of 2, swapped operands or arguments, an index off by one, a comparison turned or made strict, a `not`
-dropped, min for max, and for or. The tests that name the line's tags run first; a mutant that they let live meets the other unit tests.
-The NumPy twins are mutated (MINIRL_REFERENCE=1): the kernels are held to them by the parity tests. Needs os.fork.
+A mutant is a sign flipped, a factor of 2, swapped operands or arguments, an index off by one, a comparison turned or
+made strict, a `not` dropped, min for max, and for or. The tests that name the line's tags run first; a mutant that
+they let live meets the other unit tests. The NumPy twins are mutated (MINIRL_REFERENCE=1): the kernels are held to
+them by the parity tests. Needs os.fork.
 """
 
 import argparse
@@ -26,16 +28,23 @@ from mutations import Mutant, mutants_of
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "mutants.json"
 FILES = (
-    *("_core/reference/*.py", "models/distributions/*.py", "models/critic.py", "numerics/sample_weights.py", "numerics/running_moments.py"),
+    *(
+        "_core/reference/*.py",
+        "models/distributions/*.py",
+        "models/critic.py",
+        "numerics/sample_weights.py",
+        "numerics/running_moments.py",
+    ),
     *("numerics/linear_solvers.py", "numerics/optimizers.py", "samples/*.py", "algorithms/*.py"),
 )
-# whole programs, files and processes say nothing about an equation; parity compares the twins with themselves when they are mutated
+# Programs, files and processes say nothing about an equation; parity compares mutated twins with themselves.
 APART = {
     *("api", "architecture", "cli", "determinism", "environments", "equations", "kernel_arguments", "kernels"),
     *("learner", "live", "normalize", "readme", "run", "schedules", "safetensors"),
 }
 COPY = Path()  # of a worker: its own tree
-SECONDS = 600  # after which a mutant counts as killed: it does not come to an end; the tests without one take a tenth of it
+# after which a mutant counts as killed: it does not come to an end; the tests without one take a tenth of it
+SECONDS = 600
 
 # (file, function, before, after): changes that change nothing, and why.
 EQUIVALENT: dict[tuple[str, str, str, str], str] = {}
@@ -50,7 +59,8 @@ def prepare(parent: str) -> None:
     shutil.copy(ROOT / "pyproject.toml", COPY)
     os.chdir(COPY)
     sys.path[:0] = [str(COPY), str(COPY / "tests")]
-    for name in [name for name in sys.modules if name.split(".")[0] == "minirl"]:  # this tree's, from making the mutants
+    # this tree's, from making the mutants
+    for name in [name for name in sys.modules if name.split(".")[0] == "minirl"]:
         del sys.modules[name]
     import autograd.numpy  # noqa: F401
     import gymnasium  # noqa: F401
@@ -129,7 +139,11 @@ def jobs(wanted: list[str], limit: int | None, apart: set[str]) -> list[tuple[Mu
     if limit is not None and limit < len(made):
         made = [made[i * len(made) // limit] for i in range(limit)]
     skipped = tuple(f"test_{name}.py" for name in apart)
-    own = {tag: [f"tests/{test}" for test in proofs.get(tag, []) if not test.startswith(skipped)] for m in made for tag in m.tags}
+    own = {
+        tag: [f"tests/{test}" for test in proofs.get(tag, []) if not test.startswith(skipped)]
+        for m in made
+        for tag in m.tags
+    }
     return [(m, list(dict.fromkeys(test for tag in m.tags for test in own[tag])), unit) for m in made]
 
 
@@ -150,7 +164,9 @@ def summary(verdicts: list[tuple[Mutant, str]]) -> dict[str, Any]:
         "lines": dict(lines),
         "tags": dict(tags),
         "lines_without_a_kill_of_their_own": [name for name, row in lines.items() if not row["own"]],
-        "survivors": [[m.file, m.line, m.function, m.before, m.after] for m, verdict in verdicts if verdict == "survived"],
+        "survivors": [
+            [m.file, m.line, m.function, m.before, m.after] for m, verdict in verdicts if verdict == "survived"
+        ],
         "verdicts": [[*m.key, m.line, verdict] for m, verdict in verdicts],
         "equivalent": [[*key, why] for key, why in EQUIVALENT.items()],
     }
@@ -159,7 +175,10 @@ def summary(verdicts: list[tuple[Mutant, str]]) -> dict[str, Any]:
 def known() -> dict[tuple[str, ...], str]:
     """What the last result says of each mutant; of two that read alike, the worse."""
     rows = json.loads(RESULTS.read_text("utf-8"))["verdicts"] if RESULTS.exists() else []
-    return {tuple(key): verdict for *key, _, verdict in sorted(rows, key=lambda row: ("own", "others", "survived").index(row[-1]))}
+    return {
+        tuple(key): verdict
+        for *key, _, verdict in sorted(rows, key=lambda row: ("own", "others", "survived").index(row[-1]))
+    }
 
 
 def show(result) -> None:
@@ -178,12 +197,22 @@ def main() -> int:
     parser.add_argument("--file", action="append", default=[], help="only files whose path ends so; may be repeated")
     parser.add_argument("--limit", type=int, help="as many mutants, spread evenly over the lines")
     parser.add_argument(
-        "--without", action="append", default=[], metavar="NAME", help="leave tests/test_NAME.py out, while it is being mended"
+        "--without",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave tests/test_NAME.py out, while it is being mended",
     )
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--list", action="store_true", help="name the mutants and the number of their tests, run nothing")
-    parser.add_argument("--own", action="store_true", help="the tests of the line's own tags alone: quick; what lives may yet be killed")
-    parser.add_argument("--again", action="store_true", help="keep the kills by own tests of the last result, judge the rest anew")
+    parser.add_argument(
+        "--list", action="store_true", help="name the mutants and the number of their tests, run nothing"
+    )
+    parser.add_argument(
+        "--own", action="store_true", help="the tests of the line's own tags alone: quick; what lives may yet be killed"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="keep the kills by own tests of the last result, judge the rest anew"
+    )
     parser.add_argument("--write", action="store_true", help="write the result of a piece as well")
     args = parser.parse_args()
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -197,7 +226,8 @@ def main() -> int:
     work = [job for job in work if not any(job[0] is m for m, _ in kept)]
     if args.list:
         for mutant, own, _ in work:
-            print(f"{mutant.file}:{mutant.line} [{', '.join(mutant.tags)}] {len(own)} tests:  {mutant.before}  →  {mutant.after}")
+            place = f"{mutant.file}:{mutant.line} [{', '.join(mutant.tags)}]"
+            print(f"{place} {len(own)} tests:  {mutant.before}  →  {mutant.after}")
         print(f"{len(work)} mutants")
         return 0
     with (
@@ -212,7 +242,10 @@ def main() -> int:
         verdicts = []
         for number, (mutant, verdict) in enumerate(pool.map(judge, work), 1):
             verdicts.append((mutant, verdict))
-            print(f"{number:4}/{len(work)} {verdict:8} {mutant.file}:{mutant.line}  {mutant.before}  →  {mutant.after}", flush=True)
+            print(
+                f"{number:4}/{len(work)} {verdict:8} {mutant.file}:{mutant.line}  {mutant.before}  →  {mutant.after}",
+                flush=True,
+            )
     result = summary(kept + verdicts)
     show(result)
     if args.write or not (args.file or args.limit or args.own or args.without):

@@ -21,10 +21,18 @@ class Mutant(NamedTuple):
         return self.file, self.function, self.before, self.after
 
 
-SWAPPED_OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
+SWAPPED_OPERATORS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
 TURNED = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt), ast.GtE: (ast.Gt, ast.LtE)}
 OPPOSITES = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
-COMMUTATIVE = {*OPPOSITES, "mean", "dot"}  # `mean` of weights and values: swapping the first two arguments changes nothing
+# `mean` of weights and values: swapping the first two arguments changes nothing
+COMMUTATIVE = {*OPPOSITES, "mean", "dot"}
 COUNTERS = {"t", "i"}  # loop variables that index arrays
 
 
@@ -84,7 +92,9 @@ def call_variants(node: ast.Call) -> Iterator[ast.AST]:
 
 
 def statement_variants(statement: ast.stmt) -> Iterator[tuple[ast.AST, ast.AST]]:
-    """What a statement as a whole may become: left out where it changes something in place, its value doubled where it is a call."""
+    """What a statement as a whole may become:
+    left out where it changes something in place, its value doubled where it is a call.
+    """
     match statement:
         case ast.Expr() | ast.AugAssign() | ast.Assign(targets=[ast.Subscript()]):
             yield statement, ast.Pass()
@@ -111,8 +121,13 @@ def is_fixed(node: ast.AST) -> bool:
     return isinstance(node, ast.keyword) and node.arg in ("axis", "keepdims", "dtype", "copy", "out")
 
 
-def tagged_statements(source: str, tags_in: Callable[[str], list[str]]) -> Iterator[tuple[ast.Module, ast.stmt, str, tuple[str, ...]]]:
-    """Each statement with a tag on one of its own lines: tree, statement, function, tags. The `if` that it stands under comes with it."""
+def tagged_statements(
+    source: str, tags_in: Callable[[str], list[str]]
+) -> Iterator[tuple[ast.Module, ast.stmt, str, tuple[str, ...]]]:
+    """Each statement with a tag on one of its own lines: tree, statement, function, tags.
+
+    The `if` that it stands under comes with it.
+    """
     tree = ast.parse(source)
     tags_of: dict[ast.stmt, list[str]] = defaultdict(list)
     place: dict[ast.stmt, str] = {}
@@ -121,7 +136,11 @@ def tagged_statements(source: str, tags_in: Callable[[str], list[str]]) -> Itera
     def visit(node: ast.AST, function: str, above: ast.stmt | None) -> None:
         for child in ast.iter_child_nodes(node):
             name = child.name if isinstance(child, ast.FunctionDef) else function
-            if isinstance(child, ast.stmt) and not isinstance(child, ast.FunctionDef | ast.ClassDef) and not is_text(child):
+            if (
+                isinstance(child, ast.stmt)
+                and not isinstance(child, ast.FunctionDef | ast.ClassDef)
+                and not is_text(child)
+            ):
                 inner = [x.lineno for x in ast.walk(child) if isinstance(x, ast.stmt) and x is not child]
                 last = min(inner) - 1 if inner else child.end_lineno
                 for number in range(child.lineno, max(child.lineno, last or 0) + 1):

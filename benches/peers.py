@@ -3,9 +3,10 @@
     pip install torch==2.13.0 && pip install ".[peers,mujoco,plot]" "setuptools>=77" cython wheel
     python benches/peers.py [--only W2 W3] [--repeats N] [--quick]
 
-Ours runs on one thread, the peer on one and on two, and the better counts. A ratio is that of neighbouring measurements; median
-[min, max] over the repeats. The limit is the useful FLOP at the best rate seen in the same run, and the environment's own time.
-Writes benches/results/peers.json and scaling.png, but for --quick or --only; without the peers our side is measured alone.
+Ours runs on one thread, the peer on one and on two, and the better counts. A ratio is that of neighbouring
+measurements; median [min, max] over the repeats. The limit is the useful FLOP at the best rate seen in the same run,
+and the environment's own time. Writes benches/results/peers.json and scaling.png, but for --quick or --only; without
+the peers our side is measured alone.
 """
 
 import argparse
@@ -28,7 +29,7 @@ RESULTS = HERE / "results"
 INSTALL = 'pip install torch==2.13.0 && pip install ".[peers,mujoco,plot]"'
 
 
-# ---------------------------------------------------------------------------------------------------------------- in fresh processes
+# --------------------------------------------------------------------------------------------------- in fresh processes
 
 
 def weight(repeats: int, quick: bool, peer: bool) -> Iterator[Measured]:
@@ -44,7 +45,13 @@ def weight(repeats: int, quick: bool, peer: bool) -> Iterator[Measured]:
         for _ in range(repeats):
             for name, code in codes.items():
                 raw[name].append({"value": probe(code)})
-        row = Measured(f"W6-{'import' if unit == 's' else 'memory'}", what, unit, note="peer: import stable_baselines3" * peer, raw=raw)
+        row = Measured(
+            f"W6-{'import' if unit == 's' else 'memory'}",
+            what,
+            unit,
+            note="peer: import stable_baselines3" * peer,
+            raw=raw,
+        )
         yield judged(summed(row, "ours", 1.0), None, bound)
     if quick:
         return
@@ -52,7 +59,12 @@ def weight(repeats: int, quick: bool, peer: bool) -> Iterator[Measured]:
     installed = {name: footprint.installed(name) for name in footprint.PEER_PACKAGES} if peer else {}
     mega = ", ".join(f"{name} {value / 1e6:.1f}" for name, value in ({"minirl": size["installed"]} | installed).items())
     row = Measured(
-        "W6-wheel", "size of the wheel", "MB", spread([size["wheel"] / 1e6]), note=f"installed, MB: {mega}", raw=size | installed
+        "W6-wheel",
+        "size of the wheel",
+        "MB",
+        spread([size["wheel"] / 1e6]),
+        note=f"installed, MB: {mega}",
+        raw=size | installed,
     )
     yield judged(row, None, 1.5)
 
@@ -81,7 +93,7 @@ def scaling(quick: bool) -> dict[str, Any]:
     return {"growth": reading.growth(points), "memory": lines, "points": points}
 
 
-# ------------------------------------------------------------------------------------------------------------------------- the report
+# ----------------------------------------------------------------------------------------------------------- the report
 
 
 def show(row: Measured) -> None:
@@ -94,8 +106,9 @@ def show(row: Measured) -> None:
     met = {True: "met", False: "NOT MET", None: ""}[row.met]
     limit = "" if row.limit is None else f"{row.limit:,.{0 if row.limit >= 1000 else 2}f}"
     threads = "" if row.threads is None else str(row.threads)
-    columns = f"{figure(row.ours):32} {figure(row.peer):32} {threads:1} {figure(row.ratio):22} {row.reach:10} {met:8}{limit:>9}"
-    print(f"{row.id:16} {row.what:54} {row.unit:8} {columns}  {row.note}".rstrip(), flush=True)
+    measured = f"{figure(row.ours):32} {figure(row.peer):32} {threads:1} {figure(row.ratio):22}"
+    judged = f"{row.reach:10} {met:8}{limit:>9}"
+    print(f"{row.id:16} {row.what:54} {row.unit:8} {measured} {judged}  {row.note}".rstrip(), flush=True)
 
 
 def show_scaling(found: dict[str, Any]) -> None:
@@ -108,7 +121,8 @@ def show_scaling(found: dict[str, Any]) -> None:
         print(f"scaling          {row['axis']:6} {row['algorithm']:26} at most {steepest}: {verdict}")
     for line in found["memory"]:
         constant = f"{line['per_sample']:,.0f} bytes a sample + {line['base'] / 1e6:.2f} MB"
-        print(f"scaling          memory {line['algorithm']:26} peak of an update {constant}; off that line by {line['off']:.1%} at most")
+        off = f"off that line by {line['off']:.1%} at most"
+        print(f"scaling          memory {line['algorithm']:26} peak of an update {constant}; {off}")
 
 
 def wanted(name: str, only: list[str] | None) -> bool:
@@ -119,10 +133,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="ROW", help="e.g. W2 W4-ppo W6 cold scaling")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="does every row run? Its figures mean nothing, nothing is written")
+    parser.add_argument(
+        "--quick", action="store_true", help="does every row run? Its figures mean nothing, nothing is written"
+    )
     args = parser.parse_args()
-    repeats, peer = 1 if args.quick else args.repeats, all(map(importlib.util.find_spec, ("torch", *footprint.PEER_PACKAGES)))
-    about = machine.describe("torch", "stable-baselines3", "sb3-contrib", "mujoco") | {"threads": "ours 1, the peer 1 and 2"}
+    repeats, peer = (
+        1 if args.quick else args.repeats,
+        all(map(importlib.util.find_spec, ("torch", *footprint.PEER_PACKAGES))),
+    )
+    about = machine.describe("torch", "stable-baselines3", "sb3-contrib", "mujoco") | {
+        "threads": "ours 1, the peer 1 and 2"
+    }
     if not peer:
         print(f"no peer here, our side alone; {INSTALL}", file=sys.stderr)
     print(f"{about['cpu']}, ours on one thread, float32, {'compiled core' if about['compiled'] else 'NumPy twins'}")
@@ -146,7 +167,9 @@ def main() -> None:
         save({"machine": about, "rate": rate, "rows": [asdict(row) for row in rows], "scaling": found})
 
 
-def measurements(args: argparse.Namespace, sides: dict[str, Worker], repeats: int, peer: bool, rate: float) -> Iterator[Measured]:
+def measurements(
+    args: argparse.Namespace, sides: dict[str, Worker], repeats: int, peer: bool, rate: float
+) -> Iterator[Measured]:
     """Row by row; the workers end before what is measured in fresh processes."""
     rows = []
     for row in ROWS:

@@ -1,4 +1,7 @@
-"""minirl's side of peers.py: W1 to W5 and W7, on one thread. Answers carry what the limit is made of: useful FLOP, environment time."""
+"""minirl's side of peers.py: W1 to W5 and W7, on one thread.
+
+Answers carry what the limit is made of: useful FLOP, environment time.
+"""
 
 import itertools
 import os
@@ -22,11 +25,13 @@ from minirl import _core, algorithms  # noqa: E402
 from minirl.envs.make import make_envs  # noqa: E402
 from minirl.training.learner import Learner  # noqa: E402
 
-# ------------------------------------------------------------------------------------------------------------------------ useful FLOP
+# ---------------------------------------------------------------------------------------------------------- useful FLOP
 
 
 def weights(sizes: tuple[int, ...]) -> tuple[int, int]:
-    """Multiplications of one sample through an MLP, and those of all layers but the first, which nothing is sent back through."""
+    """Multiplications of one sample through an MLP, and those of all layers but the first,
+    which nothing is sent back through.
+    """
     products = [a * b for a, b in pairwise(sizes)]
     return sum(products), sum(products[1:])
 
@@ -64,7 +69,9 @@ def acting_flop(obs: int, out: int) -> int:
 
 
 def rate(quick: bool) -> dict[str, Any]:
-    """The best GFLOP/s seen here: NumPy's products and the compiled forward pass, float32, sizes from cache to memory."""
+    """The best GFLOP/s seen here:
+    NumPy's products and the compiled forward pass, float32, sizes from cache to memory.
+    """
     rng, best = np.random.default_rng(0), {}
     for n in (64, 256, 1024):
         a, b = rng.standard_normal((2, n, n)).astype(np.float32)
@@ -74,11 +81,13 @@ def rate(quick: bool) -> dict[str, Any]:
     theta = rng.standard_normal(sum((a + 1) * b for a, b in pairwise(sizes))).astype(np.float32)
     for n in (64, 2048):
         x = rng.standard_normal((n, 64)).astype(np.float32)
-        best[f"forward {n}"] = n * forward(sizes) / min(timed(lambda x=x: _core.mlp_infer(theta, x, sizes, "relu"), quick)["raw"])
+        best[f"forward {n}"] = (
+            n * forward(sizes) / min(timed(lambda x=x: _core.mlp_infer(theta, x, sizes, "relu"), quick)["raw"])
+        )
     return {"value": max(best.values()), "raw": best}
 
 
-# ------------------------------------------------------------------------------------------------------------------------- the update
+# ----------------------------------------------------------------------------------------------------------- the update
 
 
 def w2(quick: bool) -> dict[str, Any]:
@@ -95,7 +104,7 @@ def w7(quick: bool) -> dict[str, Any]:
     return timed(lambda: product(v), quick) | {"flop": workloads.SAMPLES * fisher(policy.mlp.sizes)}
 
 
-# ------------------------------------------------------------------------------------------------------------------------- end to end
+# ----------------------------------------------------------------------------------------------------------- end to end
 
 
 class Timed:
@@ -151,9 +160,15 @@ def w1_native(quick: bool, num_envs: int) -> dict[str, Any]:
     """W1 on the batched CartPole, 4 minibatches whatever the number of environments."""
     import minirl.envs  # noqa: F401
 
-    fields = workloads.W1 | {"num_envs": num_envs, "minibatch_size": num_envs * 32, "vectorization": "vector_entry_point"}
+    fields = workloads.W1 | {
+        "num_envs": num_envs,
+        "minibatch_size": num_envs * 32,
+        "vectorization": "vector_entry_point",
+    }
     learner = Learner(
-        algorithms.find("ppo"), make_envs("minirl/CartPole-v1", num_envs, "vector_entry_point"), algorithms.find("ppo").config(**fields)
+        algorithms.find("ppo"),
+        make_envs("minirl/CartPole-v1", num_envs, "vector_entry_point"),
+        algorithms.find("ppo").config(**fields),
     )
     answer = run(learner, 5_000 if quick else learner.config.total_timesteps)
     learner.collector.envs = envs = Timed(learner.collector.envs)
@@ -164,12 +179,18 @@ def w1_native(quick: bool, num_envs: int) -> dict[str, Any]:
 @cache
 def cheetah(algorithm: str) -> Learner:
     """W4: one HalfCheetah, 2048 steps, with W3's settings for TRPO and W2's for PPO."""
-    fields = {"num_envs": 1, "num_steps": 2048, "total_timesteps": 10**9} | (workloads.W2 if algorithm == "ppo" else workloads.W3)
-    return Learner(algorithms.find(algorithm), make_envs("HalfCheetah-v5", 1), algorithms.find(algorithm).config(**fields))
+    fields = {"num_envs": 1, "num_steps": 2048, "total_timesteps": 10**9} | (
+        workloads.W2 if algorithm == "ppo" else workloads.W3
+    )
+    return Learner(
+        algorithms.find(algorithm), make_envs("HalfCheetah-v5", 1), algorithms.find(algorithm).config(**fields)
+    )
 
 
 def w4(quick: bool, algorithm: str) -> dict[str, Any]:
-    """Ten updates; `rest` is what is neither gymnasium's own environment nor the update, per step, and `vector` the vector's part of it."""
+    """Ten updates; `rest` is what is neither gymnasium's own environment nor the update, per step,
+    and `vector` the vector's part of it.
+    """
     learner = cheetah(algorithm)
     plain, envs = learner.collector.envs, Timed(learner.collector.envs)
     learner.collector.envs = envs  # its clock takes a fifth of a microsecond a step
@@ -181,7 +202,7 @@ def w4(quick: bool, algorithm: str) -> dict[str, Any]:
     return answer | {"flop": flop, "env": alone, "rest": rest, "vector": vector}
 
 
-# ----------------------------------------------------------------------------------------------------------------------------- acting
+# --------------------------------------------------------------------------------------------------------------- acting
 
 actor = cache(workloads.acting)
 

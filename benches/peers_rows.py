@@ -12,7 +12,9 @@ QUOTED = "PureJaxRL's PPO on a CPU, quoted and not measured here: 245 k steps/s 
 
 @dataclass(frozen=True)
 class Row:
-    """A workload, what each side is asked, and what is to be reached: `ratio` over the peer, or `bound` on our own figure."""
+    """A workload, what each side is asked, and what is to be reached:
+    `ratio` over the peer, or `bound` on our own figure.
+    """
 
     id: str
     what: str
@@ -26,19 +28,46 @@ class Row:
 
 
 ROWS = [
-    Row("W2", "PPO update, 2048 x 10 epochs, minibatch 64", "ms", ("W2", {}), ("update", {"algorithm": "ppo", "env": "CartPole-v1"}), 18),
-    Row("W3", "TRPO update, 2048, CG 15", "ms", ("W3", {}), ("update", {"algorithm": "trpo", "env": "HalfCheetah-v5"}), 5),
-    Row("W7", "Fisher-vector product, 2048 x (11-64-64-3)", "ms", ("W7", {}), ("W7", {}), 2.5, note="torch's double backward"),
-    Row("W1", "PPO end to end, gymnasium's CartPole, 4 envs", "steps/s", ("W1", {}), ("W1", {}), 7, note="peer: 60 k of the 500 k steps"),
-    Row("W1-native-4", "PPO end to end, batched CartPole, 4 envs", "steps/s", ("W1 native", {"num_envs": 4}), ("W1", {}), 18, note=QUOTED),
+    Row(
+        "W2", "PPO update, 2048 x 10 epochs, minibatch 64", "ms",
+        ("W2", {}), ("update", {"algorithm": "ppo", "env": "CartPole-v1"}), 18,
+    ),
+    Row(
+        "W3", "TRPO update, 2048, CG 15", "ms",
+        ("W3", {}), ("update", {"algorithm": "trpo", "env": "HalfCheetah-v5"}), 5,
+    ),
+    Row(
+        "W7", "Fisher-vector product, 2048 x (11-64-64-3)", "ms",
+        ("W7", {}), ("W7", {}), 2.5, note="torch's double backward",
+    ),
+    Row(
+        "W1", "PPO end to end, gymnasium's CartPole, 4 envs", "steps/s",
+        ("W1", {}), ("W1", {}), 7, note="peer: 60 k of the 500 k steps",
+    ),
+    Row(
+        "W1-native-4", "PPO end to end, batched CartPole, 4 envs", "steps/s",
+        ("W1 native", {"num_envs": 4}), ("W1", {}), 18, note=QUOTED,
+    ),
     Row(
         "W1-native-64", "PPO end to end, batched CartPole, 64 envs", "steps/s",
         ("W1 native", {"num_envs": 64}), ("W1", {"num_envs": 64}), note="peer: 64 environments too",
     ),
-    Row("W4-ppo", "PPO end to end, HalfCheetah, 1 x 2048", "steps/s", ("W4", {"algorithm": "ppo"}), ("W4", {"algorithm": "ppo"}), 7),
-    Row("W4-trpo", "TRPO end to end, HalfCheetah, 1 x 2048", "steps/s", ("W4", {"algorithm": "trpo"}), ("W4", {"algorithm": "trpo"}), 5),
-    Row("W5-greedy", "act, one observation, greedy", "us", ("W5", {"sample": False}), ("W5", {"sample": False}), bound=3),
-    Row("W5-sampled", "act, one observation, sampled", "us", ("W5", {"sample": True}), ("W5", {"sample": True}), bound=3),
+    Row(
+        "W4-ppo", "PPO end to end, HalfCheetah, 1 x 2048", "steps/s",
+        ("W4", {"algorithm": "ppo"}), ("W4", {"algorithm": "ppo"}), 7,
+    ),
+    Row(
+        "W4-trpo", "TRPO end to end, HalfCheetah, 1 x 2048", "steps/s",
+        ("W4", {"algorithm": "trpo"}), ("W4", {"algorithm": "trpo"}), 5,
+    ),
+    Row(
+        "W5-greedy", "act, one observation, greedy", "us",
+        ("W5", {"sample": False}), ("W5", {"sample": False}), bound=3,
+    ),
+    Row(
+        "W5-sampled", "act, one observation, sampled", "us",
+        ("W5", {"sample": True}), ("W5", {"sample": True}), bound=3,
+    ),
     Row("W5-twins-greedy", "act, greedy, NumPy twins", "us", ("W5", {"sample": False}), bound=12, side="twins"),
     Row("W5-twins-sampled", "act, sampled, NumPy twins", "us", ("W5", {"sample": True}), bound=12, side="twins"),
 ]  # fmt: skip
@@ -77,7 +106,7 @@ def judged(row: Measured, ratio: float | None, bound: float | None) -> Measured:
     return row
 
 
-# ---------------------------------------------------------------------------------------------------------------------- beside the peer
+# ------------------------------------------------------------------------------------------------------ beside the peer
 
 
 def measure(row: Row, sides: dict[str, Worker], repeats: int, quick: bool, rate: float) -> Measured:
@@ -120,7 +149,11 @@ def overhead(rows: list[Measured]) -> Iterator[Measured]:
     for row in rows:
         if row.id.startswith("W4") and row.ours:
             answers = row.raw["ours"]
-            name, (rest, env, vector) = row.id[3:].upper(), (spread([a[k] for a in answers], 1e6) for k in ("rest", "env", "vector"))
-            note = f"environment alone {env[0]:.1f} us; of the rest {vector[0]:.1f} us in gymnasium's vector and our wrapper"
-            out = Measured(f"{row.id}-rest", f"{name} HalfCheetah, neither environment nor update", "us", rest, note=note)
+            name = row.id[3:].upper()
+            rest, env, vector = (spread([a[k] for a in answers], 1e6) for k in ("rest", "env", "vector"))
+            part = f"{vector[0]:.1f} us in gymnasium's vector and our wrapper"
+            note = f"environment alone {env[0]:.1f} us; of the rest {part}"
+            out = Measured(
+                f"{row.id}-rest", f"{name} HalfCheetah, neither environment nor update", "us", rest, note=note
+            )
             yield judged(out, None, 8)

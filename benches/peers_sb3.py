@@ -1,4 +1,6 @@
-"""The peers' side of peers.py: Stable-Baselines3, sb3-contrib and plain torch on the same workloads, with the threads they are given."""
+"""The peers' side of peers.py:
+Stable-Baselines3, sb3-contrib and plain torch on the same workloads, with the threads they are given.
+"""
 
 import copy
 import os
@@ -26,7 +28,7 @@ PLAIN = {"device": "cpu", "seed": 0, "verbose": 0}
 PPO_W2 = {"n_steps": 2048, "batch_size": 64, "n_epochs": 10} | PLAIN
 TRPO_W3 = {"n_steps": 2048, "cg_max_steps": 15, "cg_damping": 0.1, "n_critic_updates": 10, "batch_size": 128} | PLAIN
 
-# ------------------------------------------------------------------------------------------------------------------------- the update
+# ----------------------------------------------------------------------------------------------------------- the update
 
 
 class Nothing(BaseCallback):
@@ -52,7 +54,10 @@ def update(quick: bool, algorithm: str, env: str) -> dict[str, Any]:
 
 
 def w7(quick: bool) -> dict[str, Any]:
-    """sb3-contrib's product: the gradient of mean KL once with its graph, then one backward pass per vector. Equal to ours first."""
+    """sb3-contrib's product: the gradient of mean KL once with its graph, then one backward pass per vector.
+
+    Equal to ours first.
+    """
     product, policy, theta, obs = workloads.fisher_product()
     net, log_std, x = as_torch(policy, theta), torch.zeros(3, requires_grad=True), torch.from_numpy(obs)
     params = [*net.parameters(), log_std]
@@ -92,14 +97,21 @@ def to_torch(policy: Any, v: np.ndarray) -> np.ndarray:
     return np.concatenate([*parts, free])
 
 
-# ------------------------------------------------------------------------------------------------------------------------- end to end
+# ----------------------------------------------------------------------------------------------------------- end to end
 
 
 @cache
 def w1_model(num_envs: int) -> PPO:
     """W1, 4 minibatches whatever the number of environments."""
     envs = make_vec_env("CartPole-v1", num_envs, seed=0)
-    fields = {"n_steps": 128, "batch_size": 32 * num_envs, "n_epochs": 4, "ent_coef": 0.01, "vf_coef": 0.5, "max_grad_norm": 0.5} | PLAIN
+    fields = {
+        "n_steps": 128,
+        "batch_size": 32 * num_envs,
+        "n_epochs": 4,
+        "ent_coef": 0.01,
+        "vf_coef": 0.5,
+        "max_grad_norm": 0.5,
+    } | PLAIN
     return PPO("MlpPolicy", envs, learning_rate=lambda left: 2.5e-4 * left, **fields)
 
 
@@ -129,7 +141,7 @@ def end_to_end(model: Any, updates: int) -> dict[str, Any]:
     return {"value": steps / (time.perf_counter() - start), "steps": steps}
 
 
-# ----------------------------------------------------------------------------------------------------------------------------- acting
+# --------------------------------------------------------------------------------------------------------------- acting
 
 
 @cache

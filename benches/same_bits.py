@@ -1,10 +1,10 @@
 """Do trainings repeat to the last bit, here and in another version of the code?
 
-    python benches/same_bits.py --write before.json        in one checkout
-    python benches/same_bits.py --against before.json      in the other, on the same machine: exit 1 and the first that differs
+    python benches/same_bits.py --write before.json      in one checkout
+    python benches/same_bits.py --against before.json    in the other, on the same machine: exit 1, the first difference
 
-A row is a training of a few thousand transitions: SHA-256 of the final parameters with the observation statistics, and of every metric
-that is not a time. It uses the public interface alone, so that it runs in any layout of the library.
+A row is a training of a few thousand transitions: SHA-256 of the final parameters with the observation statistics, and
+of every metric that is not a time. It uses the public interface alone, so that it runs in any layout of the library.
 """
 
 import argparse
@@ -21,7 +21,13 @@ import numpy as np  # noqa: E402
 
 import minirl  # noqa: E402
 
-ENVS = {"CartPole-v1": 6144, "minirl/CartPole-v1": 6144, "Pendulum-v1": 6144, "minirl/Pendulum-v1": 6144, "HalfCheetah-v5": 4096}
+ENVS = {
+    "CartPole-v1": 6144,
+    "minirl/CartPole-v1": 6144,
+    "Pendulum-v1": 6144,
+    "minirl/Pendulum-v1": 6144,
+    "HalfCheetah-v5": 4096,
+}
 METHODS = [
     ("ppo", {}),
     ("ppo", {"share_trunk": True, "normalize_value": True}),
@@ -62,7 +68,10 @@ def main() -> int:
     if args.against:
         before = json.loads(args.against.read_text())
         differ = [title for title in before if found.get(title) != before[title]]
-        print(f"{len(before) - len(differ)} of {len(before)} are the same to the last bit" + "".join(f"\n  not {t}" for t in differ))
+        print(
+            f"{len(before) - len(differ)} of {len(before)} are the same to the last bit"
+            + "".join(f"\n  not {t}" for t in differ)
+        )
         return bool(differ)
     return 0
 

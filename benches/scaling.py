@@ -1,8 +1,10 @@
-"""How minirl grows: steps/s with the environments, update time with width, batch and depth, peak memory with the batch; one thread.
+"""How minirl grows: steps/s with the environments, update time with width, batch and depth, peak memory with
+the batch; one thread.
 
     python benches/scaling.py [--quick]        prints the points as JSON, for peers.py
 
-A cliff is a doubling of the work that more than triples the time. For the width the work is the number of weights: it grows by its square.
+A cliff is a doubling of the work that more than triples the time. For the width the work is the number of weights: it
+grows by its square.
 """
 
 import argparse
@@ -51,7 +53,9 @@ def points(quick: bool) -> list[dict[str, Any]]:
 
 
 def environments(quick: bool) -> list[dict[str, Any]]:
-    """W1 with 1 … 4096 of the batched CartPole, or up to 64 of gymnasium's where there is none; seconds of a whole update."""
+    """W1 with 1 … 4096 of the batched CartPole, or up to 64 of gymnasium's where there is none;
+    seconds of a whole update.
+    """
     try:
         import minirl.envs  # noqa: F401
 
@@ -60,7 +64,12 @@ def environments(quick: bool) -> list[dict[str, Any]]:
         env_id, how, most = "CartPole-v1", "sync", 64
     found = []
     for size in (2**k for k in range(3 if quick else most.bit_length())):
-        fields = workloads.W1 | {"num_envs": size, "minibatch_size": 32 * size, "total_timesteps": 10**9, "vectorization": how}
+        fields = workloads.W1 | {
+            "num_envs": size,
+            "minibatch_size": 32 * size,
+            "total_timesteps": 10**9,
+            "vectorization": how,
+        }
         learner = Learner(algorithms.find("ppo"), make_envs(env_id, size, how), algorithms.find("ppo").config(**fields))
         times, start = [], time.perf_counter()
         while len(times) < 4 or (time.perf_counter() - start < 0.5 and not quick):
@@ -69,24 +78,35 @@ def environments(quick: bool) -> list[dict[str, Any]]:
             times.append(time.perf_counter() - begin)
         seconds = statistics.median(times[1:])
         found.append(
-            {"axis": "envs", "algorithm": f"ppo, {env_id}", "size": size, "work": size, "value": seconds, "rate": 128 * size / seconds}
+            {
+                "axis": "envs",
+                "algorithm": f"ppo, {env_id}",
+                "size": size,
+                "work": size,
+                "value": seconds,
+                "rate": 128 * size / seconds,
+            }
         )
     return found
 
 
 def update(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
     """Seconds of W2's and W3's update with one thing changed."""
-    width, depth, n = (size if axis == name else usual for name, usual in (("width", 64), ("depth", 2), ("batch", workloads.SAMPLES)))
+    width, depth, n = (
+        size if axis == name else usual for name, usual in (("width", 64), ("depth", 2), ("batch", workloads.SAMPLES))
+    )
     call = workloads.update_of(algorithm, DiagGaussian(OUT), OBS, n, hidden=(width,) * depth, **FIELDS[algorithm])
     work = sum(a * b for a, b in pairwise((OBS, *[width] * depth, OUT))) if axis == "width" else size
     return {"axis": axis, "algorithm": algorithm, "size": size, "work": work} | timed(call, quick)
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- memory
+# --------------------------------------------------------------------------------------------------------------- memory
 
 
 def memory(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
-    """Bytes of arrays that live at the peak of one update, besides its batch; the kernels' scratch, some 100 KB, is not in it."""
+    """Bytes of arrays that live at the peak of one update, besides its batch;
+    the kernels' scratch, some 100 KB, is not in it.
+    """
     call = workloads.update_of(algorithm, DiagGaussian(OUT), OBS, size, **FIELDS[algorithm])
     call()  # what is loaded once is there
     tracemalloc.start()
@@ -96,11 +116,13 @@ def memory(algorithm: str, axis: str, size: int, quick: bool) -> dict[str, Any]:
     return {"axis": axis, "algorithm": algorithm, "size": size, "work": size, "value": grown}
 
 
-# ---------------------------------------------------------------------------------------------------------------------------- reading
+# -------------------------------------------------------------------------------------------------------------- reading
 
 
 def growth(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row per axis and algorithm: time per doubling of the work, the steepest one and where, and whether it is a cliff."""
+    """A row per axis and algorithm:
+    time per doubling of the work, the steepest one and where, and whether it is a cliff.
+    """
     rows = []
     for axis, algorithm in dict.fromkeys((p["axis"], p["algorithm"]) for p in found if p["axis"] != "memory"):
         line = [p for p in found if (p["axis"], p["algorithm"]) == (axis, algorithm)]
@@ -111,16 +133,25 @@ def growth(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if b["size"] == 2 * a["size"]
         ]
         factor, low, high = max(steps)
-        rows.append({"axis": axis, "algorithm": algorithm, "factor": factor, "from": low, "to": high, "cliff": factor > 3})
+        rows.append(
+            {"axis": axis, "algorithm": algorithm, "factor": factor, "from": low, "to": high, "cliff": factor > 3}
+        )
     return rows
 
 
 def memory_line(found: list[dict[str, Any]], algorithm: str) -> dict[str, float]:
     """Peak bytes = base + per_sample · N by least squares, and the largest distance from that line as a share of it."""
-    n, value = np.array([(p["size"], p["value"]) for p in found if (p["axis"], p["algorithm"]) == ("memory", algorithm)], float).T
+    n, value = np.array(
+        [(p["size"], p["value"]) for p in found if (p["axis"], p["algorithm"]) == ("memory", algorithm)], float
+    ).T
     slope, base = np.polyfit(n, value, 1)
     line = base + slope * n
-    return {"algorithm": algorithm, "per_sample": slope, "base": base, "off": float(np.max(np.abs(value - line)) / line.max())}
+    return {
+        "algorithm": algorithm,
+        "per_sample": slope,
+        "base": base,
+        "off": float(np.max(np.abs(value - line)) / line.max()),
+    }
 
 
 PANELS = {  # axis: what stands along it, what is drawn, in which field and times what

@@ -1,6 +1,7 @@
-"""The first speed floor, on one thread: whole workloads, best understood beside `pytest benches` for the single kernels.
+"""The first speed floor, on one thread:
+whole workloads, best understood beside `pytest benches` for the single kernels.
 
-    python benches/speed.py            W1 PPO end to end on CartPole, W2 PPO update, W3 TRPO update, W5 acting, W6 import
+    python benches/speed.py     W1 PPO end to end on CartPole, W2 PPO update, W3 TRPO update, W5 acting, W6 import
 
 Each row: median and spread over the repeats, and the floor that it has to keep. Writes benches/results/speed.json.
 """
@@ -56,7 +57,9 @@ def w5_acting() -> tuple[list[float], list[float]]:
         for _ in range(1000):
             agent.act(workloads.OBS, sample)
 
-    return [t / 1000 for t in seconds(lambda: thousand(None), 15)], [t / 1000 for t in seconds(lambda: thousand(rng), 15)]
+    return [t / 1000 for t in seconds(lambda: thousand(None), 15)], [
+        t / 1000 for t in seconds(lambda: thousand(rng), 15)
+    ]
 
 
 def w6_import() -> list[float]:
@@ -72,7 +75,14 @@ def rows() -> list[dict]:
     greedy, sampled = w5_acting()
     made = [
         ("W1 PPO end to end, CartPole-v1", w1_end_to_end(), 1.0, "steps/s", 60_000, "at least"),
-        ("W2 PPO update, 2048 x 10 epochs, minibatch 64", seconds(workloads.ppo_update(), 20), 1e3, "ms", 70, "at most"),
+        (
+            "W2 PPO update, 2048 x 10 epochs, minibatch 64",
+            seconds(workloads.ppo_update(), 20),
+            1e3,
+            "ms",
+            70,
+            "at most",
+        ),
         ("W3 TRPO update, 2048, CG 15", seconds(workloads.trpo_update(), 20), 1e3, "ms", None, ""),
         ("W5 act, one observation, greedy", greedy, 1e6, "us", 12, "at most"),
         ("W5 act, one observation, sampled", sampled, 1e6, "us", 12, "at most"),

@@ -1,9 +1,10 @@
 """Each compiled kernel beside its NumPy twin at the shapes that training meets: equal first, then timed.
 
-    OMP_NUM_THREADS=1 python -m pytest benches/test_bench_kernels.py --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+    OMP_NUM_THREADS=1 python -m pytest benches/test_bench_kernels.py \\
+        --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 
-One group per kernel, element type and shape, so that each table holds two rows, kernel and twin. `-k mlp` or `-k "gae or adam"` takes
-a part; `--benchmark-json FILE` keeps the machine with the numbers.
+One group per kernel, element type and shape, so that each table holds two rows, kernel and twin. `-k mlp` or `-k "gae
+or adam"` takes a part; `--benchmark-json FILE` keeps the machine with the numbers.
 """
 
 import copy
@@ -58,7 +59,10 @@ def mlp_cases(rng, dtype):
     for rows, sizes in ((ACTING, (4, 64, 64, 2)), (MINIBATCH, (4, 64, 64, 2)), (BATCH, (11, 64, 64, 3)), *wide):
         count = sum((a + 1) * b for a, b in pairwise(sizes))
         theta, theta_dot = (0.1 * rng.standard_normal((2, count))).astype(dtype)
-        x, dy = rng.standard_normal((rows, sizes[0])).astype(dtype), rng.standard_normal((rows, sizes[-1])).astype(dtype)
+        x, dy = (
+            rng.standard_normal((rows, sizes[0])).astype(dtype),
+            rng.standard_normal((rows, sizes[-1])).astype(dtype),
+        )
         acts, shape = mlp.mlp_forward(theta, x, sizes, "tanh"), f"{rows}x{'-'.join(map(str, sizes))}"
         yield "mlp_forward", shape, (theta, x, sizes, "tanh")
         yield "mlp_infer", shape, (theta, x, sizes, "tanh")
@@ -79,7 +83,11 @@ def vector_cases(rng, dtype):
     yield "surrogate_loss", f"{MINIBATCH}", (logp, logp_old, adv, w, 0.2)
     yield "squared_loss", f"{MINIBATCH}", (w, logp, adv)
     phi, choice = rng.standard_normal((MINIBATCH, 2)).astype(dtype), rng.integers(0, 2, MINIBATCH)
-    yield "policy_surrogate", f"categorical {MINIBATCH}x2", (phi, choice, logp_old, adv, w, 0.2, None, 0.01, "categorical")
+    yield (
+        "policy_surrogate",
+        f"categorical {MINIBATCH}x2",
+        (phi, choice, logp_old, adv, w, 0.2, None, 0.01, "categorical"),
+    )
     phi, chosen = rng.standard_normal((MINIBATCH, 12)).astype(dtype), rng.standard_normal((MINIBATCH, 6)).astype(dtype)
     yield "policy_surrogate", f"gaussian {MINIBATCH}x6", (phi, chosen, logp_old, adv, w, 0.2, None, 0.01, "gaussian")
     for rows in (ACTING, MINIBATCH, BATCH):
@@ -93,7 +101,11 @@ def vector_cases(rng, dtype):
 def env_cases(rng):
     for name, problem in classic_control.PROBLEMS.items():
         for B in (4, 1024):
-            state, steps, nobody = 0.05 * rng.standard_normal((B, problem.states)), np.ones(B, np.int64), np.zeros(B, bool)
+            state, steps, nobody = (
+                0.05 * rng.standard_normal((B, problem.states)),
+                np.ones(B, np.int64),
+                np.zeros(B, bool),
+            )
             action = rng.integers(0, problem.actions, B) if problem.actions else rng.random((B, 1)).astype(np.float32)
             obs, low = np.zeros((B, problem.obs), np.float32), np.full(problem.draws, -0.05)
             results = (np.zeros(B), np.zeros(B, bool), np.zeros(B, bool))
@@ -146,7 +158,8 @@ def assert_equal(name, args):
     """The kernel's results and what it leaves in its arguments are the twin's."""
     ours, theirs = copy.deepcopy(args), copy.deepcopy(args)
     got, want = getattr(_core, name)(*ours), _core.TWINS[name](*theirs)
-    coarsest = max(RTOL.get(x.dtype, 0) for x in flat(args))  # a sum in float64 of float32 numbers is as good as they are
+    # a sum in float64 of float32 numbers is as good as they are
+    coarsest = max(RTOL.get(x.dtype, 0) for x in flat(args))
     for g, w in zip(flat((got, ours)), flat((want, theirs)), strict=True):
         rtol = coarsest if w.dtype in RTOL else 0
         np.testing.assert_allclose(g, w, rtol=rtol, atol=rtol * np.abs(w).max())

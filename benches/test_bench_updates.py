@@ -1,4 +1,5 @@
-"""Whole updates on the compiled core beside the same on the NumPy twins: equal first, then timed, each side in a process of its own.
+"""Whole updates on the compiled core beside the same on the NumPy twins:
+equal first, then timed, each side in a process of its own.
 
 python -m pytest benches/test_bench_updates.py --benchmark-columns=median,iqr,rounds --benchmark-sort=name
 """
@@ -39,7 +40,9 @@ def run(name: str, show: bool) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def sides():
-    both = {side: Worker(__file__, 1, MINIRL_REFERENCE=reference) for side, reference in (("kernels", "0"), ("twins", "1"))}
+    both = {
+        side: Worker(__file__, 1, MINIRL_REFERENCE=reference) for side, reference in (("kernels", "0"), ("twins", "1"))
+    }
     yield both
     for worker in both.values():
         worker.close()

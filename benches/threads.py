@@ -2,8 +2,9 @@
 
     python benches/threads.py
 
-TRPO's step and its critic's fit side by side (neither needs the other), and a Fisher-vector product by halves of the rows, their sum in a
-fixed order: both give the same numbers on one thread as on two. Writes benches/results/threads.json.
+TRPO's step and its critic's fit side by side (neither needs the other), and a Fisher-vector product by halves of the
+rows, their sum in a fixed order: both give the same numbers on one thread as on two. Writes
+benches/results/threads.json.
 """
 
 import json

@@ -33,7 +33,9 @@ class Worker:
     def ask(self, workload: str, **request: Any) -> dict[str, Any]:
         """What the workload measured, or {"skipped": why}."""
         if self.process is None:
-            self.process = subprocess.Popen(self.command, env=self.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.process = subprocess.Popen(
+                self.command, env=self.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
         print(json.dumps({"workload": workload} | request), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         return json.loads(line) if line else {"skipped": f"the worker ended with {self.process.wait()}"}
@@ -58,7 +60,9 @@ def serve(workloads: dict[str, Callable[..., dict[str, Any]]]) -> None:
         print(json.dumps(answer), flush=True)
 
 
-def timed(call: Callable[[], Any], quick: bool, before: Callable[[], Any] = lambda: None, per: int = 1) -> dict[str, Any]:
+def timed(
+    call: Callable[[], Any], quick: bool, before: Callable[[], Any] = lambda: None, per: int = 1
+) -> dict[str, Any]:
     """Median time of as many calls as fit into half a second, three at the least, after one that is not counted."""
     times, until = [], 0.0
     while len(times) < (2 if quick else 4) or (time.perf_counter() < until and not quick):

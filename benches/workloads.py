@@ -18,8 +18,8 @@ from minirl.samples.batch import Batch
 from minirl.training.learner import Learner, keep_freed_memory
 
 W1 = {
-    "total_timesteps": 500_000, "num_envs": 4, "num_steps": 128, "epochs": 4, "minibatch_size": 128, "lr": 2.5e-4, "ent_coef": 0.01,
-    "vf_coef": 0.5, "max_grad_norm": 0.5,
+    "total_timesteps": 500_000, "num_envs": 4, "num_steps": 128, "epochs": 4, "minibatch_size": 128, "lr": 2.5e-4,
+    "ent_coef": 0.01, "vf_coef": 0.5, "max_grad_norm": 0.5,
 }  # fmt: skip
 W2 = {"epochs": 10, "minibatch_size": 64}
 W3 = {"cg_iters": 15, "damping": 0.1, "critic_epochs": 10, "minibatch_size": 128}
@@ -59,7 +59,9 @@ def trpo_update() -> Callable[[], Any]:
 
 
 def fisher_product() -> tuple[Callable[[np.ndarray], np.ndarray], Policy, np.ndarray, np.ndarray]:
-    """W7: v -> (F + 0.1 I) v for 2048 samples through 11-64-64-3, the policy, its θ (n,) and the observations (N, D)."""
+    """W7: v -> (F + 0.1 I) v for 2048 samples through 11-64-64-3,
+    the policy, its θ (n,) and the observations (N, D).
+    """
     nets, state, batch = made_up(DiagGaussian(3), 11, SAMPLES, "trpo", algorithms.find("trpo").config())
     theta = state["theta_pi"]
     phi, cache = nets.policy.forward(theta, batch.obs)
@@ -68,11 +70,15 @@ def fisher_product() -> tuple[Callable[[np.ndarray], np.ndarray], Policy, np.nda
 
 def w1(seed: int = 0) -> Learner:
     """W1: PPO on CartPole-v1, 4 × 128 steps, 4 epochs of 4 minibatches; gymnasium's own environments."""
-    return Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 4), algorithms.find("ppo").config(**W1).replace(seed=seed))
+    return Learner(
+        algorithms.find("ppo"), make_envs("CartPole-v1", 4), algorithms.find("ppo").config(**W1).replace(seed=seed)
+    )
 
 
 def acting() -> Agent:
     """W5: a policy for raw CartPole observations, statistics and all."""
-    learner = Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 4), algorithms.find("ppo").config(total_timesteps=1024))
+    learner = Learner(
+        algorithms.find("ppo"), make_envs("CartPole-v1", 4), algorithms.find("ppo").config(total_timesteps=1024)
+    )
     list(learner)
     return learner.policy

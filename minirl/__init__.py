@@ -18,7 +18,8 @@ from minirl.version import __version__
 
 __all__ = ["Result", "__version__", "configure", "deploy", "evaluate", "learn", "load", "save", "train"]
 
-_HOMES = {name: "minirl.api" for name in ("Result", "configure", "evaluate", "learn", "save", "train")} | {"load": "minirl.deploy"}
+_HOMES = dict.fromkeys(("Result", "configure", "evaluate", "learn", "save", "train"), "minirl.api")
+_HOMES["load"] = "minirl.deploy"
 
 
 def __getattr__(name: str) -> Any:

@@ -48,7 +48,7 @@ def configure(algorithm: str | Algorithm, **fields: Any) -> Config: ...
 def configure(algorithm: str | Algorithm, **fields: Any) -> Config:
     """The algorithm's configuration with these fields; ConfigError for a name that it lacks, with those near it.
 
-    algorithm: a name of `minirl list`, or a row of your own, minirl.algorithms.Algorithm(…); so too in `train` and `learn`.
+    algorithm: a name of `minirl list`, or a row of your own, minirl.algorithms.Algorithm(…); as in `train` and `learn`.
     `help(minirl.configure("trpo"))` explains the fields.
     """
     row = methods.find(algorithm)
@@ -59,7 +59,7 @@ def configure(algorithm: str | Algorithm, **fields: Any) -> Config:
             close = difflib.get_close_matches(name, known)
             others = methods.having(name)
             hint = f"did you mean {' or '.join(close)}?" if close else f"it takes {', '.join(known)}"
-            hint = f"{' and '.join(others)} can do that" if others else hint
+            hint = f"{methods.listed(others)} can do that" if others else hint
             raise ConfigError(f"{row.name} has no field {name!r}: {hint}")
     return kind(**fields)
 
@@ -97,7 +97,9 @@ def train(
     **fields: Any,
 ) -> Result[PPOConfig]: ...
 @overload
-def train(algorithm: str | Algorithm, env: Any = ..., run: RunPath = ..., callback: Callback = ..., **fields: Any) -> Result[Config]: ...
+def train(
+    algorithm: str | Algorithm, env: Any = ..., run: RunPath = ..., callback: Callback = ..., **fields: Any
+) -> Result[Config]: ...
 def train(
     algorithm: str | Algorithm,
     env: Any = "CartPole-v1",
@@ -142,16 +144,18 @@ def train(
 
 
 def learn(algorithm: str | Algorithm, envs: Any, config: Config | None = None) -> Learner:
-    """An iterator over updates on a gymnasium VectorEnv: stop when you like and go on later; `.policy` is the Agent so far.
+    """An iterator over updates on a gymnasium VectorEnv: stop at any time, go on later; `.policy` is the current Agent.
 
-    config: what `configure` makes (None: the defaults). ConfigError where it does not fit, EnvError where `envs` is no vector.
+    config: what `configure` makes (None: the defaults). ConfigError where it does not fit, EnvError for no vector.
     """
     row = methods.find(algorithm)
     kind = row.config
     given.check_vector(envs)
     config = kind() if config is None else config
     if not isinstance(config, kind):
-        raise ConfigError(f"config is a {type(config).__name__}: {row.name} takes a {kind.__name__}, made by minirl.configure")
+        raise ConfigError(
+            f"config is a {type(config).__name__}: {row.name} takes a {kind.__name__}, made by minirl.configure"
+        )
     if isinstance(config.num_envs, Unset):
         config = config.replace(num_envs=envs.num_envs)
     if config.num_envs != envs.num_envs:
@@ -161,7 +165,9 @@ def learn(algorithm: str | Algorithm, envs: Any, config: Config | None = None) -
     return learner
 
 
-def save(policy: Agent | Result[Any] | Learner, path: str | os.PathLike[str], env: Any = None, algorithm: str = "") -> None:
+def save(
+    policy: Agent | Result[Any] | Learner, path: str | os.PathLike[str], env: Any = None, algorithm: str = ""
+) -> None:
     """Write a policy, for example `learner.policy`, into one file that `load` reads. env: what it was trained on."""
     if not isinstance(path, str | os.PathLike):
         raise FileError(f"path = {path!r}: takes the name of a file, not {type(path).__name__}")
@@ -169,7 +175,9 @@ def save(policy: Agent | Result[Any] | Learner, path: str | os.PathLike[str], en
         raise ConfigError(f"policy = {policy!r}: takes a policy, a Result or a Learner, not {type(policy).__name__}")
     agent, method, known, kwargs = player(policy)
     if isinstance(agent, Team):
-        raise ConfigError("policy is a team: its agents are saved one by one, team.agents[name]; a run directory holds them all")
+        raise ConfigError(
+            "policy is a team: its agents are saved one by one, team.agents[name]; a run directory holds them all"
+        )
     if env is not None and not given.same(env, known):
         known, kwargs = given.plain(env, {})
     name, said = given.named(known, kwargs or {})
@@ -184,7 +192,7 @@ def evaluate(
     seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Play whole episodes without learning.
+    """Play complete episodes without learning.
 
     env: an id, a class, a function that makes an environment, or one itself, which stays open; by default what a run,
     Result or policy file was trained on, made with the same `env_kwargs`. Raises ConfigError, FileError, SpaceError, or
@@ -202,7 +210,9 @@ def evaluate(
     if env_kwargs is not None:
         kwargs = dict(env_kwargs)
     if kwargs is None:
-        raise ConfigError("env_kwargs = None: the environment was made with arguments that no file can hold, give them again")
+        raise ConfigError(
+            "env_kwargs = None: the environment was made with arguments that no file can hold, give them again"
+        )
     return methods.evaluate(agent, method, env, int(episodes), stochastic, int(seed), kwargs)
 
 
@@ -210,8 +220,10 @@ def _view(algorithm: str, config: Config, progress: bool) -> Any:
     """What the command line shows of a training, in plain lines where rich is missing; nothing without `progress`."""
     if not progress:
         return contextlib.nullcontext()
-    live: Any = import_module("minirl.cli.live")  # only when it is asked for: the library does not stand on the command line
+    live: Any = import_module("minirl.cli.live")  # only here: the library does not depend on the command line
     try:
-        return live.open_view(f"{algorithm} · {given.name(config.env)} · seed {config.seed}", config.total_timesteps, False)
+        return live.open_view(
+            f"{algorithm} · {given.name(config.env)} · seed {config.seed}", config.total_timesteps, False
+        )
     except ModuleNotFoundError:
         return live.PlainView(config.total_timesteps)

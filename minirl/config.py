@@ -50,37 +50,37 @@ BoxFamily = Literal["auto", *NAMES["box"]]  # type: ignore[valid-type]
 
 
 class Unset(int):
-    """A number that nobody has set: where there is a better one, it may take its place."""
+    """A default that the user has not set: where there is a better value, that is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Fields that every algorithm has."""
 
-    env: Environment = "CartPole-v1"  # gymnasium id, module:ID or module:Class; in Python also a class, a function or an environment
+    env: Environment = "CartPole-v1"  # gymnasium id, module:ID or module:Class; in Python also a class or function
     env_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)  # arguments that the environment is made with
     seed: Annotated[int, NonNegative] = 0  # the one seed that every random stream is spawned from, >= 0
-    total_timesteps: Annotated[int, AtLeastOne] = 100_000  # real transitions to learn from, >= 1; the last update is finished
+    total_timesteps: Annotated[int, AtLeastOne] = 100_000  # transitions to learn from, >= 1, in full updates
     num_envs: Annotated[int, AtLeastOne] = Unset(4)  # environments stepped together (B), >= 1
     num_steps: Annotated[int, AtLeastOne] = 256  # steps per environment and update (T), >= 1
     gamma: Annotated[float, Unit] = 0.99  # discount γ, in [0, 1]
     lam: Annotated[float, Unit] = 0.95  # λ of GAE, in [0, 1]: 0 is TD, 1 is Monte Carlo minus V
     advantage: Literal["gae", "baseline", "reward_to_go", "trajectory"] = "gae"  # Â: GAE, G_t − V(s_t), G_t, or R(τ)
-    hidden: tuple[Annotated[int, AtLeastOne], ...] = (64, 64)  # widths of the hidden layers of policy and critic, each >= 1
+    hidden: tuple[Annotated[int, AtLeastOne], ...] = (64, 64)  # widths of the hidden layers, each >= 1
     activation: Literal["tanh", "relu"] = "tanh"  # of the hidden layers
-    rbf: Annotated[int, NonNegative] = 0  # so many random Fourier features of the observation in place of it, >= 0; 0: itself
-    rbf_width: Annotated[float, Positive] = 1.0  # how far a feature reaches, in distances of two normalised observations, > 0
+    rbf: Annotated[int, NonNegative] = 0  # number of random Fourier features of the observation, >= 0; 0: none
+    rbf_width: Annotated[float, Positive] = 1.0  # length scale of the features, in normalised observations, > 0
     log_std: Annotated[float, Range(-5, 2)] = 0.0  # initial log σ of Gaussian policies, in [-5, 2]
     family: BoxFamily = "auto"  # of Box actions
     mask_actions: bool = False  # never take what info["action_mask"] rules out (Discrete and MultiDiscrete actions)
     dtype: Literal["float32", "float64"] = "float32"  # of parameters and samples: float32 trains, float64 proves
     normalize_adv: bool = True  # advantages to mean 0 and deviation 1 over the batch
-    scale_actions: bool = True  # a Gaussian acts in half-ranges around the centre of finite bounds; off: in the environment's units
+    scale_actions: bool = True  # a Gaussian acts in half-ranges around the centre of finite bounds
     normalize_obs: bool = True  # observations by their running mean and variance, cut at ±10
     normalize_reward: bool = True  # rewards divided by the running deviation of the discounted return
-    reward_limit: Annotated[float, Positive] | None = None  # cut the rewards that are learned from at ± this, > 0; None: as they are
-    normalize_value: bool = False  # the critic learns in units of the returns' running deviation (PopArt); V itself does not jump
-    vectorization: Literal["auto", "sync", "async", "vector_entry_point"] = "auto"  # how environments are stepped together
+    reward_limit: Annotated[float, Positive] | None = None  # clip the rewards that are learned from at ± this, > 0
+    normalize_value: bool = False  # the critic learns in units of the returns' running deviation (PopArt)
+    vectorization: Literal["auto", "sync", "async", "vector_entry_point"] = "auto"  # how environments run
     check_env: bool = True  # try a few steps first and explain what breaks gymnasium's contract
 
     def __post_init__(self) -> None:
@@ -132,7 +132,9 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         return tuple(_checked(name, item, args[0]) for item in value)
     elif origin is dict:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise ConfigError(f"{name} = {value!r}: takes a dict with names as keys, for example {{'is_slippery': False}}")
+            raise ConfigError(
+                f"{name} = {value!r}: takes a dict with names as keys, for example {{'is_slippery': False}}"
+            )
         return {str(key): _plain(item) for key, item in value.items()}
     elif type(None) in args:
         if value is not None:
@@ -185,7 +187,7 @@ def field_comments(kind: type) -> dict[str, str]:
 
 
 class FieldDocs:
-    """A docstring with a line for each field, made when somebody asks: reading the source takes a while."""
+    """A docstring with a line for each field, made on demand: reading the source takes a while."""
 
     def __init__(self, text: str):
         self.text = text

@@ -26,7 +26,7 @@ class EnvError(UserError):
 
 
 class EnvRaisedError(EnvError):
-    """An environment raised while it was played: nobody's mistake at the command line."""
+    """An environment raised while it was played: not a mistake at the command line."""
 
     exit_code = 1
 
@@ -46,7 +46,7 @@ class RunInUseError(MinirlError):
 
 
 class NonFiniteError(MinirlError, FloatingPointError):
-    """NaN or infinity met in training: raised before it can reach the parameters, which keep their last finite values."""
+    """NaN or infinity in training: raised before it reaches the parameters, which keep their last finite values."""
 
     def __init__(self, what: str, remedy: str, env: int | None = None, step: int | None = None):
         where = "".join(f", {name}={value}" for name, value in (("env", env), ("step", step)) if value is not None)

@@ -25,6 +25,11 @@ def having(field: str) -> list[str]:
     return algorithms.having(field, METHODS)
 
 
+def listed(names: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
 def evaluate(
     policy: Any,
     method: str,

@@ -1,6 +1,8 @@
-"""Environments for tests of the command line, which meets them as `--env broken_envs:NAME-v0`: importing this file registers them.
+"""Environments for tests of the command line, which meets them as `--env broken_envs:NAME-v0`:
+importing this file registers them.
 
-They live in a file of their own because the processes under test import them: nothing else of the tests is needed there.
+They live in a file of their own because the processes under test import them: nothing else of the tests is needed
+there.
 """
 
 import os
@@ -13,7 +15,9 @@ from gymnasium import spaces
 
 
 class Still(gymnasium.Env):
-    """Two numbers that never change, reward 1, episodes of 10 steps; `fault(step)` happens in each step, counted over all episodes."""
+    """Two numbers that never change, reward 1, episodes of 10 steps;
+    `fault(step)` happens in each step, counted over all episodes.
+    """
 
     observation_space = spaces.Box(-1, 1, (2,), np.float32)
     action_space = spaces.Discrete(2)

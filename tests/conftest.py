@@ -13,4 +13,8 @@ def rng():
 def pytest_report_header():
     from minirl import _core
 
-    return "minirl: compiled core" if _core.COMPILED else "minirl: no compiled core, or switched off: testing the NumPy twins"
+    return (
+        "minirl: compiled core"
+        if _core.COMPILED
+        else "minirl: no compiled core, or switched off: testing the NumPy twins"
+    )

@@ -11,7 +11,8 @@ from minirl.cli.train import TWINS
 
 PATH = os.pathsep.join([str(Path(minirl.__file__).parents[1]), str(Path(__file__).parent)])
 PATIENCE = 600  # seconds until a test gives up on what hangs: nothing that works comes near, on a busy machine neither
-SMALL = ("--num-envs", "2", "--num-steps", "64", "--hidden", "8", "--eval-episodes", "0")  # updates of 128 steps that take milliseconds
+# updates of 128 steps that take milliseconds
+SMALL = ("--num-envs", "2", "--num-steps", "64", "--hidden", "8", "--eval-episodes", "0")
 
 
 def environment(**changes):
@@ -22,7 +23,12 @@ def environment(**changes):
 def python(*args, cwd, timeout=PATIENCE, **changes):
     """Run Python to its end: -> CompletedProcess with text."""
     return subprocess.run(
-        [sys.executable, *args], cwd=cwd, env=environment(**changes), capture_output=True, encoding="utf-8", timeout=timeout
+        [sys.executable, *args],
+        cwd=cwd,
+        env=environment(**changes),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=timeout,
     )
 
 
@@ -34,7 +40,9 @@ def cli(*args, cwd, **changes):
 def start(*args, cwd, **changes):
     """`minirl ARGS` in the background."""
     command = [sys.executable, "-m", "minirl", *map(str, args)]
-    return subprocess.Popen(command, cwd=cwd, env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment(**changes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
 
 
 def wait_until(true, process, seconds=PATIENCE):

@@ -49,7 +49,8 @@ print(time.process_time() - t, *[m for m in {heavy!r} if m in sys.modules])"""
 def test_importing_deploy_needs_numpy_alone(tmp_path):
     code = "import sys, minirl.deploy; print(*sorted({m.split('.')[0] for m in sys.modules} - sys.stdlib_module_names))"
     tops = python("-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {code}", cwd=tmp_path).stdout.split()
-    assert [top for top in tops if "cython" not in top] == ["__main__", "minirl", "numpy"]  # compiled modules bring a cython_runtime
+    # compiled modules bring a cython_runtime
+    assert [top for top in tops if "cython" not in top] == ["__main__", "minirl", "numpy"]
 
 
 def test_names_are_found_when_they_are_used():
@@ -91,7 +92,9 @@ def test_norm_01_a_loaded_policy_acts_as_the_one_in_memory(trained, rng):
     assert np.array_equal(loaded.act_batch(obs), minirl.deploy.load(trained.run / "policy.safetensors").act_batch(obs))
     draws = [policy.act(obs[0], np.random.default_rng(5)) for policy in (loaded, trained.policy)]
     assert np.array_equal(*draws)
-    plays = [minirl.evaluate(p, "Pendulum-v1", episodes=2, stochastic=True, seed=4).returns for p in (loaded, trained.policy)]
+    plays = [
+        minirl.evaluate(p, "Pendulum-v1", episodes=2, stochastic=True, seed=4).returns for p in (loaded, trained.policy)
+    ]
     assert np.array_equal(*plays) and np.array_equal(plays[0], minirl.evaluate(trained.run, None, 2, True, 4).returns)
 
 
@@ -101,7 +104,8 @@ import sys
 sys.modules["gymnasium"] = None
 import numpy as np, minirl
 policy = minirl.deploy.load({str(trained.run)!r})
-print(policy.act(np.array([0.5, -0.5, 1], np.float32)), policy.act(np.array([0.5, -0.5, 1], np.float32), np.random.default_rng(0)))"""
+obs = np.array([0.5, -0.5, 1], np.float32)
+print(policy.act(obs), policy.act(obs, np.random.default_rng(0)))"""
     obs = np.array([0.5, -0.5, 1], np.float32)
     expected = f"{trained.policy.act(obs)} {trained.policy.act(obs, np.random.default_rng(0))}\n"
     assert python("-c", code, cwd=tmp_path).stdout == expected
@@ -148,7 +152,9 @@ def test_learning_can_be_stopped_and_gone_on_with():
             break
     rest = [u.number for u in learner]
     assert rest == list(range(4, 4 + len(rest))) and learner.global_step >= 1000 and learner.policy.theta.shape == (58,)
-    assert next(iter(minirl.learn("ppo", gymnasium.make_vec("CartPole-v1", 3)))).global_step <= 3 * PPOConfig().num_steps
+    assert (
+        next(iter(minirl.learn("ppo", gymnasium.make_vec("CartPole-v1", 3)))).global_step <= 3 * PPOConfig().num_steps
+    )
     for algorithm, wrong in (("trpo", PPOConfig()), ("trpo", NPGConfig()), ("ppo", {"lr": 1})):
         with pytest.raises(ConfigError, match=f"{algorithm} takes a "):
             minirl.learn(algorithm, envs, wrong)
@@ -156,7 +162,9 @@ def test_learning_can_be_stopped_and_gone_on_with():
 
 def test_a_callback_sees_each_update_and_can_stop(tmp_path):
     seen = []
-    result = minirl.train("ppo", run=tmp_path / "run", callback=lambda u: seen.append(u.number) or u.global_step >= 300, **SMALL)
+    result = minirl.train(
+        "ppo", run=tmp_path / "run", callback=lambda u: seen.append(u.number) or u.global_step >= 300, **SMALL
+    )
     assert seen == [1, 2, 3] == [u.number for u in result.history]
     assert np.array_equal(minirl.load(tmp_path / "run").theta, result.policy.theta)
 

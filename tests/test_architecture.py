@@ -1,4 +1,6 @@
-"""The house, read from its imports: a room imports its own floor's room or lower floors, never up, and nothing heavy from outside."""
+"""The house, read from its imports:
+a room imports its own floor's room or lower floors, never up, and nothing heavy from outside.
+"""
 
 import ast
 import re
@@ -63,6 +65,10 @@ ASKED = {
     ),
     "envs/make.py": ("__notes__ envs", "an error has no notes, a vector need not have a list of environments"),
     "envs/native/vector.py": ("name", "whether a subclass has put a method of its own in place of ours"),
+    "envs/games/pettingzoo_game.py": (
+        "high low n observe possible_agents spaces",
+        "what a game from outside is shows by what it has",
+    ),
     "envs/parallel_contract.py": ("agent_iter agents part", "what a parallel environment is shows by what it has"),
     "envs/parallel_source.py": ("close parallel_env reset step", "anything may be given as an environment"),
     "envs/parallel.py": ("parent_pipes processes", "gymnasium's __init__ may have failed before it set them"),
@@ -101,20 +107,25 @@ def test_no_import_goes_up(path):
         if name.startswith("minirl.") and here != "__init__":
             there = name.split(".")[1]
             if there in FLOOR and there != here:
-                assert FLOOR[there] < FLOOR[here], f"{here} (floor {FLOOR[here]}) imports {there} (floor {FLOOR[there]})"
+                assert FLOOR[there] < FLOOR[here], (
+                    f"{here} (floor {FLOOR[here]}) imports {there} (floor {FLOOR[there]})"
+                )
                 assert there not in ASIDE or here in ("cli", *ASIDE), f"{here} imports {there}, which lies aside"
 
 
 def test_there_is_no_circle():
     """Within a folder files may import each other sideways, but not in a circle."""
-    known = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    known = {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES
+    }
     arrows = {}
     for name, path in known.items():
         body = ast.parse(path.read_text()).body
         names = [n for node in body if isinstance(node, ast.Import | ast.ImportFrom) for n in imports(node)]
         inside = [n.removeprefix("minirl.") for n in names if n.startswith("minirl.")]
         arrows[name] = {m for n in inside for m in (n, n.rpartition(".")[0]) if m in known and m != name}
-        arrows[name] = {m for m in arrows[name] if not name.startswith(f"{m}.")}  # a folder's own __init__ is run first anyway
+        # a folder's own __init__ is run first anyway
+        arrows[name] = {m for m in arrows[name] if not name.startswith(f"{m}.")}
     done: set[str] = set()
     while ready := [name for name in arrows if name not in done and arrows[name] <= done]:
         done.update(ready)
@@ -128,8 +139,15 @@ def test_what_is_imported_from_outside(path):
     outside = tops - set(sys.stdlib_module_names) - ANYWHERE
     assert outside <= OUTSIDE.get(here, set()), f"{here} imports {outside}"
     assert not tops & {"pickle", "marshal", "shelve"}
-    at_import = {name.split(".")[0] for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) for name in imports(node)}
-    assert not at_import & (EXTRAS | ({"gymnasium"} if here in OPTIONAL else set())), "extras are imported where they are used"
+    at_import = {
+        name.split(".")[0]
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in imports(node)
+    }
+    assert not at_import & (EXTRAS | ({"gymnasium"} if here in OPTIONAL else set())), (
+        "extras are imported where they are used"
+    )
 
 
 def asked_names(tree: ast.AST) -> set[str]:
@@ -161,7 +179,10 @@ def parameters(path):
         if isinstance(node, ast.FunctionDef):
             a = node.args
             rest = [each for each in (a.vararg, a.kwarg) if each]
-            yield node, [arg.arg for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs, *rest) if arg.arg not in ("self", "cls")]
+            yield (
+                node,
+                [arg.arg for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs, *rest) if arg.arg not in ("self", "cls")],
+            )
 
 
 def vague(annotation):
@@ -186,13 +207,19 @@ def test_a_function_of_an_algorithm_takes_at_most_six_parameters():
     for path in (PACKAGE / "algorithms").glob("*.py"):
         for function, names in parameters(path):
             assert len(names) <= 6, f"{path.name}: {function.name} takes {names}"
-            assert not function.args.vararg and not function.args.kwarg, f"{path.name}: {function.name} hides parameters"
+            assert not function.args.vararg and not function.args.kwarg, (
+                f"{path.name}: {function.name} hides parameters"
+            )
 
 
 def test_other_ranks_stand_where_weights_are_made_and_nowhere_else():
     """The samples' weights know them: forgetting them has to be impossible, not unlikely."""
     takers = {(named(path), function.name) for path in FILES for function, names in parameters(path) if "comm" in names}
-    assert takers == {("numerics/sample_weights.py", "__init__"), ("training/learner.py", "__init__"), ("training/trainee.py", "__init__")}
+    assert takers == {
+        ("numerics/sample_weights.py", "__init__"),
+        ("training/learner.py", "__init__"),
+        ("training/trainee.py", "__init__"),
+    }
     sums = [named(path) for path in FILES if re.search(r"comm\.(sum|max)\(", path.read_text("utf-8"))]
     assert sums == ["numerics/sample_weights.py"]
 

@@ -47,11 +47,17 @@ class OldVector(OtherVector):
 # ---------------------------------------------------------------------------------------------------------- wrong kinds
 
 TRAIN = {
-    "algorithm class": (lambda: minirl.train(PPOConfig), "algorithm = <class .*: takes a name, one of reinforce, npg, trpo, ppo"),
+    "algorithm class": (
+        lambda: minirl.train(PPOConfig),
+        "algorithm = <class .*: takes a name, one of reinforce, npg, trpo, ppo",
+    ),
     "algorithm list": (lambda: minirl.configure(["ppo"]), "algorithm = .*: takes a name"),
     "algorithm None": (lambda: minirl.learn(None, None), "algorithm = None: takes a name"),
     "total_timesteps text": (lambda: minirl.train("ppo", total_timesteps="1000"), "total_timesteps = '1000': takes"),
-    "hidden number": (lambda: minirl.train("ppo", hidden=64), r"hidden = 64: takes a sequence of numbers, for example \(64, 64\)"),
+    "hidden number": (
+        lambda: minirl.train("ppo", hidden=64),
+        r"hidden = 64: takes a sequence of numbers, for example \(64, 64\)",
+    ),
     "seed None": (lambda: minirl.train("ppo", seed=None), "seed = None: takes"),
     "env_kwargs list": (lambda: minirl.train("ppo", env_kwargs=[1]), r"env_kwargs = \[1\]: takes a dict"),
     "run number": (lambda: minirl.train("ppo", run=123), "run = 123: takes the name of a directory"),
@@ -62,12 +68,24 @@ TRAIN = {
     "save_every 2.5": (lambda: minirl.train("ppo", run="auto", save_every=2.5), "save_every = 2.5: takes"),
     "progress": (lambda: minirl.train("ppo", progress="yes"), "progress = 'yes': takes a value of type bool"),
     "track": (lambda: minirl.train("ppo", run="auto", track="wandb"), "track = 'wandb': takes one of tensorboard"),
-    "track without a run": (lambda: minirl.train("ppo", track="tensorboard"), r"track = 'tensorboard': .*name one as `run`, or 'auto'"),
-    "callback number": (lambda: minirl.train("ppo", callback=5), r"callback = 5: takes a function of \(update\) or \(update, learner\)"),
-    "callback without arguments": (lambda: minirl.train("ppo", callback=lambda: None), "callback = .* takes no arguments"),
+    "track without a run": (
+        lambda: minirl.train("ppo", track="tensorboard"),
+        r"track = 'tensorboard': .*name one as `run`, or 'auto'",
+    ),
+    "callback number": (
+        lambda: minirl.train("ppo", callback=5),
+        r"callback = 5: takes a function of \(update\) or \(update, learner\)",
+    ),
+    "callback without arguments": (
+        lambda: minirl.train("ppo", callback=lambda: None),
+        "callback = .* takes no arguments",
+    ),
     "callback of three": (lambda: minirl.train("ppo", callback=lambda a, b, c: None), "callback = .* takes a, b, c"),
     "callback by name": (lambda: minirl.train("ppo", callback=lambda a, *, b: None), "callback = .* takes a, b"),
-    "learn dict": (lambda: minirl.learn("ppo", vector(Counting, {}), {"lr": 1e-3}), "config is a dict: ppo takes a PPOConfig, made by"),
+    "learn dict": (
+        lambda: minirl.learn("ppo", vector(Counting, {}), {"lr": 1e-3}),
+        "config is a dict: ppo takes a PPOConfig, made by",
+    ),
 }
 LEARN = {
     "an id": ("CartPole-v1", "envs is a str: learn takes a vector environment, for example gymnasium.make_vec"),
@@ -75,7 +93,10 @@ LEARN = {
     "a list": ([Counting(), Counting()], "envs is a list: learn takes a vector"),
     "a class": (gymnasium.vector.SyncVectorEnv, "envs is the class SyncVectorEnv: learn takes a vector"),
     "None": (None, "envs is a NoneType: learn takes a vector"),
-    "another library's": (OtherVector(), "envs is a OtherVector without single_observation_space, so none of gymnasium's"),
+    "another library's": (
+        OtherVector(),
+        "envs is a OtherVector without single_observation_space, so none of gymnasium's",
+    ),
     "gym's": (OldVector(), "envs is a OldVector with a space of gym.spaces.box, not of gymnasium.spaces"),
 }
 
@@ -97,11 +118,23 @@ def test_bug_27_what_is_no_vector_is_named(case):
 
 
 EVALUATE = {
-    "a number": (lambda p: minirl.evaluate(5), ConfigError, "policy_or_run is a int: takes a policy, a Result, a Learner, a run directory"),
+    "a number": (
+        lambda p: minirl.evaluate(5),
+        ConfigError,
+        "policy_or_run is a int: takes a policy, a Result, a Learner, a run directory",
+    ),
     "nothing": (lambda p: minirl.evaluate(None, "CartPole-v1"), ConfigError, "policy_or_run is a NoneType"),
-    "swapped": (lambda p: minirl.evaluate(gymnasium.make("CartPole-v1"), p), ConfigError, "policy_or_run is a TimeLimit"),
+    "swapped": (
+        lambda p: minirl.evaluate(gymnasium.make("CartPole-v1"), p),
+        ConfigError,
+        "policy_or_run is a TimeLimit",
+    ),
     "env number": (lambda p: minirl.evaluate(p, 5), EnvError, "env = 5: takes a gymnasium id"),
-    "env None": (lambda p: minirl.evaluate(p), ConfigError, "env = None: a policy does not know its environment, name it"),
+    "env None": (
+        lambda p: minirl.evaluate(p),
+        ConfigError,
+        "env = None: a policy does not know its environment, name it",
+    ),
     "episodes 2.5": (lambda p: minirl.evaluate(p, "CartPole-v1", 2.5), ConfigError, "episodes = 2.5: takes"),
     "episodes text": (lambda p: minirl.evaluate(p, "CartPole-v1", "20"), ConfigError, "episodes = '20': takes"),
     "episodes True": (lambda p: minirl.evaluate(p, "CartPole-v1", True), ConfigError, "episodes = True: takes"),
@@ -110,16 +143,40 @@ EVALUATE = {
         ConfigError,
         "stochastic = 'yes': takes",
     ),
-    "seed None": (lambda p: minirl.evaluate(p, "CartPole-v1", seed=None), ConfigError, "seed = None: takes a value of type int"),
-    "env_kwargs": (lambda p: minirl.evaluate(p, "CartPole-v1", env_kwargs=5), ConfigError, "env_kwargs = 5: takes a dict"),
+    "seed None": (
+        lambda p: minirl.evaluate(p, "CartPole-v1", seed=None),
+        ConfigError,
+        "seed = None: takes a value of type int",
+    ),
+    "env_kwargs": (
+        lambda p: minirl.evaluate(p, "CartPole-v1", env_kwargs=5),
+        ConfigError,
+        "env_kwargs = 5: takes a dict",
+    ),
     "no file": (lambda p: minirl.evaluate("CartPole-v1"), FileError, "cannot be read"),
     "load": (lambda p: minirl.load(5), FileError, "5 is no path: takes a run directory or a policy file"),
     "load a Result": (lambda p: minirl.load(p), FileError, "is no path"),
-    "save to a number": (lambda p: minirl.save(p, 5, "CartPole-v1"), FileError, "path = 5: takes the name of a file, not int"),
+    "save to a number": (
+        lambda p: minirl.save(p, 5, "CartPole-v1"),
+        FileError,
+        "path = 5: takes the name of a file, not int",
+    ),
     "save env number": (lambda p: minirl.save(p, "p", 5), EnvError, "env = 5: takes a gymnasium id"),
-    "save env unprintable": (lambda p: minirl.save(p, "p", "a\nb"), FileError, "p cannot be written: env has to be printable text"),
-    "save algorithm": (lambda p: minirl.save(p, "p", "x", 5), FileError, "p cannot be written: algorithm has to be printable text"),
-    "save a path": (lambda p: minirl.save("p", "q"), ConfigError, "policy = 'p': takes a policy, a Result or a Learner"),
+    "save env unprintable": (
+        lambda p: minirl.save(p, "p", "a\nb"),
+        FileError,
+        "p cannot be written: env has to be printable text",
+    ),
+    "save algorithm": (
+        lambda p: minirl.save(p, "p", "x", 5),
+        FileError,
+        "p cannot be written: algorithm has to be printable text",
+    ),
+    "save a path": (
+        lambda p: minirl.save("p", "q"),
+        ConfigError,
+        "policy = 'p': takes a policy, a Result or a Learner",
+    ),
     "save a theta": (lambda p: minirl.save(p.theta, "q"), ConfigError, "is a ndarray"),
 }
 
@@ -143,7 +200,8 @@ def test_bug_27_what_can_be_meant_works(result, tmp_path):
     for name, policy, trained in (("result", result, None), ("policy", result.policy, env), ("learner", made, "X-v0")):
         minirl.save(policy, tmp_path / name, trained)
         assert np.array_equal(
-            minirl.load(tmp_path / name).theta, getattr(policy, "policy", policy).theta if name != "policy" else policy.theta
+            minirl.load(tmp_path / name).theta,
+            getattr(policy, "policy", policy).theta if name != "policy" else policy.theta,
         )
     assert np.array_equal(minirl.evaluate(tmp_path / "result", episodes=2).returns, plays[0])
     assert np.array_equal(minirl.evaluate(tmp_path / "policy", episodes=2).returns, plays[0])
@@ -159,7 +217,9 @@ class Tupled(Counting):
 
     def __init__(self):
         super().__init__()
-        self.observation_space = spaces.Tuple((spaces.Discrete(2), spaces.Dict({"x": spaces.Box(0, 9, (2,), np.float64)})))
+        self.observation_space = spaces.Tuple(
+            (spaces.Discrete(2), spaces.Dict({"x": spaces.Box(0, 9, (2,), np.float64)}))
+        )
 
     def _observe(self):
         return 1, {"x": np.ones(2)}
@@ -202,7 +262,9 @@ def test_use_09_an_observation_that_does_not_fit_is_told_from_a_batch(case, resu
 
 def test_use_09_a_single_observation_for_act_batch(result):
     for call in (result.policy.act_batch, result.policy.phi):
-        with pytest.raises(SpaceError, match=r"observation of shape \(4,\): act takes one \(4,\), act_batch takes \(N, 4\)"):
+        with pytest.raises(
+            SpaceError, match=r"observation of shape \(4,\): act takes one \(4,\), act_batch takes \(N, 4\)"
+        ):
             call(np.zeros(4))
         with pytest.raises(SpaceError, match=r"reset\(\) returns"):
             call((np.zeros((3, 4)), {}))
@@ -279,7 +341,14 @@ def test_use_05_one_sentence_in_the_words_of_each_caller(tmp_path, capsys):
 def unset():
     """Configurations in which nobody has set num_envs."""
     config = minirl.configure("ppo", num_steps=8)
-    yield from (None, config, PPOConfig(num_steps=8), config.replace(seed=1), copy.deepcopy(config), pickle.loads(pickle.dumps(config)))
+    yield from (
+        None,
+        config,
+        PPOConfig(num_steps=8),
+        config.replace(seed=1),
+        copy.deepcopy(config),
+        pickle.loads(pickle.dumps(config)),
+    )
 
 
 def test_use_05_the_number_of_environments_comes_from_the_vector_unless_it_is_set():
@@ -321,7 +390,14 @@ def test_use_12_a_callback_that_takes_two_gets_the_learner_too():
     ]
     for hear in hears:
         minirl.train("ppo", callback=hear, **SMALL | {"total_timesteps": 16})
-    assert seen[:-1] == [("two", 1, (30,)), ("method", 1, 16), ("call", 1, False), ("default", 1, 1), ("one", 1), ("any", 1)]
+    assert seen[:-1] == [
+        ("two", 1, (30,)),
+        ("method", 1, 16),
+        ("call", 1, False),
+        ("default", 1, 1),
+        ("one", 1),
+        ("any", 1),
+    ]
     assert seen[-1].number == 1
 
 
@@ -365,7 +441,9 @@ policy, history, run = minirl.train("trpo", object)
     found = re.findall(r'Revealed type is "(?:\w+\.)*(\w+)"|error: (.*)', done.stdout.decode())
     names = ["float", "PPOConfig", "NPGConfig", "Agent", "Config"]
     assert [revealed for revealed, _ in found if revealed] == names, done.stdout.decode()
-    assert [error.split("  [")[0] for _, error in found if error] == ['"TRPOConfig" has no attribute "dleta"; maybe "delta"?']
+    assert [error.split("  [")[0] for _, error in found if error] == [
+        '"TRPOConfig" has no attribute "dleta"; maybe "delta"?'
+    ]
 
 
 @pytest.mark.parametrize("kind", [Config, *(a.config for a in ALGORITHMS.values())])
@@ -376,7 +454,9 @@ def test_use_12_help_explains_every_field_with_its_comment(kind):
     for name, hint in typing.get_type_hints(kind).items():
         (line,) = re.findall(rf"^[ |]*{name}( \(.*?\))?: (.*)$", text, re.M)
         assert line[1] == re.search(rf"^    {name}: .*?  # (.*)$", sources, re.M)[1]
-        assert line[0] == (f" ({', '.join(typing.get_args(hint))})" if typing.get_origin(hint) is typing.Literal else "")
+        assert line[0] == (
+            f" ({', '.join(typing.get_args(hint))})" if typing.get_origin(hint) is typing.Literal else ""
+        )
     assert inspect.getdoc(kind()) == inspect.getdoc(kind)
     assert isinstance(vars(kind)["__doc__"], FieldDocs)  # nothing is read before somebody asks
 

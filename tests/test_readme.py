@@ -1,4 +1,6 @@
-"""The README's Python is run as it stands, its first code is the code, and its first screen says what the rest of it says."""
+"""The README's Python is run as it stands, its first code is the code,
+and its first screen says what the rest of it says.
+"""
 
 import re
 from pathlib import Path
@@ -30,13 +32,19 @@ def test_the_first_code_is_the_code():
     block = re.search(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)[1]
     *lines, end = [line.strip() for line in block.splitlines()]
     assert end == "..." and len(lines) > 5
-    code = iter(line.strip() for line in (Path(minirl.__file__).parent / "algorithms" / "trpo.py").read_text("utf-8").splitlines())
+    code = iter(
+        line.strip()
+        for line in (Path(minirl.__file__).parent / "algorithms" / "trpo.py").read_text("utf-8").splitlines()
+    )
     for line in lines:
-        assert line in code, f"not in trpo.py, or not in this order: {line}"  # `in` goes on from where the last one stood
+        # `in` goes on from where the last one stood
+        assert line in code, f"not in trpo.py, or not in this order: {line}"
 
 
 def test_the_first_screen_says_what_the_rest_says():
-    """The two commands come first (.ci/run runs them by their number); files are there; figures are those of the table."""
+    """The two commands come first (.ci/run runs them by their number); files are there;
+    figures are those of the table.
+    """
     first, rest = README.read_text(encoding="utf-8").split("## What it is")
     assert [line for line in first.splitlines() if line.startswith(("```bash", "!", "- "))][:3] == ["```bash"] * 2 + [
         "![Return of TRPO and PPO on CartPole against the steps taken, three seeds each](docs/learning.png)"

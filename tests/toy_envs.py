@@ -1,4 +1,5 @@
-"""Small environments whose transitions are known, and environments that break the rules: real gymnasium ones, registered by `register()`.
+"""Small environments whose transitions are known, and environments that break the rules:
+real gymnasium ones, registered by `register()`.
 
     Counting   step t of episode e is observed as 10 e + t: every observation names its place
     Drift      a noisy walk that listens to its actions and ends at random, in both ways
@@ -27,9 +28,11 @@ ALGORITHMS = tuple(algorithms.ALGORITHMS)
 class Counting(gymnasium.Env):
     """Episode e = 1, 2, … observes 10 e, 10 e + 1, …; nothing in it is random.
 
-    lengths, ends, rewards: taken in turn, the first two by episode, rewards by step over all episodes; no lengths: it never ends.
-    alias: the observation is one array, changed in place.  fault = (what, step, value): `what` ("reward" or "obs") is `value` in that
-    step, counted from 1 over all episodes (0: the first reset); the observation after a later reset is never wrong.
+    lengths, ends, rewards: cycled through, the first two by episode, rewards by step over all episodes; no lengths: it
+        never ends.
+    alias: the observation is one array, changed in place.
+    fault = (what, step, value): `what` ("reward" or "obs") is `value` in that step, counted from 1 over all episodes
+        (0: the first reset); the observation after a later reset is never wrong.
     """
 
     def __init__(self, lengths=(3,), ends=("terminated",), rewards=(1.0,), alias=False, fault=None, dim=1, actions=2):
@@ -73,9 +76,11 @@ class Image(Counting):
 
 
 class Drift(gymnasium.Env):
-    """s' = 0.8 s + 0.1 a + noise in 3 dimensions, from a random start; each step ends the episode with probability `p`, in either way.
+    """s' = 0.8 s + 0.1 a + noise in 3 dimensions, from a random start;
+    each step ends the episode with probability `p`, in either way.
 
-    mutate: writes into the action it was given.  alias: writes into the observation it returned.  `received`: the actions, as they came.
+    mutate: writes into the action it was given.  alias: writes into the observation it returned.
+    `received`: the actions, as they came.
     """
 
     def __init__(self, actions=3, p=0.2, mutate=False, alias=False, dtype=np.float32):
@@ -96,11 +101,19 @@ class Drift(gymnasium.Env):
         terminated, truncated = self.np_random.random(2) < self.p / 2
         if self.mutate:
             action *= 0
-        return (self.state if self.alias else self.state.copy()), float(self.state.sum()), bool(terminated), bool(truncated), {}
+        return (
+            (self.state if self.alias else self.state.copy()),
+            float(self.state.sum()),
+            bool(terminated),
+            bool(truncated),
+            {},
+        )
 
 
 class Match(gymnasium.Env):
-    """Observes an action of its own action space, wrapped as `observe` says; 1 for doing the same, less for each entry that differs."""
+    """Observes an action of its own action space, wrapped as `observe` says;
+    1 for doing the same, less for each entry that differs.
+    """
 
     def __init__(self, actions, observe=lambda x: x, space=None):
         self.action_space, self.observe = actions, observe
@@ -131,10 +144,13 @@ class Match(gymnasium.Env):
 
 
 class Narrow(gymnasium.Env):
-    """K actions of which a random half is allowed, as info["action_mask"] says; the others raise. The reward is the action's number.
+    """K actions of which a random half is allowed, as info["action_mask"] says; the others raise.
 
-    actions: K, or a MultiDiscrete, whose masks stand side by side. Episodes end after 3, 4, 5, 3, … steps with a mask that allows
-    nothing. stuck: the step, counted over all episodes, after which nothing is allowed although the episode goes on.
+    The reward is the action's number.
+
+    actions: K, or a MultiDiscrete, whose masks stand side by side. Episodes end after 3, 4, 5, 3, … steps with a mask
+    that allows nothing. stuck: the step, counted over all episodes, after which nothing is allowed although the
+    episode goes on.
     """
 
     def __init__(self, actions=5, stuck=None):
@@ -168,7 +184,9 @@ class Narrow(gymnasium.Env):
 
 
 class Wrong(Counting):
-    """A Counting environment whose step returns `value` for `what`: obs, reward, terminated, truncated, info, or the whole tuple."""
+    """A Counting environment whose step returns `value` for `what`:
+    obs, reward, terminated, truncated, info, or the whole tuple.
+    """
 
     PLACES = ("obs", "reward", "terminated", "truncated", "info")
 
@@ -198,7 +216,9 @@ def register():
         ("Wrong", Wrong, None, {}),
     ):
         if f"minirl-test/{name}-v0" not in gymnasium.registry:
-            gymnasium.register(f"minirl-test/{name}-v0", entry_point, max_episode_steps=limit, kwargs=kwargs, disable_env_checker=True)
+            gymnasium.register(
+                f"minirl-test/{name}-v0", entry_point, max_episode_steps=limit, kwargs=kwargs, disable_env_checker=True
+            )
 
 
 def vector(cls, *kwargs, mode=AutoresetMode.SAME_STEP):
@@ -207,9 +227,18 @@ def vector(cls, *kwargs, mode=AutoresetMode.SAME_STEP):
 
 
 def config(algorithm, envs, **changes):
-    """A configuration that fits `envs` and takes milliseconds: 7 steps, one hidden layer of 5, float64, rewards as they are."""
+    """A configuration that fits `envs` and takes milliseconds:
+    7 steps, one hidden layer of 5, float64, rewards as they are.
+    """
     kind = algorithms.find(algorithm).config
-    small = {"num_envs": envs.num_envs, "num_steps": 7, "hidden": (5,), "dtype": "float64", "minibatch_size": 5, "normalize_reward": False}
+    small = {
+        "num_envs": envs.num_envs,
+        "num_steps": 7,
+        "hidden": (5,),
+        "dtype": "float64",
+        "minibatch_size": 5,
+        "normalize_reward": False,
+    }
     passes = {"epochs": 2, "critic_epochs": 2, "cg_iters": 4}
     known = {field.name for field in dataclasses.fields(kind)}
     return kind(**(small | {k: v for k, v in passes.items() if k in known} | {"total_timesteps": 10**9} | changes))

@@ -1,6 +1,6 @@
 """NPG on one page: the natural policy gradient (Kakade, 2001), NumPy and gymnasium alone.
 
-    maximise  gᵀΔθ   so that   ½ ΔθᵀFΔθ ≤ δ        ⟹        Δθ = √(2δ / gᵀF⁻¹g) F⁻¹g                    [TR-5, TR-7]
+    maximise  gᵀΔθ   so that   ½ ΔθᵀFΔθ ≤ δ        ⟹        Δθ = √(2δ / gᵀF⁻¹g) F⁻¹g  [TR-5, TR-7]
 
 g is the policy gradient, and by the Fisher matrix F the mean KL(π_old ‖ π_θ) of a small step is ½ ΔθᵀFΔθ: every step
 changes the policy, not its parameters, by the same amount. Nothing here checks what it really did: trpo.py does.

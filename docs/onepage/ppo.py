@@ -1,7 +1,7 @@
 """PPO on one page: proximal policy optimisation (Schulman et al., 2017), NumPy and gymnasium alone.
 
     maximise  mean_n[ min(r_n A_n, clip(r_n, 1−ε, 1+ε) A_n) + c_H H(π_θ(·|s_n)) − c_V (V_φ(s_n) − V̂_n)² ]
-    with r_n = π_θ(a_n|s_n) / π_old(a_n|s_n), by several passes of Adam over each rollout   [PPO-1, PPO-7, PPO-8, PPO-9]
+    with r_n = π_θ(a_n|s_n) / π_old(a_n|s_n), by several passes of Adam over each rollout  [PPO-1, PPO-7, PPO-8, PPO-9]
 
 To train CartPole-v1, in less than a minute:  python docs/onepage/ppo.py --seed 0
 New against reinforce.py: gae, gradient and the passes in train. The library, minirl/algorithms/ppo.py, is the same made

@@ -1,7 +1,7 @@
 """REINFORCE on one page (Williams, 1992), NumPy and gymnasium alone. The first page; then npg.py, trpo.py and ppo.py.
 
-    ∇J(θ) ≈ (1/|S|) Σ_i Σ_t ∇log π_θ(a_it|s_it) A_it             an action that paid becomes likelier    [PG-11, PG-13]
-    A_it = G_it − V_φ(s_it),   G_it = Σ_{t'≥t} γ^{t'−t} r_it'    it paid more than was expected there    [PG-6, PG-8]
+    ∇J(θ) ≈ (1/|S|) Σ_i Σ_t ∇log π_θ(a_it|s_it) A_it             an action that paid becomes likelier  [PG-11, PG-13]
+    A_it = G_it − V_φ(s_it),   G_it = Σ_{t'≥t} γ^{t'−t} r_it'    it paid more than was expected there  [PG-6, PG-8]
 
 To train CartPole-v1, in less than a minute:  python docs/onepage/reinforce.py --seed 0
 The library, minirl/algorithms/reinforce.py, is the same made fast, general and safe: a test finds the same parameters

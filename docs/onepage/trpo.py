@@ -1,7 +1,7 @@
 """TRPO on one page: trust-region policy optimisation (Schulman et al., 2015), NumPy and gymnasium alone.
 
     maximise  L(θ) = mean_n[ π_θ(a_n|s_n) / π_old(a_n|s_n) · A_n ]   over the parameters θ of the policy π_θ
-    so that   mean_n[ KL(π_old(·|s_n) ‖ π_θ(·|s_n)) ] ≤ δ                                                  [TR-1]
+    so that   mean_n[ KL(π_old(·|s_n) ‖ π_θ(·|s_n)) ] ≤ δ  [TR-1]
 
 To train CartPole-v1, in less than a minute:  python docs/onepage/trpo.py --seed 0
 New against npg.py: the line search that ends policy_step. The library, minirl/algorithms/trpo.py, is the same made

@@ -71,7 +71,7 @@ ALGORITHMS = {
             reinforce.ReinforceConfig,
             reinforce.init,
             reinforce.update,
-            "the policy gradient: raises the probability of actions that paid off",
+            "the policy gradient: actions that paid off become likelier",
         ),
         Algorithm(
             "npg",

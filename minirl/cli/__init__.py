@@ -1,7 +1,7 @@
 """The command line: `minirl COMMAND …`. The flags come from dataclasses, `commands.py` has what is done with them.
 
-Exit codes: 0 done, 2 the user's mistake (one sentence on stderr), 3 the run directory is in use, 130/143 stopped by a signal with
-everything saved, 1 anything else, also output that could not be written.
+Exit codes: 0 done, 2 the user's mistake (one sentence on stderr), 3 the run directory is in use, 130/143 stopped by a
+signal with everything saved, 1 anything else, also output that could not be written.
 """
 
 import importlib.util
@@ -31,7 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     console.prepare()
     for name in THREADS:  # before NumPy is imported: small matrices gain nothing from threads, and sums stay the same
         os.environ.setdefault(name, "1")
-    if "" not in sys.path:  # as with `python -m minirl`, --env module:Name-v0 finds a module that lies here; last, so it shadows nothing
+    # As with `python -m minirl`, --env module:Name-v0 finds a module of the working directory; last: to shadow nothing.
+    if "" not in sys.path:
         sys.path.append("")
     try:
         code = _dispatch(sys.argv[1:] if argv is None else argv)

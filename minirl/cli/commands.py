@@ -99,7 +99,8 @@ def evaluate(flags: Eval) -> int:
             raise UserError(f"env_kwargs = {', '.join(missing)}: config.json could not hold them, name them here")
     traces = run if (run / CONFIG).is_file() else None
     played = play(policy, about["algorithm"], env, env_kwargs, flags.episodes, flags.stochastic, flags.seed, traces)
-    say(_json(played, flags) if flags.json else f"{summary(played)}, {'stochastic' if flags.stochastic else 'greedy'}, seed {flags.seed}")
+    how = "stochastic" if flags.stochastic else "greedy"
+    say(_json(played, flags) if flags.json else f"{summary(played)}, {how}, seed {flags.seed}")
     return 0
 
 
@@ -116,7 +117,7 @@ def _trained_with(run: Path, env: str) -> dict[str, Any]:
     except FileError:
         if run.is_dir():
             raise
-        return {}  # what lies beside a policy file may be anybody's
+        return {}  # what lies beside a policy file may be of another origin
     return kwargs
 
 
@@ -141,7 +142,13 @@ def _as_text(value: Any) -> str:
 def _json(played: Evaluation, flags: Eval) -> str:
     returns, lengths = played.returns, played.lengths
     numbers = {"mean": played.mean, "std": played.std, "min": float(returns.min()), "max": float(returns.max())}
-    how = {"length": float(lengths.mean()), "episodes": len(returns), "stochastic": flags.stochastic, "seed": flags.seed, "cut": played.cut}
+    how = {
+        "length": float(lengths.mean()),
+        "episodes": len(returns),
+        "stochastic": flags.stochastic,
+        "seed": flags.seed,
+        "cut": played.cut,
+    }
     return json.dumps(numbers | how | {"returns": returns.tolist(), "lengths": lengths.tolist()})
 
 

@@ -38,7 +38,7 @@ def writable(text: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """One line on stdout. Once one cannot be written (nobody reads, a full disk), those that follow are thrown away."""
+    """One line on stdout. Once one cannot be written (a closed pipe, a full disk), the following are dropped."""
     if sys.stdout is None:
         Lost.note("it is closed")
         return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from minirl.cli.values import pairs, whole
+from minirl.cli.values import integer, pairs
 from minirl.config import Range
 from minirl.errors import MinirlError, UserError
 
@@ -105,7 +105,7 @@ def _registry() -> Any:
     @registry.primitive_rule
     def rule(info: Any) -> Any:
         if info.type is int:
-            return spec(1, "INT", lambda words: whole(words[0]), lambda x: isinstance(x, int), lambda x: [str(x)])
+            return spec(1, "INT", lambda words: integer(words[0]), lambda x: isinstance(x, int), lambda x: [str(x)])
         if info.type_origin is dict:
             return spec("*", "NAME=VALUE", pairs, lambda x: isinstance(x, dict), lambda x: [f"{k}={x[k]}" for k in x])
         return None
@@ -195,7 +195,7 @@ def _check_words(flag: Flag, words: list[str], alone: bool) -> None:
             raise UserError(f"{flag.name} = {word!r}: takes one of {', '.join(flag.choices)}{near}")
         if flag.kind is int:
             try:
-                whole(word)
+                integer(word)
             except ValueError as why:
                 kind = "whole numbers" if flag.many else "a whole number"
                 raise UserError(f"{flag.name} = {word!r}: takes {kind}") from why

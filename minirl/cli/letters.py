@@ -46,4 +46,4 @@ def _spell_error(error: UnicodeError) -> tuple[str, int]:
     return spell(error.object[error.start : error.end]), error.end
 
 
-codecs.register_error("minirl.spell", _spell_error)  # as a stream's `errors`: whoever writes to it is served
+codecs.register_error("minirl.spell", _spell_error)  # as a stream's `errors`: for all that is written to it

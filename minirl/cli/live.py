@@ -27,7 +27,7 @@ class View(Protocol):
 
 
 class Progress:
-    """The latest value of each number, the returns so far, and the time: monotonic, so that a clock set back does no harm."""
+    """The latest value of each number, the returns so far, and the time: monotonic, whatever the clock is set to."""
 
     def __init__(self, total: int):
         self.total, self.step, self.number = total, 0, 0
@@ -87,7 +87,7 @@ def sparkline(values: list[float], columns: int) -> str:
 
 
 class PlainView:
-    """A line for the first update, each 5 % of progress but not within two seconds of the last one, and the last update."""
+    """A line for the first and the last update, and at each 5 % of progress, at most one in two seconds."""
 
     SHARE, PAUSE = 0.05, 2.0
 
@@ -113,7 +113,7 @@ class PlainView:
 
 
 class LiveView:
-    """The numbers of the latest update in place, with progress bar and the returns as a sparkline; redrawn at most 8 times a second."""
+    """The numbers of the latest update in place, progress bar, returns as a sparkline; at most 8 redraws a second."""
 
     PAUSE = 0.125
 

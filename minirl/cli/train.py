@@ -1,4 +1,4 @@
-"""`minirl train ALGORITHM`: the flags are the fields of the algorithm's configuration, their help the comments beside them."""
+"""`minirl train ALGORITHM`: flags are the fields of the algorithm's configuration, their help the comments there."""
 
 import contextlib
 import shlex
@@ -75,7 +75,7 @@ def _refuse_flags_of_others(name: str, argv: list[str]) -> None:
     for flag in (word.split("=")[0] for word in argv if word.startswith("--")):
         others = having(flag.removeprefix("--").removeprefix("no-").replace("-", "_"))
         if others and name not in others:
-            raise UserError(f"{name} has no {flag}: {' and '.join(others)} can do that")
+            raise UserError(f"{name} has no {flag}: {methods.listed(others)} can do that")
 
 
 def _train(name: str, config: Any, output: Output) -> int:
@@ -107,7 +107,8 @@ def _train(name: str, config: Any, output: Output) -> int:
         tell(session.note)
     if stop.signum:
         return 128 + stop.signum
-    if output.eval_episodes and config.vectorization == "vector_entry_point":  # it may not exist as a single environment
+    # What has a vector entry point need not exist as a single environment.
+    if output.eval_episodes and config.vectorization == "vector_entry_point":
         tell(f"not evaluated: vector_entry_point; `minirl eval {session.name}` tries the single environment")
     elif output.eval_episodes:
         played = play(learner.policy, name, config.env, config.env_kwargs, output.eval_episodes, traces=session.path)

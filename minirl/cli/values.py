@@ -11,7 +11,7 @@ PAIR = re.compile(r"([A-Za-z_]\w*)\s*[=:]\s*(.*)", re.S)
 NEXT = re.compile(r"\s+(?=[A-Za-z_]\w*[=:])|\s*,\s*(?=[A-Za-z_]\w*=)")  # between two pairs in one word
 
 
-def whole(word: str) -> int:
+def integer(word: str) -> int:
     """The whole number in a word: 1000, 1_000, 1e3 or 1.5e3; ValueError for others, and for exponents beyond 18."""
     with contextlib.suppress(ValueError):
         return int(word)

@@ -9,8 +9,8 @@ __all__ = ["Agent", "Team", "load"]
 
 
 def load(path: str | Path) -> Agent | Team:
-    """The policy of a run directory or `policy.safetensors` file: `agent.act(obs)` is greedy, `agent.act(obs, rng)` samples.
+    """The policy of a run directory or policy file: `act(obs)` is greedy, `act(obs, rng)` samples.
 
-    Of a run with several agents the Team: observations and actions are dictionaries by agent. FileError for anything else.
+    Of a run with several agents the Team: observations and actions are dictionaries by agent. FileError for others.
     """
     return load_policy(path)[0]

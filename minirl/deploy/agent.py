@@ -1,4 +1,4 @@
-"""A trained policy that acts: raw observation in, action for the environment out. NumPy alone; nothing in it changes."""
+"""A trained policy that acts: raw observation in, action for the environment out. NumPy alone, and immutable."""
 
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -47,7 +47,7 @@ class Agent:
         return Agent, tuple(vars(self)[each.name] for each in fields(self) if each.init)
 
     def act(self, obs: Any, rng: np.random.Generator | None = None, mask: Any = None) -> Any:
-        """The action for one observation, as the environment takes it: the likeliest one, or a sample when a generator is given.
+        """The action for one observation, as the environment takes it: the mode, or a sample when a generator is given.
 
         mask: what is allowed, as info["action_mask"] says it (K,).
         """

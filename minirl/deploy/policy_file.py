@@ -1,7 +1,7 @@
-"""A policy in a file: weights, observation statistics, bounds and the description that makes an Agent of them. NumPy alone.
+"""A policy in a file: weights, observation statistics, bounds, the description that makes them an Agent. NumPy alone.
 
-What a file says is data: names are looked up in lists that stand here, sizes have to agree with the arrays, and no environment
-is made or imported by loading.
+What a file says is data: names are looked up in lists that stand here, sizes have to agree with the arrays, and no
+environment is made or imported by loading.
 """
 
 import json
@@ -27,8 +27,8 @@ from minirl.spaces.facts import MAX_SIZE, among, natural
 from minirl.spaces.observations import ObsCodec, read_observations
 
 FILE = "policy.safetensors"
-# 1: no type of observations (float32), 1e-8 added to their variance, actions in the environment's units, the entries of a MultiDiscrete
-# observation as parts. 2: these entries are rows of the tensor obs_choices.
+# 1: no type of observations (float32), 1e-8 added to their variance, actions in the environment's units, the entries of
+# a MultiDiscrete observation as parts. 2: these entries are rows of the tensor obs_choices.
 FORMAT = 2
 FLOOR_OF_FORMAT_1 = 1e-8
 MAX_CHOICES = 1 << 18  # entries of MultiDiscrete observations
@@ -37,7 +37,7 @@ WRONG = (KeyError, TypeError, AttributeError, ValueError, OverflowError)  # what
 
 
 def save(path: Path | str, agent: Agent, algorithm: str, env: str, said: dict[str, Any] | None = None) -> None:
-    """Write all that `load` needs to give the Agent back, with `algorithm`, `env` and what else is `said`. FileError."""
+    """Write all that `load` needs to make the Agent again, `algorithm`, `env` and what else is `said`. FileError."""
     obs, action = agent.obs_codec, agent.action_codec
     arrays = {"theta": agent.theta} | _tensors(obs, action)
     if agent.normalizer is not None:
@@ -72,7 +72,9 @@ def check(obs: ObsCodec, action: ActionCodec, algorithm: str, config: Config, en
         raise SpaceError(f"env = {env[:100]!r}: its policy could not be saved: {_reason(why)}; {remedy}") from why
 
 
-def _description(codecs: tuple[ObsCodec, ActionCodec], network: dict[str, Any], algorithm: str, env: str, others: dict[str, Any]) -> str:
+def _description(
+    codecs: tuple[ObsCodec, ActionCodec], network: dict[str, Any], algorithm: str, env: str, others: dict[str, Any]
+) -> str:
     """What is no array, as JSON."""
     obs, action = codecs
     about = {
@@ -88,7 +90,7 @@ def _description(codecs: tuple[ObsCodec, ActionCodec], network: dict[str, Any], 
 
 
 def load(path: Path | str) -> tuple[Agent, dict[str, Any]]:
-    """A run directory or a policy file -> the Agent and its description (`algorithm`, `env`, …); FileError for anything else."""
+    """A run directory or policy file -> the Agent and its description (`algorithm`, `env`, …); FileError for others."""
     if not isinstance(path, str | os.PathLike):
         raise FileError(f"{path!r} is no path: takes a run directory or a policy file")
     path = Path(path)
@@ -173,7 +175,10 @@ def _normalizer(arrays: dict[str, np.ndarray], obs: ObsCodec, floor: float, dtyp
     dim = obs.dim
     mean, m2, count = arrays["obs_mean"], arrays["obs_m2"], arrays["obs_count"]
     if mean.shape != (dim,) or m2.shape != (dim,) or count.shape != () or (m2 < 0).any() or count < 0:
-        raise ValueError(f"the observation statistics have to be {dim} means, {dim} sums of squares and a count, none of the last negative")
+        raise ValueError(
+            f"the observation statistics have to be {dim} means, {dim} sums of squares and a count, "
+            "none of the last negative"
+        )
     moments = RunningMoments(mean.astype(np.float64), m2.astype(np.float64), float(count))
     return ObsNormalizer(moments, obs.resolution, np.dtype(dtype), floor)
 
@@ -183,7 +188,10 @@ def _features(arrays: dict[str, np.ndarray], dim: int, dtype: str) -> RandomFeat
         return None
     weight, phase = arrays["rbf_weight"], arrays["rbf_phase"]
     if phase.ndim != 1 or not len(phase) or weight.shape != (dim, len(phase)):
-        raise ValueError(f"the random features have to be a matrix with {dim} rows, and a phase for each of its columns, at least one")
+        raise ValueError(
+            f"the random features have to be a matrix with {dim} rows, "
+            "and a phase for each of its columns, at least one"
+        )
     with np.errstate(over="ignore"):
         if not (np.isfinite(weight.astype(dtype)).all() and np.isfinite(phase.astype(dtype)).all()):
             raise ValueError(f"the random features are too large for {dtype}")

@@ -21,8 +21,10 @@ class Team:
 
     agents: Mapping[str, Agent]
 
-    def act(self, obs: Mapping[str, Any], rng: np.random.Generator | None = None, masks: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The action of each agent that observes something: the likeliest one, or a sample when a generator is given."""
+    def act(
+        self, obs: Mapping[str, Any], rng: np.random.Generator | None = None, masks: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The action of each agent that observes something: the mode, or a sample when a generator is given."""
         masks = masks or {}
         return {name: self._of(name).act(seen, rng, masks.get(name)) for name, seen in obs.items()}
 

@@ -1,8 +1,9 @@
-"""Classic control problems stepped in one compiled call: gymnasium's dynamics, seeds and vector interface, a hundred times faster.
+"""Classic control in one compiled call: gymnasium's dynamics, seeds and vector interface, a hundred times faster.
 
     envs = gymnasium.make_vec("minirl.envs:minirl/CartPole-v1", 64)
 
-Importing this registers CartPole-v1, Pendulum-v1, Acrobot-v1, MountainCar-v0 and MountainCarContinuous-v0, each with minirl/ before it.
+Importing this registers minirl/CartPole-v1, minirl/Pendulum-v1, minirl/Acrobot-v1, minirl/MountainCar-v0 and
+minirl/MountainCarContinuous-v0.
 A single environment of these ids (`gymnasium.make`) is gymnasium's own.
 """
 

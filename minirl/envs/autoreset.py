@@ -12,7 +12,7 @@ first one of the next episode. All three give the same transitions.
     step t + 1 returns   s0, reward 0, no flags      what s0 led to              what s0 led to
     row t + 1 stores     nothing: valid is False     s0 -> …                     s0 -> …
 
-Where every environment's next step is a reset step, whoever collects takes it at once and gives it no row.
+Where every environment's next step is a reset step, the collector takes it at once and stores no row for it.
 """
 
 from typing import Any, Protocol
@@ -24,9 +24,9 @@ from minirl.errors import EnvError
 
 
 class Autoreset(Protocol):
-    """What one mode answers after each step that ended episodes or was somebody's reset step.
+    """What one mode answers after each step that ended episodes or was a reset step of some environment.
 
-    done: (B,) bool, whose episode ended in that step.  None as an answer: nobody, nothing.
+    done: (B,) bool, whose episode ended in that step.  None as an answer: no environment, no observation.
     """
 
     def final_observations(self, info: dict[str, Any], done: np.ndarray) -> list[Any] | None:

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 
 from minirl.envs import given
-from minirl.envs.contract import KEY, Misfit, as_mask, fitted, mask_size, truth
+from minirl.envs.contract import KEY, Misfit, as_flag, as_mask, fitted, mask_size
 from minirl.envs.copies import CHECKER
 from minirl.envs.faults import close, is_fault, one_line
 from minirl.envs.make import make_env
@@ -48,7 +48,7 @@ def _play(env_id: str, env: Any, seed: int, steps: int) -> None:
             obs, reward, terminated, truncated, info = _call(env_id, STEP, lambda action=action: env.step(action), 5)
             _check_obs(env_id, env.observation_space, obs)
             _check_reward(env_id, reward)
-            over = truth("terminated", terminated) | truth("truncated", truncated)
+            over = as_flag("terminated", terminated) | as_flag("truncated", truncated)
         if over or action is None:
             obs, info = _call(env_id, RESET, env.reset, 2)
             _check_obs(env_id, env.observation_space, obs)
@@ -61,7 +61,7 @@ def _legal_action(space: Any, info: Any, rng: np.random.Generator) -> Any:
         return space.sample()
     try:
         mask = as_mask(size, info[KEY]).astype(bool)
-    except Misfit:  # nobody has to read it
+    except Misfit:  # a mask need not be used
         return space.sample()
     codec = action_codec(space)
     dist = codec.maskable_family()

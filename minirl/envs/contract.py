@@ -51,7 +51,7 @@ def _as_array(space: Any, obs: Any) -> np.ndarray:
     return fits
 
 
-def truth(name: str, value: Any) -> bool:
+def as_flag(name: str, value: Any) -> bool:
     """terminated or truncated as a bool; Misfit for what is none: "no" would count as True."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
@@ -60,8 +60,8 @@ def truth(name: str, value: Any) -> bool:
     raise Misfit(f"{name} has to be True or False, it is {_shown(value)}")
 
 
-def truths(name: str, values: Any) -> np.ndarray:
-    """The same for those of a vector (B,), where 0 and 1 will do."""
+def as_flags(name: str, values: Any) -> np.ndarray:
+    """terminated or truncated of a vector as booleans (B,), where 0 and 1 are accepted too."""
     given = np.asarray(values)
     if given.dtype.kind not in "biuf" or not ((given == 0) | (given == 1)).all():
         raise Misfit(f"{name} has to be True or False for each environment, it is {_shown(values)}")

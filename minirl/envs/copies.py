@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import gymnasium
 
-from minirl.envs.contract import KEY, as_mask, fitted, mask_size, truth
+from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
 from minirl.envs.faults import close, named, raise_placed
 from minirl.errors import EnvError
 
@@ -121,7 +121,7 @@ class Guarded(gymnasium.Wrapper):
         self.taken += 1
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-            over, cut = truth("terminated", terminated), truth("truncated", truncated)
+            over, cut = as_flag("terminated", terminated), as_flag("truncated", truncated)
             if self.kept is not None and (over or cut):
                 info = {}  # no action is chosen by what it says of an end
             return fitted(self.observation_space, obs), reward, over, cut, self._kept(info)

@@ -61,7 +61,7 @@ def place(why: BaseException, envs: Any, step: int) -> str:
 
 
 def close(env: Any, name: str) -> None:
-    """Close an environment, or a vector of them; an error there costs nobody a result, it becomes a warning."""
+    """Close an environment, or a vector of them; an error there becomes a warning, so that no result is lost."""
     try:
         env.close()
     except BaseException as why:

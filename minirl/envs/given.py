@@ -17,8 +17,9 @@ from gymnasium.envs.registration import EnvSpec
 from minirl.errors import ConfigError, EnvError
 
 KINDS = "a gymnasium id, an environment's class, a function that makes one, or an environment"
-PACKAGES = {"ALE": "ale_py", "MiniGrid": "minigrid", "BabyAI": "minigrid", "highway": "highway_env"}  # who registers these ids
-LIMITS = ("_max_episode_steps", "max_episode_steps", "max_steps", "max_num_frames_per_episode")  # of an episode, by other names
+PACKAGES = {"ALE": "ale_py", "MiniGrid": "minigrid", "BabyAI": "minigrid", "highway": "highway_env"}  # of these ids
+# The attributes that hold the limit of an episode, by whatever name.
+LIMITS = ("_max_episode_steps", "max_episode_steps", "max_steps", "max_num_frames_per_episode")
 MAX_TEXT, MAX_DEPTH = 100_000, 16  # of arguments in a file
 
 
@@ -113,7 +114,8 @@ def check_vector(envs: Any) -> None:
     wanted = "learn takes a vector environment, for example gymnasium.make_vec(ID, num_envs=4)"
     if isinstance(envs, type) or not hasattr(envs, "num_envs"):
         raise EnvError(f"envs is {'the class' if isinstance(envs, type) else 'a'} {kind}: {wanted}")
-    for part in ("single_observation_space", "single_action_space", "action_space", "metadata", "unwrapped", "reset", "step"):
+    wanted_parts = "single_observation_space single_action_space action_space metadata unwrapped reset step"
+    for part in wanted_parts.split():
         if not hasattr(envs, part):
             raise EnvError(f"envs is a {kind} without {part}, so none of gymnasium's vector environments: {wanted}")
     space = envs.single_observation_space
@@ -130,7 +132,9 @@ def plain(env: Any, kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     if isinstance(env, str) or not isinstance(env, EnvSpec | gymnasium.Env):
         return env, dict(kwargs)
     if isinstance(env, gymnasium.Env) and set(kwargs) - {"disable_env_checker"}:
-        raise ConfigError(f"env_kwargs = {dict(kwargs)!r}: the environment is made already; give its class, or its id, as env")
+        raise ConfigError(
+            f"env_kwargs = {dict(kwargs)!r}: the environment is made already; give its class, or its id, as env"
+        )
     spec = env if isinstance(env, EnvSpec) else spec_of(env)
     wrappers = getattr(spec, "additional_wrappers", ())
     if spec is None or any(wrapper.kwargs is None for wrapper in wrappers):

@@ -50,7 +50,9 @@ def each_its_own(env_id: str, envs: Any) -> Any:
     """The vector itself; EnvError where a function hands out one object again and again."""
     inside = getattr(envs, "envs", ())
     if len({id(env.unwrapped) for env in inside}) < len(inside):
-        raise EnvError(f"env = {env_id!r} gives the same object each time: it has to make a new environment in each call")
+        raise EnvError(
+            f"env = {env_id!r} gives the same object each time: it has to make a new environment in each call"
+        )
     return envs
 
 
@@ -61,7 +63,9 @@ def alone(env: Any, num_envs: int, vectorization: str) -> Any:
     if num_envs > 1 or vectorization not in ("auto", "sync"):
         needs = f"num_envs = {num_envs}" if num_envs > 1 else f"vectorization = {vectorization!r}"
         remedy = "give a function that makes one, or its class, or set num_envs to 1 to use this object alone"
-        raise EnvError(f"env is a {type(env).__name__} that gymnasium cannot make again, and {needs} needs copies: {remedy}")
+        raise EnvError(
+            f"env is a {type(env).__name__} that gymnasium cannot make again, and {needs} needs copies: {remedy}"
+        )
     return SerialVectorEnv([partial(given.KeptOpen, env)])
 
 
@@ -130,7 +134,7 @@ def make_env(env_id: Any, /, **kwargs: Any) -> Any:
 
 
 def reset(envs: Any, seed: np.random.SeedSequence) -> tuple[Any, dict[str, Any]]:
-    """First observations (B, …) and infos. gymnasium's sync and async vectors and ours take a seed each; others take one for all."""
+    """First observations (B, …) and infos. gymnasium's vectors and ours take a seed each, others one for all."""
     from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
     from minirl.envs import NativeVectorEnv

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium import Env, spaces
 
-from minirl.envs.contract import KEY, NUMBERS, Misfit, as_mask, fitted, mask_size, truth
+from minirl.envs.contract import KEY, NUMBERS, Misfit, as_flag, as_mask, fitted, mask_size
 
 Array = np.ndarray[Any, Any]
 
@@ -210,7 +210,7 @@ def _part(name: str, value: Any, key: str) -> Any:
 
 def _flag(name: str, what: str, part: Mapping[str, Any]) -> bool:
     """An agent's terminated or truncated."""
-    return truth(f"{what} of agent {name!r}", _entry(name, what, part))
+    return as_flag(f"{what} of agent {name!r}", _entry(name, what, part))
 
 
 def _number(name: str, value: Any) -> float:

@@ -9,11 +9,11 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
-from minirl.envs.contract import KEY, as_mask, fitted, mask_size, truth
+from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
 from minirl.envs.copies import Opener
 from minirl.envs.faults import close, raise_placed
 
-ARRAYS = (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)  # batches that are one array with a row for each environment
+ARRAYS = (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)  # a batch of them is one array, a row per environment
 
 
 class SerialVectorEnv(SyncVectorEnv):
@@ -38,7 +38,8 @@ class SerialVectorEnv(SyncVectorEnv):
                     close(env, "the environment")
             raise
         space: Any = self.single_observation_space
-        self._row = (space.shape, space.dtype) if type(space) is spaces.Box else None  # of the observations, where they are one array
+        # Of the observations, where they are one array.
+        self._row = (space.shape, space.dtype) if type(space) is spaces.Box else None
         self._buffer: Any = create_empty_array(space, n=self.num_envs, fn=np.zeros)
         self._numbers = (int, np.int64) if type(space) is spaces.Discrete else ()  # types that need no second look
         self._seen: list[Any] = [None] * self.num_envs  # the last observation of each, where they are not one array
@@ -74,7 +75,9 @@ class SerialVectorEnv(SyncVectorEnv):
         B, rows, seen = self.num_envs, self._buffer, self._seen
         row, numbers = (self._row, self._numbers) if self.kept == () else (None, ())
         envs: Any = self.envs
-        each = actions if self._action_rows and type(actions) is np.ndarray else list(iterate(self.action_space, actions))
+        each = (
+            actions if self._action_rows and type(actions) is np.ndarray else list(iterate(self.action_space, actions))
+        )
         if len(each) != B:
             raise ValueError(f"{len(each)} actions: it takes {B}, one for each environment")
         reward, terminated, truncated = np.empty(B), np.empty(B, bool), np.empty(B, bool)
@@ -84,7 +87,7 @@ class SerialVectorEnv(SyncVectorEnv):
             for i, env in enumerate(envs):
                 obs, reward[i], over, cut, info = env.step(each[i])
                 if type(over) is not bool or type(cut) is not bool:
-                    over, cut = truth("terminated", over), truth("truncated", cut)
+                    over, cut = as_flag("terminated", over), as_flag("truncated", cut)
                 terminated[i], truncated[i] = over, cut
                 if over or cut:
                     self._end(i, obs, info, infos)
@@ -114,7 +117,7 @@ class SerialVectorEnv(SyncVectorEnv):
             add_info(infos, info, i, self.num_envs)
 
     def _end(self, i: int, obs: Any, info: dict[str, Any], infos: dict[str, Any]) -> None:
-        """Environment i has ended an episode with this observation and info, which nobody reads unless all are kept."""
+        """Environment i has ended an episode with this observation and info, which is not read unless all are kept."""
         fitted(self.single_observation_space, obs)
         last = {"final_obs": copy.deepcopy(obs)}
         add_info(infos, last | {"final_info": info} if self.kept is None else last, i, self.num_envs)

@@ -1,6 +1,6 @@
-"""The index of equations: what each tag means, the lines that compute it, the tests that prove it, the error that was measured.
+"""The index of equations: what each tag means, the lines that compute it, its tests, the error that was measured.
 
-`equations.toml` is written by hand; code sites are found in the package whenever they are asked for. Tests and measured errors are no
+`equations.toml` is written by hand; code sites are found in the package on demand. Tests and measured errors are no
 part of an installation, so page.py copies them into `proven.toml`.
 """
 
@@ -42,7 +42,7 @@ class Equation:
     deviations: tuple[str, ...] = ()
     planned: bool = False
     sites: list[Site] = field(default_factory=list)
-    proof: dict[str, Any] = field(default_factory=dict)  # tests, and quantity, error, tolerance where a number was measured
+    proof: dict[str, Any] = field(default_factory=dict)  # tests; quantity, error, tolerance where one was measured
 
     @property
     def lines(self) -> list[Site]:
@@ -56,14 +56,17 @@ def load(proofs: dict[str, dict[str, Any]] | None = None) -> dict[str, Equation]
     if proofs is None:
         proofs = tomllib.loads(PROVEN.read_text("utf-8")) if PROVEN.exists() else {}
     written = tomllib.loads((HERE / "equations.toml").read_text("utf-8"))
-    return {tag: Equation(tag, **_frozen(row), sites=sites.get(tag, []), proof=proofs.get(tag, {})) for tag, row in written.items()}
+    return {
+        tag: Equation(tag, **_frozen(row), sites=sites.get(tag, []), proof=proofs.get(tag, {}))
+        for tag, row in written.items()
+    }
 
 
 def _frozen(row: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
 
 
-# ---------------------------------------------------------------------------------------------------------------- searching
+# ------------------------------------------------------------------------------------------------------------ searching
 
 
 def find(index: dict[str, Equation], words: Sequence[str]) -> list[Equation]:
@@ -104,7 +107,7 @@ def _words(entry: Equation) -> Words:
     return Words((entry.tag, entry.title, *entry.synonyms), entry.formula, remark)
 
 
-# ---------------------------------------------------------------------------------------------------------------- terminal
+# ------------------------------------------------------------------------------------------------------------- terminal
 
 
 def main_lines(words: Sequence[str] = (), width: int = 100) -> Iterator[str]:
@@ -155,4 +158,6 @@ def error_text(entry: Equation) -> str:
 
 
 def _wrapped(label: str, text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(width, 40), initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False)
+    return textwrap.wrap(
+        text, max(width, 40), initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False
+    )

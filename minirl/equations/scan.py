@@ -1,4 +1,4 @@
-"""Where the tags of equations stand: at lines of the package, and in tests. Reads files as text and runs nothing of them."""
+"""Where the tags of equations stand: at lines of the package, and in tests. Reads files as text, runs nothing."""
 
 import ast
 import re
@@ -28,7 +28,7 @@ class Site(NamedTuple):
 
 
 def tags_in(text: str) -> list[str]:
-    """Tags in square brackets: [TR-9], lists that repeat the number alone [PPO-1, 7], ranges [GAE-1 … GAE-4], in their order."""
+    """Tags in square brackets, in their order: [TR-9], lists of numbers [PPO-1, 7], ranges [GAE-1 … GAE-4]."""
     tags: dict[str, None] = {}
     for bracket in BRACKET.findall(text):
         family, last, ranging = "", 0, False
@@ -45,7 +45,7 @@ def tags_in(text: str) -> list[str]:
 
 
 def tags_in_name(name: str) -> list[str]:
-    """Tags that a test's name begins with: test_gae_1_gae_02_clip_07_… -> GAE-1, GAE-2; ids that are no tags are passed over."""
+    """Tags that a test's name begins with: test_gae_1_gae_02_clip_07_… -> GAE-1, GAE-2; other ids are skipped."""
     head = re.match(r"test(?:_[a-z]+_\d+)*", name)
     pairs = re.findall(r"_([a-z]+)_(\d+)", head[0]) if head else []
     return [f"{family.upper()}-{int(number)}" for family, number in pairs if family.upper() in FAMILIES]
@@ -83,7 +83,11 @@ def _python(source: str) -> tuple[dict[int, str], set[int]]:
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 inner = f"{name}.{child.name}".lstrip(".")
                 functions.update(dict.fromkeys(range(child.lineno, (child.end_lineno or child.lineno) + 1), inner))
-            elif isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant) and isinstance(child.value.value, str):
+            elif (
+                isinstance(child, ast.Expr)
+                and isinstance(child.value, ast.Constant)
+                and isinstance(child.value.value, str)
+            ):
                 prose.update(range(child.lineno, (child.end_lineno or child.lineno) + 1))
             visit(child, inner)
 

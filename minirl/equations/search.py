@@ -44,7 +44,7 @@ class Unknown(LookupError):
 def search(entries: Mapping[str, Words], query: str) -> list[str]:
     """Keys of the entries with all the words, the likeliest first; where none has all, of those with most of them.
 
-    Where one goes by that very name, those that merely mention the words are left out. Unknown names a word that none has.
+    Where one has exactly that name, those that merely mention the words are left out. Unknown: a word that none has.
     """
     asked, literal = _stems(query), _literal(entries, query)
     score = {key: max(literal.get(key, 0), _by_name(query, entry.names)) for key, entry in entries.items()}
@@ -145,7 +145,7 @@ def _stems(text: str) -> tuple[str, ...]:
 
 @cache
 def _stem(word: str) -> str:
-    """A word without its plural, -ing, -ed or -e, with z and o for British s and ou: only to be compared with others."""
+    """A word without its plural, -ing, -ed or -e, with z and o for British s and ou: for comparison alone."""
     word = re.sub(r"ices$", "ix", word) if word.endswith("trices") else word
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = re.sub("ie$", "y", word[:-1])

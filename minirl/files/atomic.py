@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read only where they are files."""
+"""Files that are written completely or not at all, and read only where they are regular files."""
 
 import os
 import re
@@ -13,7 +13,7 @@ MAX_JSON = 1 << 24  # bytes
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader, or a power cut, meets the old file or the new one. FileError names the path."""
+    """Put `data` at `path` so that a reader, or a power cut, finds the old file or the new one. FileError: the path."""
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise FileError(f"{path} cannot be written: it is not a regular file")  # the rename would take /dev/null away
@@ -43,7 +43,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def sweep(directory: Path, names: Iterable[str]) -> None:
-    """Remove the temporary files of these names that a killed process left; nobody else's."""
+    """Remove the temporary files of these names that a killed process left, and no other file."""
     for stale in directory.glob(".*.tmp"):
         if any(re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", stale.name) for name in names):
             stale.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def still_at(fd: int, path: Path) -> bool | None:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A file opened for reading; ValueError for what is none: reading a pipe or device may never end. OSError as usual."""
+    """A file opened for reading; ValueError for a pipe or device, where reading may never end. OSError as usual."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
         raise ValueError("it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")

@@ -1,9 +1,10 @@
 """Arrays in a file: the safetensors layout with NumPy alone, and a checksum.
 
     u64 length of the header, little-endian | header, JSON, padded with spaces to 8 bytes | data, without holes
-    header: {"__metadata__": {"key": "text", ...}, "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}
+    header: {"__metadata__": {"key": "text", ...},
+             "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}
 
-A file is believed only after all of it has been checked; nothing is allocated before its size is known to be in the file.
+A file is trusted only after all of it has been checked; nothing is allocated whose size is not in the file.
 Files of other writers are read too; the checksum (`sha256` in the metadata) is compared where there is one.
 """
 
@@ -22,14 +23,21 @@ from minirl.errors import FileError, reason
 from minirl.files.atomic import write_atomically
 from minirl.files.strict_json import parse_json
 
-DTYPES: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "I64": np.dtype("<i8"),
+    "F32": np.dtype("<f4"),
+    "U8": np.dtype("u1"),
+}
 MAX_HEADER = 1 << 20
 MAX_TENSORS = 10_000
 MAX_DIMS = 32
 NAME = re.compile(r"[A-Za-z0-9_.]{1,128}")
 
 
-def write(path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_value: Container[str] = ()) -> None:
+def write(
+    path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_value: Container[str] = ()
+) -> None:
     """Write arrays and a map of strings, atomically; FileError for what `read` would refuse."""
     try:
         data = encode(tensors, metadata, any_value)
@@ -39,7 +47,7 @@ def write(path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping
 
 
 def read(path: Path | str, any_value: Container[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and metadata; only tensors named in `any_value` may hold NaN and infinity. FileError for whatever is wrong."""
+    """Arrays and metadata; only tensors named in `any_value` may hold NaN and infinity. FileError for a bad file."""
     path = Path(path)
     try:
         if path.exists() and not path.is_file():  # a pipe or device would block or never end
@@ -59,7 +67,7 @@ def read(path: Path | str, any_value: Container[str] = ()) -> tuple[dict[str, np
 
 
 def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_value: Container[str] = ()) -> bytes:
-    """The file as bytes. The widest items come first, then the names in order, so that each array is aligned to its items."""
+    """The file as bytes. The widest items come first, then names in order, so that each array is aligned."""
     _check_finite(tensors, any_value)
     header: dict[str, Any] = {}
     chunks, at = [], 0
@@ -82,10 +90,12 @@ def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_v
 
 
 def _read_header(file: Any, size: int) -> tuple[dict[str, Any], dict[str, str], int]:
-    """Entries by name, metadata, and where the data begin: everything that can be known without the data is checked here."""
+    """Entries by name, metadata, and where the data begin; checks everything that can be checked without the data."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(MAX_HEADER, size - 8):
-        raise ValueError(f"its header would have {length} bytes, the file has {size} in all and a header at most {MAX_HEADER}")
+        raise ValueError(
+            f"its header would have {length} bytes, the file has {size} in all and a header at most {MAX_HEADER}"
+        )
     header = parse_json(file.read(length).decode("utf-8"))
     _check_header(header, size - 8 - length)
     metadata = header.pop("__metadata__", {})
@@ -97,7 +107,9 @@ def _check_header(header: Any, data_size: int) -> None:
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
     metadata = header.get("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) and (k + v).isprintable() for k, v in metadata.items()):
+    if not isinstance(metadata, dict) or not all(
+        isinstance(v, str) and (k + v).isprintable() for k, v in metadata.items()
+    ):
         raise ValueError("its __metadata__ has to map names to printable text")
     entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
     if len(entries) > MAX_TENSORS:
@@ -116,7 +128,11 @@ def _check_entry(name: str, entry: Any) -> tuple[int, int]:
     """The bytes (from, to) of one tensor."""
     if not NAME.fullmatch(name):
         raise ValueError(f"tensor name {name[:40]!r}: takes letters, digits, '_' and '.', 1 to 128 of them")
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"} or not isinstance(entry["dtype"], str):
+    if (
+        not isinstance(entry, dict)
+        or set(entry) != {"dtype", "shape", "data_offsets"}
+        or not isinstance(entry["dtype"], str)
+    ):
         raise ValueError(f"tensor {name} needs dtype, shape and data_offsets, and nothing else")
     if entry["dtype"] not in DTYPES:
         raise ValueError(f"tensor {name} has type {entry['dtype'][:20]!r}: takes {', '.join(DTYPES)}")

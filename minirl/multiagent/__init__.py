@@ -1,4 +1,7 @@
-"""Several agents, and games against past selves: IPPO, MAPPO, self-play. Built on Trainee, Policy and Batch; who is below knows nothing of them."""
+"""Several agents, and games against past selves: IPPO, MAPPO, self-play.
+
+Built on Trainee, Policy and Batch; lower floors know nothing of them.
+"""
 
 from typing import Any
 
@@ -37,8 +40,12 @@ TEAM: dict[str, Any] = {
 METHODS = {
     row.name: row
     for row in (
-        Algorithm("ippo", IPPOConfig, ppo.init, ppo.update, "every agent its own PPO: policy and value function", **TEAM),
-        Algorithm("mappo", MAPPOConfig, ppo.init, ppo.update, "own policies, one critic that sees what all see", **TEAM),
+        Algorithm(
+            "ippo", IPPOConfig, ppo.init, ppo.update, "every agent its own PPO: policy and value function", **TEAM
+        ),
+        Algorithm(
+            "mappo", MAPPOConfig, ppo.init, ppo.update, "own policies, one critic that sees what all see", **TEAM
+        ),
         Algorithm(
             "selfplay",
             SelfPlayConfig,

@@ -1,6 +1,7 @@
 """Networks of MAPPO: each policy sees what its agent sees, the critic what all of them see. [EXT-2]
 
-Both read one row: [own observation (D) | what the critic sees (S)]. So batches, updates and normalisers are those of one agent.
+Both read one row: [own observation (D) | what the critic sees (S)]. So batches, updates and normalisers are those of
+one agent.
 """
 
 from collections.abc import Callable
@@ -55,7 +56,7 @@ class LocalPolicy(Policy):
 
 
 class CentralCritic(Critic):
-    """V(s) of all agents' observations, or Q(s, a) where their actions stand behind them: the columns after the first D. [EXT-2]"""
+    """V(s) of all agents' observations, or Q(s, a) where their actions follow: columns after the first D. [EXT-2]"""
 
     def __init__(self, own: int, central: int, hidden: tuple[int, ...], activation: str, scaled: bool = False):
         super().__init__(central, hidden, activation, scaled)

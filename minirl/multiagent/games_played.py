@@ -39,7 +39,7 @@ OPPONENTS: dict[str, Mover] = {"random": at_random, "one_ply": looking_ahead}
 
 
 def play_games(env: str, mine: Mover, theirs: Mover, games: int, seed: int = 0) -> tuple[Array, Array]:
-    """Payoffs (M,) to `mine` of M games, the first half as player 0, the others as player 1; and their lengths in moves (M,)."""
+    """Payoffs (M,) to `mine` of M games, the first half as player 0, the others as player 1; and their moves (M,)."""
     game, rng = make_game(env, games), np.random.default_rng(seed)
     side = (np.arange(games) >= (games + 1) // 2).astype(int)
     game.reset(np.ones(games, bool), rng)
@@ -76,6 +76,8 @@ def evaluate_games(
         raise ConfigError(f"env_kwargs = {env_kwargs!r}: a game takes opponent, one of {', '.join(OPPONENTS)}")
     game = make_game(env, 1)
     if agent.obs_codec.dim != game.obs_dim:
-        raise SpaceError(f"env = {env!r}: its players see {game.obs_dim} numbers, the policy was trained for {agent.obs_codec}")
+        raise SpaceError(
+            f"env = {env!r}: its players see {game.obs_dim} numbers, the policy was trained for {agent.obs_codec}"
+        )
     payoff, lengths = play_games(env, of_agent(agent, stochastic), OPPONENTS[name], episodes, seed)
     return Evaluation(payoff, lengths)

@@ -53,5 +53,6 @@ def groups_of(envs: Any, family: str, scale_actions: bool, share: bool) -> list[
         key = (obs.facts(), tuple(map(str, action.facts()))) if share else agent
         together.setdefault(key, []).append(place)
     return [
-        Group(tuple(envs.agents[place] for place in places), tuple(places), *codecs[envs.agents[places[0]]]) for places in together.values()
+        Group(tuple(envs.agents[place] for place in places), tuple(places), *codecs[envs.agents[places[0]]])
+        for places in together.values()
     ]

@@ -34,12 +34,14 @@ class JointState:
 
 
 class JointCollector:
-    """Steps `envs` with a policy for each group. `central`: rows hold, behind each agent's own observation, all of them.
+    """Steps `envs` with a policy for each group. `central`: each agent's own observation is followed by all of them.
 
     with_actions: and behind these the actions of all agents as indicators, for a critic Q(s, a).
     """
 
-    def __init__(self, envs: ManyAgents, groups: list[Group], config: Config, seeds: list[Any], central: bool, with_actions: bool):
+    def __init__(
+        self, envs: ManyAgents, groups: list[Group], config: Config, seeds: list[Any], central: bool, with_actions: bool
+    ):
         self.envs, self.groups, self.config, self.num_steps = envs, groups, config, config.num_steps
         self.central, self.with_actions, B = central, with_actions, envs.num_envs
         of_agent = {agent: group for group in groups for agent in group.agents}
@@ -134,7 +136,7 @@ class JointCollector:
         return sent
 
     def fill_actions(self, rows: list[Array], chosen: dict[str, Array]) -> None:
-        """Write the actions of all agents, as indicators, into the last columns of each group's rows; those of the dead are 0."""
+        """Write the actions of all agents, as indicators, into the last columns of each group's rows; dead: 0."""
         alive = self.state.alive
         blocks = [
             np.eye(k)[chosen[agent]] * alive[:, [place]]

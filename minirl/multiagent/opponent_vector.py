@@ -1,7 +1,8 @@
 """A two-player game as a vector environment of one player: the other side is played by past selves. [EXT-3]
 
-A transition belongs to the learner: it begins where the learner moves and ends where it moves again, or where the game is over,
-whoever's move ended it. So the loser's last move gets its −1, and nothing of the opponent's is learned from.
+A transition belongs to the learner: it begins where the learner moves and ends where it moves again, or where the game
+is over, by a move of either player. So the loser's last move gets its −1, and nothing of the opponent's is learned
+from.
 """
 
 from typing import Any

@@ -73,7 +73,7 @@ class Pool:
         return [self.members[i] for i in self.rng.choice(len(self.members), size=games, p=self.probabilities())]
 
     def record(self, opponents: list[Checkpoint], payoff: Array) -> None:
-        """Results of games (M,), the learner's payoffs: ratings move by all of them at once, in whatever order they came.
+        """Results of games (M,), the learner's payoffs: ratings move by all of them at once, in any order.
 
         What the learner gains the opponents lose: the sum of all ratings stays.
         """

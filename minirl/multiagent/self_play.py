@@ -1,7 +1,8 @@
 """Self-play: PPO against a pool of past selves, which grows with it: an automatic curriculum. [EXT-3]
 
-Every `pool_every` updates a copy of the policy joins the pool; each new game is played against one of its members, drawn as
-`opponents` says. The learner sees a game as an environment (opponent_vector.py), so PPO needs to know nothing of it.
+Every `pool_every` updates a copy of the policy joins the pool; each new game is played against one of its members,
+drawn as `opponents` says. The learner sees a game as an environment (opponent_vector.py), so PPO needs to know nothing
+of it.
 """
 
 import json
@@ -26,7 +27,9 @@ LEAGUE = "league.json"  # in the run directory: ratings of the checkpoints
 class SelfPlayConfig(PPOConfig):
     """Configuration of self-play."""
 
-    env: Environment = "minirl/TicTacToe-v0"  # a game of two players: minirl/ConnectFour-v0, KuhnPoker, RockPaperScissors; pettingzoo/NAME
+    env: Environment = (
+        "minirl/TicTacToe-v0"  # a game: minirl/ConnectFour-v0, KuhnPoker, RockPaperScissors; pettingzoo/NAME
+    )
     num_envs: Annotated[int, AtLeastOne] = Unset(64)  # games played side by side (B), >= 1
     num_steps: Annotated[int, AtLeastOne] = 32  # moves of the learner per game board and update (T), >= 1
     minibatch_size: Annotated[int, AtLeastOne] = 256  # largest minibatch, >= 1
@@ -36,9 +39,7 @@ class SelfPlayConfig(PPOConfig):
     normalize_obs: bool = False  # observations by their running mean and variance, cut at ±10
     normalize_reward: bool = False  # rewards divided by the running deviation of the discounted return
     mask_actions: bool = True  # illegal moves are never drawn
-    opponents: Literal["latest", "uniform", "prioritised"] = (
-        "uniform"  # the newest checkpoint, any, or more often those that are not beaten
-    )
+    opponents: Literal["latest", "uniform", "prioritised"] = "uniform"  # newest, any, or the unbeaten
     pool_every: Annotated[int, AtLeastOne] = 10  # updates between two checkpoints, >= 1
     pool_size: Annotated[int, AtLeastOne] = 100  # checkpoints before every second one is dropped, >= 1
 

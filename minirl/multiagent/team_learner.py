@@ -1,4 +1,4 @@
-"""The loop of IPPO and MAPPO: one rollout of all agents, an update of each policy, all of them kept together. [EXT-1, EXT-2]"""
+"""The loop of IPPO and MAPPO: a rollout of all agents, an update of each policy, all kept together. [EXT-1, EXT-2]"""
 
 import copy
 import time
@@ -40,7 +40,7 @@ def agent_seed(seed: int, group: int) -> int:
 
 
 class TeamLearner:
-    """An iterator over updates of all policies on a parallel environment; the counterpart of Learner for several agents.
+    """An iterator over updates of all policies on a parallel environment: the Learner of several agents.
 
     algorithm: IPPO's or MAPPO's row. envs: what make_many_agents gives. `global_step` counts steps of the environments,
     whatever the number of agents. `episodic_return` is the sum over the agents.
@@ -105,19 +105,25 @@ class TeamLearner:
         steps = self.config.num_steps * self.envs.num_envs
         self.global_step += steps
         now, totals = time.perf_counter(), returns.sum(axis=1)
-        timing = {"charts/SPS": steps / (now - start), "time/rollout": collected - start, "time/update": now - collected}
+        timing = {
+            "charts/SPS": steps / (now - start),
+            "time/rollout": collected - start,
+            "time/update": now - collected,
+        }
         if len(totals):
             self.curve.append((self.global_step, float(totals.mean())))
         metrics = {**episode_means(totals, lengths), **self._means([each.metrics for each in learned]), **timing}
         return Update(self.updates, self.global_step, metrics, totals, lengths)
 
     def _prepare(self, i: int, rollout: Rollout) -> Prepared:
-        """A group's rollout ready to learn from; with a critic of actions, Â against what else each agent could have done."""
+        """A group's rollout ready to learn from; with a critic of actions, Â against each agent's other actions."""
         try:
             prepared = self.trainees[i].prepare(rollout)
         except MinirlError as why:
             raise MinirlError(f"agent {self.groups[i].name}: {why}") from why
-        return replace(prepared, batch=self._counterfactual(i, prepared.batch, rollout)) if self.with_actions else prepared
+        return (
+            replace(prepared, batch=self._counterfactual(i, prepared.batch, rollout)) if self.with_actions else prepared
+        )
 
     def _means(self, metrics: list[Any]) -> dict[str, Any]:
         """Metrics of the policies as one row: means of the numbers, the first policy's words."""
@@ -135,7 +141,13 @@ class TeamLearner:
             rows, mask = batch.obs[mine], None if batch.mask is None else batch.mask[mine]
             own, columns = self._own_actions(place, batch.obs.shape[1]), batch.action[mine]
             adv[mine] = counterfactual_advantages(
-                trainee.nets.policy, trainee.state["theta_pi"], self._of_indicators(trainee, own), rows, mask, own, columns
+                trainee.nets.policy,
+                trainee.state["theta_pi"],
+                self._of_indicators(trainee, own),
+                rows,
+                mask,
+                own,
+                columns,
             )
         return replace(batch, adv=standardize_adv(adv, batch.weights) if self.config.normalize_adv else adv)
 
@@ -161,7 +173,7 @@ class TeamLearner:
     def _last_actions(self, actors: list[Any], rollouts: list[Rollout]) -> None:
         """Actions that would follow the observations which the steps led to, so that Q(s', a') has its a'.
 
-        Within a game these are the actions that were taken; at the end of a rollout or of a cut game they are drawn here.
+        Within a game these are the actions that were taken; at the end of a rollout or a cut game they are drawn here.
         """
         rng = self.trainees[0].rng
         chosen: dict[str, Array] = {}
@@ -215,7 +227,7 @@ class TeamLearner:
         team.save(directory, self.policy, self.algorithm.name, env, said)
 
     def snapshot(self) -> dict[str, Any]:
-        """All that learning changes, as a tree of arrays and JSON scalars, copied; not what lives in the environments."""
+        """All that learning changes, as a tree of arrays and JSON scalars, copied; without the environments."""
         return {
             "learner": {"method": self.algorithm.name, "groups": [list(group.agents) for group in self.groups]},
             "trainees": [trainee.tree() for trainee in self.trainees],

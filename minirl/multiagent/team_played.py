@@ -23,7 +23,7 @@ def evaluate_team(
     seed: int = 0,
     env_kwargs: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Play `episodes` games of a parallel environment, greedily, or sampled when `stochastic`; returns are sums over the agents.
+    """Play `episodes` games of a parallel environment, greedily, or sampled when `stochastic`; returns sum over agents.
 
     A game that has not ended after MAX_STEPS steps is stopped: a warning says so, and `cut` how many.
     """
@@ -47,12 +47,14 @@ def evaluate_team(
         if given.stored(env) is not None or isinstance(env, type):
             envs.close()
     if cut:
-        warnings.warn(f"env = {given.name(env)!r}: {cut} of {episodes} games were stopped after {MAX_STEPS} steps", stacklevel=3)
+        warnings.warn(
+            f"env = {given.name(env)!r}: {cut} of {episodes} games were stopped after {MAX_STEPS} steps", stacklevel=3
+        )
     return Evaluation(returns, lengths, cut)
 
 
 def check_fits(team: Team, envs: Any, name: str) -> None:
-    """SpaceError where the environment has other agents, or shows them something else, than the team was trained for."""
+    """SpaceError where the environment has other agents, or other observations, than the team was trained for."""
     if set(envs.agents) != set(team.agents):
         its, mine = ", ".join(envs.agents), ", ".join(team.agents)
         raise SpaceError(f"env = {name!r}: its agents are {its}, the policies are of {mine}")

@@ -1,1 +1,4 @@
-"""A run on disk: its directory, metrics, curves, and what surrounds a learner from start to end. Knows a Learner's protocol alone."""
+"""A run on disk: its directory, metrics, curves, and what surrounds a learner from start to end.
+
+Of the Learner it knows the protocol alone.
+"""

@@ -126,8 +126,8 @@ def _points(run: Path, path: Path, y: str) -> tuple[str, np.ndarray]:
     lines = csv_lines(path)
     _, header = next(lines, (0, []))
     if "global_step" not in header:
-        raise ValueError("its first line names no column global_step" if header else "it has no whole line")
-    rows = _whole(lines, len(header))
+        raise ValueError("its first line names no column global_step" if header else "it has no complete line")
+    rows = _complete(lines, len(header))
     first = next(rows, None)
     if first is None:
         return y, np.empty((0, 2))  # just started: the columns come with the first update
@@ -144,17 +144,17 @@ def _points(run: Path, path: Path, y: str) -> tuple[str, np.ndarray]:
     return column, np.array(points, dtype=np.float64).reshape(-1, 2)
 
 
-def _whole(lines: Iterator[tuple[int, list[str]]], width: int) -> Iterator[tuple[int, list[str]]]:
+def _complete(lines: Iterator[tuple[int, list[str]]], width: int) -> Iterator[tuple[int, list[str]]]:
     """Lines with as many cells as the header: a full disk leaves a broken one. ValueError when most are broken."""
-    whole = broken = 0
+    complete = broken = 0
     for line, cells in lines:
         if len(cells) == width:
-            whole += 1
+            complete += 1
             yield line, cells
         else:
             broken += 1
-    if broken > whole:
-        raise ValueError(f"{broken} of its {broken + whole} lines have not the {width} cells of the first one")
+    if broken > complete:
+        raise ValueError(f"{broken} of its {broken + complete} lines have not the {width} cells of the first one")
 
 
 def _number(line: int, column: str, cell: str) -> float:

@@ -79,7 +79,7 @@ class RunDir:
         """Unlock; what was made for a run that never started is removed."""
         if self.made and not self.started:
             (self.path / LOCK).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # somebody put something into it
+            with contextlib.suppress(OSError):  # something was put into it
                 self.path.rmdir()
         os.close(self.lock)
 
@@ -178,7 +178,7 @@ def describe(algorithm: str, config: Any, command: str | None = None) -> dict[st
 
 
 def _storable(value: Any) -> Any:
-    """A value as JSON holds it; where it cannot, an object says what it was: nobody takes that for the value itself."""
+    """A value as JSON holds it; where it cannot, an object that describes it and is not mistaken for it."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the loop to stop where everything can be saved, the second ends the process at once."""
+"""Ctrl-C and SIGTERM: the first lets the loop stop where everything can be saved, the second ends the process."""
 
 import os
 import signal

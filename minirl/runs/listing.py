@@ -75,9 +75,9 @@ def what_differs(runs: Sequence[Listed]) -> list[list[str]]:
     """For each run ["algorithm = trpo", "delta = 0.02", …]: how it differs from another; alone, which it is."""
     which = [name for name in WHICH if len(runs) == 1 or len({run.which[name] for run in runs if run.which}) > 1]
     fields = differing([run.setting for run in runs if run.setting])
-    told = []
+    lines = []
     for run in runs:
         first = [f"{name} = {run.which[name]}" for name in which if run.which]
         rest = described(run.setting, fields) if run.setting else []
-        told.append(first + [each for each in rest if not each.endswith(" = default")])
-    return told
+        lines.append(first + [each for each in rest if not each.endswith(" = default")])
+    return lines

@@ -24,7 +24,9 @@ END = 1 << 18  # bytes at the beginning and at the end of a metrics.csv that tel
 
 def row_of(update: Update) -> dict[str, Any]:
     """Plain Python numbers and strings by column; None for what is not finite."""
-    return dict(zip(COLUMNS, (update.number, update.global_step), strict=True)) | {tag: _plain(v) for tag, v in update.metrics.items()}
+    return dict(zip(COLUMNS, (update.number, update.global_step), strict=True)) | {
+        tag: _plain(v) for tag, v in update.metrics.items()
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -35,7 +37,7 @@ def _plain(value: Any) -> Any:
 
 
 class Appended:
-    """A text file that this process alone appends to; FileError once somebody has removed, replaced or cut it."""
+    """A text file that this process alone appends to; FileError once it was removed, replaced or cut."""
 
     def __init__(self, path: Path, start: bytes = b""):
         self.path = path
@@ -71,7 +73,7 @@ class Appended:
 
 
 class CsvWriter:
-    """One header, one line per row. A tag that was not there before gets a new column: the file is then written again."""
+    """One header, one line per row. A tag that is new gets a column of its own: the file is then written again."""
 
     def __init__(self, path: Path):
         self.columns = list(COLUMNS)
@@ -153,7 +155,7 @@ def open_writers(directory: Path, track: str | None = None) -> list[Any]:
 
 
 def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each whole line of metrics.csv, the header first; a last line that was cut off is left out.
+    """Number and cells of each complete line of metrics.csv, the header first; a truncated last line is left out.
 
     OSError, ValueError when it cannot be read.
     """

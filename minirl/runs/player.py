@@ -13,7 +13,7 @@ from minirl.training.learner import Learner
 
 
 def player(policy: Any) -> tuple[Agent | Team, str, Any, dict[str, Any] | None]:
-    """The policy, the method that trained it, what it was trained on (None: nobody knows), with which arguments (None: no file could hold them)."""
+    """The policy, its method, what it was trained on (None: unknown), with which arguments (None: not in a file)."""
     if isinstance(policy, Agent | Team):
         return policy, "", None, {}
     if isinstance(policy, Learner | TeamLearner):
@@ -24,7 +24,9 @@ def player(policy: Any) -> tuple[Agent | Team, str, Any, dict[str, Any] | None]:
         agent, about = load_policy(Path(policy))
         return agent, about["algorithm"], about["env"] or None, about.get("env_kwargs", {})
     kind = type(policy).__name__
-    raise ConfigError(f"policy_or_run is a {kind}: takes a policy, a Result, a Learner, a run directory or a policy file")
+    raise ConfigError(
+        f"policy_or_run is a {kind}: takes a policy, a Result, a Learner, a run directory or a policy file"
+    )
 
 
 def trained_on(env: Any, from_file: bool) -> Any:
@@ -33,5 +35,7 @@ def trained_on(env: Any, from_file: bool) -> Any:
         who = "the file" if from_file else "a policy"
         raise ConfigError(f"env = None: {who} does not know its environment, name it")
     if from_file and ":" in env:
-        raise ConfigError(f"env = None: the file names {env!r}, which would import a module; if you trust it, set env to {env!r}")
+        raise ConfigError(
+            f"env = None: the file names {env!r}, which would import a module; if you trust it, set env to {env!r}"
+        )
     return env

@@ -37,7 +37,9 @@ class Result(Generic[C]):
 
     def __repr__(self) -> str:
         count, steps = len(self.history), self.history[-1].global_step if self.history else 0
-        end = next((f", return {update.returns.mean():.6g}" for update in reversed(self.history) if len(update.returns)), "")
+        end = next(
+            (f", return {update.returns.mean():.6g}" for update in reversed(self.history) if len(update.returns)), ""
+        )
         where = str(self.run)
         where = "" if self.run is None else f", run {where if len(where) <= PATH else '…' + where[1 - PATH :]}"
         stopped = ", interrupted" if self.interrupted else ""

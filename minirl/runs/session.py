@@ -65,7 +65,7 @@ class Recorder:
         self.learner.save_policy(self.path, env, said)
 
     def finish(self) -> None:
-        """The policy as it was after the last whole update, the ends of the metrics files, and a picture where matplotlib is."""
+        """The policy after the last complete update, the ends of the metrics files, a picture where matplotlib is."""
         lost = self._failed(self.save_policy)
         saved = "" if lost else f"the policy is in {self.directory.name}"
         failures = [lost, *(self._failed(writer.close) for writer in self.writers)]
@@ -158,7 +158,7 @@ def training(
         stack.callback(faults.close, envs, f"env = {given.name(env)!r}")
         learner: Any = (algorithm.learner or Learner)(algorithm, envs, config)
         if algorithm.environments is None:
-            warn_of_images(learner, stacklevel=5)  # whoever called minirl.train
+            warn_of_images(learner, stacklevel=5)  # at the call of minirl.train
         recorder = None
         if directory is not None:
             directory.start(describe(algorithm.name, config, command))

@@ -9,7 +9,7 @@ import numpy as np
 
 from minirl.errors import SpaceError, shorten
 from minirl.models.distributions import FAMILIES, NAMES, Family, MaskableFamily
-from minirl.spaces.facts import INTEGERS, Facts, among, integer, natural, shape_from, truth
+from minirl.spaces.facts import INTEGERS, Facts, among, boolean, integer, natural, shape_from
 
 Arrays = dict[str, np.ndarray]
 BOUNDS = ("action_low", "action_high")  # tensors of a policy file; those of a Box may be infinite
@@ -50,7 +50,7 @@ class ActionCodec(ABC):
         shape = shape_from("action", about["shape"], cls.scalar)
         integer("action start", about["start"])
         natural("action size", about["size"], cls.least)
-        truth("scaled", about.get("scaled", False))  # files of format 1 do not state it
+        boolean("scaled", about.get("scaled", False))  # files of format 1 do not state it
         return cls.read_rest(shape, about, family, arrays)
 
     @classmethod

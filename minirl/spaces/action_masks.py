@@ -19,10 +19,10 @@ def given(info: dict[str, Any], call: str = "reset") -> Any:
 
 
 class ActionMasks:
-    """What each of B environments allows before its next action, (B, K) bool; with SAME_STEP it belongs to the reset observation.
+    """What each of B environments allows before its next action, (B, K) bool; of the reset observation with SAME_STEP.
 
-    A vector says in info["_action_mask"] whose rows are meant. A mask that allows nothing raises when an action is drawn
-    from it, not before: at the end of an episode it is in order.
+    A vector says in info["_action_mask"] which rows are meant. A mask that allows nothing raises when an action is
+    drawn from it, not before: at the end of an episode it is allowed.
     """
 
     def __init__(self, codec: ActionCodec, num_envs: int, info: dict[str, Any]):
@@ -31,9 +31,9 @@ class ActionMasks:
         self.codec, self.allowed = codec, codec.read_mask(ones)
         self.update(info)
 
-    def update(self, info: dict[str, Any], whole: bool = True) -> None:
-        """Take in the info of a step or reset of all environments, or (not `whole`) of some alone."""
-        if whole:
+    def update(self, info: dict[str, Any], of_all: bool = True) -> None:
+        """Take in the info of a step or reset: of all environments, or (not `of_all`) of some alone."""
+        if of_all:
             self.allowed[:] = False
         if KEY in info:
             given, rows = np.asarray(info[KEY]), info.get(f"_{KEY}", slice(None))
@@ -42,6 +42,6 @@ class ActionMasks:
                 raise EnvError(f"action_mask of shape {given.shape} and type {given.dtype}: {wanted}")
             self.allowed[rows] = given[rows]
 
-    def read(self, due: np.ndarray) -> np.ndarray:
-        """The masks to act on, a copy. Where the next step only resets (`due`), every action is allowed."""
-        return self.codec.read_mask(self.allowed | due[:, None], "env")
+    def read(self, resetting: np.ndarray) -> np.ndarray:
+        """The masks to act on, a copy. Where the next step only resets (`resetting`), every action is allowed."""
+        return self.codec.read_mask(self.allowed | resetting[:, None], "env")

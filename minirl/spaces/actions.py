@@ -207,7 +207,7 @@ KINDS: dict[str, type[ActionCodec]] = {  # by the name that a policy file has fo
 
 
 def action_codec(space: Any, family: str = "auto", scaled: bool = False) -> ActionCodec:
-    """The decoder for a single environment's action space; SpaceError for one without, or where the family does not fit."""
+    """The decoder for a single environment's action space; SpaceError for an unknown space or an unsuitable family."""
     from gymnasium import spaces
 
     classes: dict[type, type[ActionCodec]] = {

@@ -32,7 +32,7 @@ def natural(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def truth(name: str, value: Any) -> bool:
+def boolean(name: str, value: Any) -> bool:
     """true or false, and nothing that only counts as such."""
     if type(value) is not bool:
         raise ValueError(f"{name} has to be true or false")

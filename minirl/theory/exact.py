@@ -1,7 +1,7 @@
 """The library's own algorithms with exact expectations: a batch of every state and action, weighted by ρ(s) π(a|s).
 
-The reductions take weighted means, so on this batch `policy_gradient`, the Fisher-vector product and the surrogate are the true
-ones, up to the constant Σρ = 1/(1−γ); the very code that trains on samples is run against linear algebra.
+The reductions take weighted means, so on this batch `policy_gradient`, the Fisher-vector product and the surrogate are
+the true ones, up to the constant Σρ = 1/(1−γ); the very code that trains on samples is run against linear algebra.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from minirl.theory.mdp import MDP, softmax_policy, solve
 
 
 def tabular_policy(mdp: MDP) -> Policy:
-    """A softmax policy without hidden layers on one-hot states: logits(s) = W[s] + b, so every tabular policy is one of these."""
+    """A softmax policy without hidden layers on one-hot states, logits(s) = W[s] + b: every tabular policy is one."""
     return linear_policy(mdp.shape[0], mdp.shape[1])
 
 
@@ -34,7 +34,9 @@ def probabilities(policy: Policy, theta: np.ndarray, features: np.ndarray) -> np
 
 
 def exact_batch(mdp: MDP, policy: Policy, theta: np.ndarray, features: np.ndarray | None = None) -> Batch:
-    """N = S·K samples, one per (s, a): weight ρ(s) π(a|s), advantage A(s,a), target V(s). Weighted means are expectations under ρ and π.
+    """N = S·K samples, one per (s, a): weight ρ(s) π(a|s), advantage A(s,a), target V(s).
+
+    Weighted means are expectations under ρ and π.
 
     features (S, D): what the policy sees of each state, one-hot when None.
     """
@@ -54,7 +56,7 @@ def exact_batch(mdp: MDP, policy: Policy, theta: np.ndarray, features: np.ndarra
 
 
 def improve(mdp: MDP, step, cfg, theta: np.ndarray, iterations: int) -> tuple[np.ndarray, list[float]]:
-    """Iterate `step` (npg_step, trpo_step, …) with exact expectations: θ (n,) after the last one, and J before each and at the end."""
+    """Iterate `step` (npg_step, trpo_step, …) with exact expectations: the last θ (n,), J before each and after."""
     policy, returns = tabular_policy(mdp), []
     for _ in range(iterations):
         returns.append(float(solve(mdp, probabilities(policy, theta, np.eye(mdp.shape[0]))).j))

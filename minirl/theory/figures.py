@@ -1,7 +1,7 @@
-"""The documents' three figures and the tightness of the bound, drawn from the library's own computations (matplotlib, extra `plot`).
+"""The documents' three figures and the tightness of the bound, from the library's computations (matplotlib).
 
-A small problem solved exactly stands in for the sketches: the curves are J, its tangent and the surrogate along the very
-direction that TRPO steps in, and the step is the one that `trpo_step` accepts.
+A small problem solved exactly replaces the sketches: the curves are J, its tangent and the surrogate along the
+direction of TRPO's step, and the step is the one that `trpo_step` accepts.
 """
 
 import io
@@ -52,7 +52,8 @@ def along_the_step(seed: int = 228, reach: float = 10.0) -> Slice:
     return Slice(
         t=t,
         j=np.array([solve(mdp, new).j for new in moved]),
-        tangent=exact.j + t * info["predicted_gain"] * exact.rho.sum(),  # gᵀΔθ under normalised visits, times Σρ = 1/(1−γ)
+        # gᵀΔθ under normalised visits, times Σρ = 1/(1−γ)
+        tangent=exact.j + t * info["predicted_gain"] * exact.rho.sum(),
         surrogate=np.array([surrogate(mdp, pi, new) for new in moved]),
         kl=np.array([exact.rho @ tabular_kl(pi, new) / exact.rho.sum() for new in moved]),
         accepted=float(np.linalg.norm(accepted - theta) / np.linalg.norm(step)),
@@ -60,7 +61,7 @@ def along_the_step(seed: int = 228, reach: float = 10.0) -> Slice:
 
 
 def draw_tangent(ax, s: Slice) -> None:
-    """J(θ) and its first-order approximation at θ_old: the same value and slope there, and nowhere else.                 [FIG-1]"""
+    """J(θ) and its first-order approximation at θ_old: the same value and slope there, and nowhere else.  [FIG-1]"""
     ax.plot(s.t, s.j, color=BLUE, lw=2.2, label=r"$J(\theta)$, exact")
     ax.plot(s.t, s.tangent, color=ORANGE, lw=1.6, ls="--", label=r"$J(\theta_{old}) + g^T\Delta\theta$")
     ax.plot(0, s.j[s.t == 0], "o", color="black", ms=6, label=r"$\theta_{old}$")
@@ -69,9 +70,15 @@ def draw_tangent(ax, s: Slice) -> None:
 
 
 def draw_trust_region(ax, s: Slice) -> None:
-    """J(θ), the surrogate, the trust region mean KL ≤ δ, and the step that TRPO accepts.                                 [FIG-2]"""
+    """J(θ), the surrogate, the trust region mean KL ≤ δ, and the step that TRPO accepts.  [FIG-2]"""
     inside = s.kl <= CONFIG.delta
-    ax.axvspan(s.t[inside].min(), s.t[inside].max(), color=GREEN, alpha=0.15, label=rf"mean KL $\leq \delta$ = {CONFIG.delta:g}")
+    ax.axvspan(
+        s.t[inside].min(),
+        s.t[inside].max(),
+        color=GREEN,
+        alpha=0.15,
+        label=rf"mean KL $\leq \delta$ = {CONFIG.delta:g}",
+    )
     ax.plot(s.t, s.j, color=BLUE, lw=2.2, label=r"$J(\theta)$, exact")
     ax.plot(s.t, s.surrogate, color=ORANGE, lw=1.6, ls="--", label=r"surrogate $L(\theta)$")
     ax.plot(0, s.j[s.t == 0], "o", color="black", ms=6, label=r"$\theta_{old}$")
@@ -80,7 +87,7 @@ def draw_trust_region(ax, s: Slice) -> None:
 
 
 def draw_clip(ax, adv: float, clip: float = 0.2) -> None:
-    """The clipped objective against the ratio r for one sign of Â.                                                       [FIG-3]"""
+    """The clipped objective against the ratio r for one sign of Â.  [FIG-3]"""
     ratio = np.linspace(0, 2, 401)
     objective, _ = clipped_surrogate(ratio, np.full_like(ratio, adv), clip)
     ax.plot(ratio, ratio * adv, color=GREY, lw=1.4, ls="--", label=r"$r\,\hat{A}$")
@@ -94,7 +101,7 @@ def draw_clip(ax, adv: float, clip: float = 0.2) -> None:
 
 
 def draw_bound(ax, pairs: int = 3000, seed: int = 0) -> None:
-    """The share of its penalty C max KL, C = 4 γ max|A|/(1−γ)², that a pair of policies uses: at most 1.      [SUR-7]
+    """The share of its penalty C max KL, C = 4 γ max|A|/(1−γ)², that a pair of policies uses: at most 1.  [SUR-7]
 
     On a logarithmic axis, for it is orders of magnitude smaller. Pairs with η above L use none of it and have no dot.
     """

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MDP:
-    """p(s'|s,a) (S, K, S), expected reward r(s,a) (S, K), p(s₀) (S,), discount γ. Leading axes, if any, are a batch of problems."""
+    """p(s'|s,a) (S, K, S), expected reward r(s,a) (S, K), p(s₀) (S,), discount γ. Leading axes: a batch of problems."""
 
     p: np.ndarray
     r: np.ndarray
@@ -23,7 +23,7 @@ class MDP:
 
 
 class Solution(NamedTuple):
-    """What a policy is worth: V (S,), Q and A (S, K), ρ (S,) unnormalised discounted visits, J (); of a batch with its leading axes."""
+    """Of a policy: V (S,), Q and A (S, K), ρ (S,) unnormalised discounted visits, J (); leading axes: a batch."""
 
     v: np.ndarray
     q: np.ndarray
@@ -41,8 +41,10 @@ class Trajectories(NamedTuple):
     rewards: np.ndarray
 
 
-def random_mdp(rng: np.random.Generator, num_states: int, num_actions: int, gamma: float, concentration: float = 1.0) -> MDP:
-    """Dirichlet transitions (near deterministic when `concentration` is small) and start, rewards uniform in [−1, 1]."""
+def random_mdp(
+    rng: np.random.Generator, num_states: int, num_actions: int, gamma: float, concentration: float = 1.0
+) -> MDP:
+    """Dirichlet transitions (nearly deterministic for small `concentration`) and start, rewards uniform in [−1, 1]."""
     p = rng.dirichlet(np.full(num_states, concentration), size=(num_states, num_actions))
     return MDP(p, rng.uniform(-1, 1, (num_states, num_actions)), rng.dirichlet(np.ones(num_states)), gamma)
 
@@ -77,8 +79,10 @@ def trajectories(mdp: MDP, horizon: int) -> Trajectories:
     return Trajectories(states, actions, mdp.start[states[:, 0]] * steps.prod(axis=1), mdp.r[states[:, :-1], actions])
 
 
-def sample_trajectories(mdp: MDP, pi: np.ndarray, horizon: int, episodes: int, rng: np.random.Generator) -> Trajectories:
-    """M = `episodes` paths of H steps, drawn step by step; where `trajectories` has the dynamics' probability these have 1/M."""
+def sample_trajectories(
+    mdp: MDP, pi: np.ndarray, horizon: int, episodes: int, rng: np.random.Generator
+) -> Trajectories:
+    """M = `episodes` paths of H steps, drawn step by step; 1/M replaces the dynamics' probability of `trajectories`."""
     states, actions = np.empty((episodes, horizon + 1), int), np.empty((episodes, horizon), int)
 
     def draw(prob: np.ndarray) -> np.ndarray:
@@ -93,7 +97,7 @@ def sample_trajectories(mdp: MDP, pi: np.ndarray, horizon: int, episodes: int, r
 
 
 def trajectory_prob(paths: Trajectories, pi: np.ndarray) -> np.ndarray:
-    """P(τ|θ) = p(s₀) Π_t π(a_t|s_t) p(s_{t+1}|s_t, a_t) -> (M,).                                                        [PG-2]"""
+    """P(τ|θ) = p(s₀) Π_t π(a_t|s_t) p(s_{t+1}|s_t, a_t) -> (M,).  [PG-2]"""
     return paths.dynamics * pi[paths.states[:, :-1], paths.actions].prod(axis=1)  # [PG-2]
 
 

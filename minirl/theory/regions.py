@@ -1,7 +1,8 @@
-"""Trust-region problems solved to the end, the policy's own probabilities being the parameters: what the documents' maximisers are.
+"""Trust-region problems solved exactly, over the policy's own probabilities: the documents' maximisers.
 
-In a state with probabilities p and advantages A the best q under a multiplier λ on D(p ‖ q) has λ p_a / q_a = ν − A_a, ν making it sum
-to 1: more weight for more advantage, none ever taken away altogether. p has to be positive. Leading axes are batches.
+In a state with probabilities p and advantages A the best q under a multiplier λ on D(p ‖ q) has λ p_a / q_a = ν − A_a,
+where ν makes it sum to 1: a larger advantage gets more probability, and none becomes 0. p has to be positive. Leading
+axes are batches.
 """
 
 from collections.abc import Callable
@@ -27,20 +28,20 @@ def bisect(falling: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...], 
 
 
 def tilt(pi: np.ndarray, adv: np.ndarray, log_gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """q = λ p / (ν − A) at ν = max A + e^log_gap, and its multiplier λ: π, A (…, S, K), log_gap (…, S) -> (…, S, K), (…, S)."""
+    """q = λ p / (ν − A) at ν = max A + e^log_gap, and its λ: π, A (…, S, K), log_gap (…, S) -> (…, S, K), (…, S)."""
     gap = adv.max(axis=-1, keepdims=True) - adv + np.exp(log_gap)[..., None]  # ν − A > 0
     multiplier = 1 / (pi / gap).sum(axis=-1)
     return multiplier[..., None] * pi / gap, multiplier
 
 
 def penalised(pi: np.ndarray, adv: np.ndarray, beta: float) -> np.ndarray:
-    """argmax over all policies of Σ_s ρ(s) [Σ_a π̃ A − β D(π‖π̃)], whatever ρ > 0: each state for itself -> (…, S, K).   [TR-12]"""
+    """argmax over all policies of Σ_s ρ(s) [Σ_a π̃ A − β D(π‖π̃)], any ρ > 0: state by state -> (…, S, K).  [TR-12]"""
     log_gap = bisect(lambda x: beta - tilt(pi, adv, x)[1], pi.shape[:-1])  # λ = β  [TR-12]
     return tilt(pi, adv, log_gap)[0]
 
 
 def inside_ball(pi: np.ndarray, adv: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """argmax of Σ_a π̃ A subject to D(π‖π̃)(s) ≤ radius in every state, and the multipliers: radius (…, S).       [TR-13, KL-12]"""
+    """argmax of Σ_a π̃ A subject to D(π‖π̃)(s) ≤ radius (…, S) in every state, and multipliers.  [TR-13, KL-12]"""
     log_gap = bisect(lambda x: tabular_kl(pi, tilt(pi, adv, x)[0]) - radius, pi.shape[:-1])  # [TR-13, KL-12]
     return tilt(pi, adv, log_gap)
 
@@ -54,21 +55,23 @@ class Solved(NamedTuple):
 
 
 def constrained(mdp: MDP, pi: np.ndarray, delta: float) -> Solved:
-    """argmax of L subject to mean KL ≤ δ, by bisection on the β of the penalised form: both have the same maximiser.      [TR-15]"""
+    """argmax of L subject to mean KL ≤ δ, by bisection on β of the penalised form with the same maximiser.  [TR-15]"""
     exact = solve(mdp, pi)
     visits = exact.rho / exact.rho.sum()
 
     def mean_kl(beta: float) -> float:
         return float(visits @ tabular_kl(pi, penalised(pi, exact.adv, beta)))  # [TR-1]
 
-    beta = float(np.exp(bisect(lambda x: np.asarray(mean_kl(float(np.exp(x))) - delta), ())))  # mean KL falls in β  [TR-15]
+    log_beta = bisect(lambda x: np.asarray(mean_kl(float(np.exp(x))) - delta), ())  # mean KL falls in β  [TR-15]
+    beta = float(np.exp(log_beta))
     return Solved(penalised(pi, exact.adv, beta), beta, mean_kl(beta))
 
 
 def best_of_bound(mdp: MDP, pi: np.ndarray, factor: float = 4.0) -> np.ndarray:
-    """argmax over all policies of L_π(π̃) − C max_s D(π‖π̃): η(argmax) ≥ η(π), step by step for ever.                    [SUR-8]
+    """argmax over all policies of L_π(π̃) − C max_s D(π‖π̃): η(argmax) ≥ η(π), step by step for ever.  [SUR-8]
 
-    Inside max KL ≤ D the best gain g(D) = Σ_s ρ(s) max Σ_a π̃ A has the slope Σ_s ρ(s) λ_s(D), which falls; the best D is where it is C.
+    Inside max KL ≤ D the best gain g(D) = Σ_s ρ(s) max Σ_a π̃ A has the slope Σ_s ρ(s) λ_s(D), which falls.
+    The best D is where the slope is C.
     """
     exact, coefficient = solve(mdp, pi), penalty(mdp, pi, factor)
 

@@ -7,14 +7,14 @@ from minirl.theory.mdp import MDP, Trajectories, softmax_policy, trajectories, t
 
 
 def trajectory_ratio(paths: Trajectories, pi_old: np.ndarray, pi: np.ndarray) -> np.ndarray:
-    """p_θ(τ) / p_old(τ) = Π_t π(a_t|s_t) / π_old(a_t|s_t) -> (M,): the dynamics cancel, which is why they need not be known.     [IS-3]"""
+    """p_θ(τ) / p_old(τ) = Π_t π(a_t|s_t) / π_old(a_t|s_t) -> (M,): the dynamics cancel, unknown as they are.  [IS-3]"""
     states = paths.states[:, :-1]
     log_ratio = np.log(pi[states, paths.actions]) - np.log(pi_old[states, paths.actions])  # log r_t (M, H)
     return np.exp(log_ratio.sum(axis=1))  # [IS-3]
 
 
 def reweighted_gradient(mdp: MDP, theta_old: np.ndarray, theta: np.ndarray, horizon: int) -> tuple[np.ndarray, float]:
-    """∇J(θ) (S, K) = E_{τ∼old}[(p_θ/p_old) ∇log p_θ(τ) R(τ)], and the variance Σ Var of that estimate from one trajectory.        [IS-4]"""
+    """∇J(θ) (S, K) = E_{τ∼old}[(p_θ/p_old) ∇log p_θ(τ) R(τ)], and its Σ Var from one trajectory.  [IS-4]"""
     paths, pi_old, pi = trajectories(mdp, horizon), softmax_policy(theta_old), softmax_policy(theta)
     prob = trajectory_prob(paths, pi_old)
     weight = trajectory_ratio(paths, pi_old, pi) * discounted_return(paths.rewards, mdp.gamma)

@@ -16,7 +16,7 @@ class ActionNoise:
     def __init__(self, dist: Any, seed: np.random.SeedSequence, num_envs: int, num_steps: int):
         self.dist = dist
         self.rngs = [random_streams.generator(child) for child in seed.spawn(num_envs)]
-        self.ahead = np.stack([dist.noise(rng, num_steps) for rng in self.rngs], axis=1)  # (T, B, …) drawn, not yet used
+        self.ahead = np.stack([dist.noise(rng, num_steps) for rng in self.rngs], axis=1)  # (T, B, …), unused
         self.used = np.zeros(num_envs, dtype=np.intp)
         self.used_by_each: int | None = 0  # all of `used`, as one number while they are equal
         self.columns = np.arange(num_envs)
@@ -38,7 +38,11 @@ class ActionNoise:
 
     def tree(self) -> dict[str, Any]:
         """The state as arrays and JSON scalars, copied."""
-        return {"rngs": [random_streams.get_state(rng) for rng in self.rngs], "ahead": self.ahead.copy(), "used": self._used().copy()}
+        return {
+            "rngs": [random_streams.get_state(rng) for rng in self.rngs],
+            "ahead": self.ahead.copy(),
+            "used": self._used().copy(),
+        }
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Go on where `tree` was taken."""
@@ -51,7 +55,7 @@ class ActionNoise:
         return self.ahead
 
     def next(self, real: np.ndarray | None) -> np.ndarray:
-        """One number (or vector) per environment (B, …); only `real` environments (all of them when None) use theirs up."""
+        """One number (or vector) per environment (B, …); only `real` environments (None: all) use theirs up."""
         if real is None and self.used_by_each is not None:
             self.used_by_each += 1
             return self.ahead[self.used_by_each - 1]

@@ -9,7 +9,7 @@ from minirl import _core
 from minirl.config import Config
 from minirl.envs import NativeVectorEnv
 from minirl.envs.autoreset import autoreset_of
-from minirl.envs.contract import truths
+from minirl.envs.contract import as_flags
 from minirl.envs.faults import place, raise_placed
 from minirl.envs.make import reset
 from minirl.envs.parallel import ParallelVectorEnv
@@ -60,7 +60,7 @@ class Collector:
     def collect(self, theta: np.ndarray, preprocess: Any) -> Rollout:
         """`num_steps` rows (T, B) under π_θ, θ and what stands before it (`preprocess`) as they are."""
         rollout = self._empty_rollout(fresh=self._begin())
-        if self.native and self.envs.whole_rollouts and self.policy.in_one_call(preprocess):
+        if self.native and self.envs.can_rollout and self.policy.in_one_call(preprocess):
             self._in_one_call(theta, preprocess, rollout)
         else:
             self._step_by_step(theta, preprocess, rollout)
@@ -82,7 +82,7 @@ class Collector:
         self.state.fresh_start = False
 
     def reset(self) -> None:
-        """Let the next rollout begin with fresh episodes, for example after somebody else has stepped `envs`."""
+        """Let the next rollout begin with fresh episodes, for example after other code has stepped `envs`."""
         self.state.fresh_start = True
 
     def _empty_rollout(self, fresh: bool) -> Rollout:
@@ -160,19 +160,19 @@ class Collector:
         except BaseException as why:  # not by _call: five values it has to be, too
             raise_placed(why, place(why, self.envs, self.state.steps_taken + 1))
         if getattr(terminated, "dtype", None) is not BOOL or getattr(truncated, "dtype", None) is not BOOL:
-            terminated = self._call(truths, "terminated", terminated)
-            truncated = self._call(truths, "truncated", truncated)
+            terminated = self._call(as_flags, "terminated", terminated)
+            truncated = self._call(as_flags, "truncated", truncated)
         self.state.steps_taken += 1
         return obs, reward, terminated, truncated, info
 
-    def _see(self, obs: Any, info: dict[str, Any], everybody: bool = True) -> np.ndarray:
-        """What the policy acts on next (B, D); `info` is of `everybody`, or of those that were just reset alone."""
+    def _see(self, obs: Any, info: dict[str, Any], of_all: bool = True) -> np.ndarray:
+        """What the policy acts on next (B, D); `info` is of all environments, or only of those just reset."""
         if self.state.masks is not None:
-            self.state.masks.update(info, everybody)
+            self.state.masks.update(info, of_all)
         return self.reader.read(obs, self.state.steps_taken)
 
     def _end_episodes(self, rollout: Rollout, t: int, info: dict[str, Any]) -> None:
-        """Row t ended episodes, or was somebody's reset step: final observations into it, then the next episodes."""
+        """Row t ended episodes, or was a reset step of some: final observations into it, then the next episodes."""
         state, terminated, truncated = self.state, rollout.terminated[t], rollout.truncated[t]
         if state.resetting is not None:  # whatever a vector returns for a reset step
             rollout.reward[t, state.resetting] = 0.0
@@ -189,10 +189,10 @@ class Collector:
         reset_mask = self.autoreset.reset_call(done)
         if reset_mask is not None:
             first, info = self._call(self.envs.reset, options={"reset_mask": reset_mask})
-            state.obs = self._see(first, info, everybody=False)
+            state.obs = self._see(first, info, of_all=False)
 
     def _reset_step_of_all(self, rollout: Rollout, t: int) -> None:
-        """The next step would be real for nobody: take it now, with any actions, so that no row is empty."""
+        """The next step would be a reset step of all: take it now, with any actions, so that no row is empty."""
         state = self.state
         first, *_, info = self._call(self.envs.step, self.action_codec.decode(rollout.action[t].copy()))
         state.steps_taken += 1

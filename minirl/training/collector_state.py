@@ -22,6 +22,6 @@ class CollectorState:
     masks: ActionMasks | None  # what is allowed then; None where everything always is
     episode_return: np.ndarray  # (B,) of the unfinished episodes, up to the last rollout's end
     episode_length: np.ndarray  # (B,)
-    resetting: np.ndarray | None = None  # (B,) bool: the next step of these is a reset step; None: nobody's
+    resetting: np.ndarray | None = None  # (B,) bool: the next step of these is a reset step; None: of none
     steps_taken: int = 0  # of the vector, for messages: reset steps count
     fresh_start: bool = False

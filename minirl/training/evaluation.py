@@ -1,4 +1,4 @@
-"""Playing a policy without learning: returns of whole episodes, each with a seed of its own, whatever was trained before."""
+"""Playing a policy without learning: returns of complete episodes, each with a seed of its own."""
 
 import warnings
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import numpy as np
 
 from minirl.deploy.agent import Agent
 from minirl.envs import given
-from minirl.envs.contract import Misfit, truth
+from minirl.envs.contract import Misfit, as_flag
 from minirl.envs.faults import close, is_fault, one_line
 from minirl.envs.make import make_env
 from minirl.errors import EnvError, EnvRaisedError, MinirlError, SpaceError
@@ -18,7 +18,7 @@ from minirl.spaces import action_masks
 from minirl.spaces.actions import action_codec
 from minirl.spaces.observations import obs_codec
 
-MAX_STEPS = 20_000  # an episode is stopped by then, unless the environment's own limit is larger: some environments never end
+MAX_STEPS = 20_000  # of an episode, unless the environment's own limit is larger: some environments never end
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,7 +83,9 @@ def evaluate(
         close(env, f"env = {name!r}")
     if cut:
         remedy = "their returns are those so far; give the environment a limit with gymnasium.wrappers.TimeLimit"
-        warnings.warn(f"env = {name!r}: {cut} of {episodes} episodes were stopped after {limit} steps: {remedy}", stacklevel=3)
+        warnings.warn(
+            f"env = {name!r}: {cut} of {episodes} episodes were stopped after {limit} steps: {remedy}", stacklevel=3
+        )
     return Evaluation(returns, lengths, cut)
 
 
@@ -98,7 +100,7 @@ def play(agent: Agent, env: Any, where: str, env_seed: int, rng: Any, limit: int
             steps, call = steps + 1, "step"
             obs, reward, terminated, truncated, info = env.step(action)
             total += float(reward)
-            if truth("terminated", terminated) or truth("truncated", truncated):
+            if as_flag("terminated", terminated) or as_flag("truncated", truncated):
                 return total, steps, True
     except EnvError:
         raise

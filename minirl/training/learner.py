@@ -33,9 +33,10 @@ KEPT = 24 << 20  # bytes; glibc's own limit for what it will learn from is 32 Mi
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep what it frees, where glibc allocates: a large block that is freed untouched is its measure for that.
+    """Let the process keep the memory that it frees, with glibc, whose threshold follows the largest block freed.
 
-    Else the activations of a large minibatch go back to the system after each step and come again page by page, a quarter of the update.
+    Otherwise the activations of a large minibatch are returned to the system after each step and mapped again page by
+    page: a quarter of the time of an update.
     """
     np.empty(KEPT, np.uint8)
 
@@ -51,22 +52,29 @@ class Update:
     lengths: np.ndarray
 
     def __repr__(self) -> str:
-        some = f"return {self.returns.mean():.6g} of {len(self.returns)} episodes" if len(self.returns) else "no episode ended"
+        some = (
+            f"return {self.returns.mean():.6g} of {len(self.returns)} episodes"
+            if len(self.returns)
+            else "no episode ended"
+        )
         return f"Update({self.number}: {self.global_step} steps, {some})"
 
 
 class Learner(Trainee):
     """An iterator over updates: stop when you like and go on later, it continues where it was.
 
-    It expects `envs` as it left them. Whoever steps or resets them between two updates calls `reset` afterwards.
+    It expects `envs` as it left them. After stepping or resetting them between two updates call `reset`.
 
     algorithm: a row of the algorithms' table, never a name. envs: a gymnasium VectorEnv in any autoreset mode.
-    `state` holds everything that learning changes but what lives in the environments and the collector: a tree of arrays and scalars.
+    `state` is a tree of arrays and scalars: everything that learning changes, except in the environments and collector.
     """
 
     def __init__(self, algorithm: Algorithm, envs: Any, config: Config, comm: Communicator = SERIAL):
         keep_freed_memory()
-        codecs = obs_codec(envs.single_observation_space), action_codec(envs.single_action_space, config.family, config.scale_actions)
+        codecs = (
+            obs_codec(envs.single_observation_space),
+            action_codec(envs.single_action_space, config.family, config.scale_actions),
+        )
         policy_file.check(*codecs, algorithm.name, config, *given.named(config.env, config.env_kwargs))
         seeds, dim, family = random_streams.stream_seeds(config.seed), codecs[0].dim, codecs[1].family()
         memory.check(config, envs.num_envs, dim, math.prod(family.action_shape), family.num_params)
@@ -76,7 +84,9 @@ class Learner(Trainee):
         normalizer = ObsNormalizer(RunningMoments.zeros(dim), codecs[0].resolution, np.dtype(config.dtype))
         super().__init__(algorithm, algorithm.networks(policy, critic, config), normalizer, config, envs.num_envs, comm)
         if config.rbf:
-            self.features = RandomFeatures.draw(random_streams.generator(seeds["features"]), dim, config.rbf, config.rbf_width)
+            self.features = RandomFeatures.draw(
+                random_streams.generator(seeds["features"]), dim, config.rbf, config.rbf_width
+            )
         self.collector = Collector(envs, self.nets.policy, codecs, seeds, config)
         self.updates = self.global_step = 0
         self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which episodes ended
@@ -90,7 +100,7 @@ class Learner(Trainee):
         return self.step()
 
     def step(self) -> Update:
-        """One update: a rollout under π_θ, advantages, the algorithm's step, then the statistics of the next rollout."""
+        """One update: a rollout under π_θ, advantages, the algorithm's step, the statistics of the next rollout."""
         start = time.perf_counter()
         rollout = self.collector.collect(self.state["theta_pi"], self.preprocess)
         prepared = self.prepare(rollout)
@@ -105,10 +115,20 @@ class Learner(Trainee):
         batch = prepared.batch
         self.global_step += int(batch.weights.total(len(batch)))
         now = time.perf_counter()
-        timing = {"charts/SPS": len(batch) / (now - start), "time/rollout": collected - start, "time/update": now - collected}
+        timing = {
+            "charts/SPS": len(batch) / (now - start),
+            "time/rollout": collected - start,
+            "time/update": now - collected,
+        }
         if len(returns):
             self.curve.append((self.global_step, float(returns.mean())))
-        return Update(self.updates, self.global_step, {**episode_means(returns, lengths), **learned.metrics, **timing}, returns, lengths)
+        return Update(
+            self.updates,
+            self.global_step,
+            {**episode_means(returns, lengths), **learned.metrics, **timing},
+            returns,
+            lengths,
+        )
 
     @property
     def size(self) -> str:
@@ -117,7 +137,7 @@ class Learner(Trainee):
         return f"{dim} inputs, {actions_of(dist)}, {self.nets.policy.num_params} policy parameters"
 
     def reset(self) -> None:
-        """Let the next update begin with fresh episodes, for example after the environments were stepped by somebody else."""
+        """Let the next update begin with fresh episodes, for example after other code has stepped the environments."""
         self.collector.reset()
 
     def _made_of(self) -> dict[str, Any]:
@@ -135,7 +155,7 @@ class Learner(Trainee):
         } | {name: list(value) if isinstance(value := vars(cfg)[name], tuple) else value for name in names}
 
     def snapshot(self) -> dict[str, Any]:
-        """All that learning changes, as a tree of arrays and JSON scalars, copied. What lives in the environments is not in it."""
+        """All that learning changes, as a tree of arrays and JSON scalars, copied; without the environments."""
         return {
             "learner": self._made_of(),
             **self.tree(),
@@ -144,9 +164,9 @@ class Learner(Trainee):
         }
 
     def restore(self, tree: dict[str, Any]) -> None:
-        """Back to a snapshot: a copy, so that the tree can be used again. The environments stay where they are, in their episodes.
+        """Go back to a snapshot, which is copied and can be used again. Environments stay in their current episodes.
 
-        ConfigError where the snapshot is of a learner that was made otherwise: another method, network, environment or rollout.
+        ConfigError where the snapshot is of a learner with another method, network, environment or rollout.
         """
         self._check_fits(tree)
         self.take(tree)
@@ -172,10 +192,13 @@ class Learner(Trainee):
         mine = self._made_of()
         for name, value in mine.items():
             if its.get(name) != value and None not in (its.get(name, 0), value):
-                raise ConfigError(f"the snapshot's {name} is {its.get(name)!r}, this learner's {value!r}: make the learner as its was made")
+                raise ConfigError(
+                    f"the snapshot's {name} is {its.get(name)!r}, this learner's {value!r}: "
+                    f"make the learner with the same {name}"
+                )
 
     def save_policy(self, directory: Path, env: str, said: dict[str, Any]) -> None:
-        """Write the policy into a run directory; `env` and `said` name what it was trained on, and with which arguments."""
+        """Write the policy into a run directory; `env` and `said` name its environment and the arguments of that."""
         policy_file.save(directory / policy_file.FILE, self.policy, self.algorithm.name, env, said)
 
     @property

@@ -20,17 +20,17 @@ class ObservationReader:
 
     def __init__(self, codec: ObsCodec, dtype: np.dtype, num_envs: int, space: Any = None):
         self.codec, self.dtype, self.num_envs, self.space = codec, dtype, num_envs, space
-        self.everybody = np.arange(num_envs)
+        self.all_envs = np.arange(num_envs)
 
     def read(self, obs: Any, step: int) -> np.ndarray:
         """What a step or a reset returned -> (B, D); SpaceError for a misfit, NonFiniteError for NaN and infinity."""
         try:
             x = self.codec.encode(obs, self.dtype)
         except SpaceError as why:
-            named = why.of_an_env(step, self.everybody) if isinstance(why, ObservationError) else why
+            named = why.of_an_env(step, self.all_envs) if isinstance(why, ObservationError) else why
             raise SpaceError(f"step={step}: {named}") from named
         if not _core.all_finite(x):
-            raise self._not_finite(obs, x, self.everybody, step)
+            raise self._not_finite(obs, x, self.all_envs, step)
         if len(x) != self.num_envs:
             raise SpaceError(f"step={step}: {len(x)} observations of {self.num_envs} environments")
         return x

@@ -1,4 +1,4 @@
-"""One policy in training: what an update changes, and the way from a rollout to it. Who collected the rollout does not matter."""
+"""One policy in training: what an update changes, and the way from a rollout to it, whoever collected that."""
 
 import copy
 from dataclasses import dataclass, replace
@@ -43,10 +43,10 @@ class Learned:
 
 
 class Trainee:
-    """Networks, their `state`, and the statistics of observations and rewards; learns from rollouts of `num_envs` environments.
+    """Networks, their `state`, statistics of observations and rewards; learns from rollouts of `num_envs` environments.
 
     normalizer: of as many columns as the networks see, before the first observation.
-    An update has two halves, so that several trainees of one rollout change together or not at all: `learn`, then `keep`.
+    An update is `learn`, then `keep`, so that several trainees of one rollout change together or not at all.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Trainee:
         return make_preprocess(self.normalizer if self.config.normalize_obs else None, self.features)
 
     def prepare(self, rollout: Rollout) -> Prepared:
-        """Rewards scaled and limited, advantages estimated; statistics that count this rollout come into use after the update."""
+        """Rewards scaled and clipped, advantages estimated; statistics with this rollout are used after the update."""
         cfg, preprocess = self.config, self.preprocess
         weights = SampleWeights(rollout.valid.reshape(-1).astype(np.float64), self.comm)
         scaler, normalizer, reward = self.scaler, self.normalizer, rollout.reward

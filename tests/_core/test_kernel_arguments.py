@@ -1,4 +1,6 @@
-"""What the kernels' wrappers refuse, what they copy into shape, and what they never do: crash, or answer from memory that is not theirs."""
+"""What the kernels' wrappers refuse, what they copy into shape, and what they never do:
+crash, or answer from memory that is not theirs.
+"""
 
 import numpy as np
 import pytest
@@ -13,9 +15,21 @@ X, DY = np.zeros((4, 3)), np.zeros((4, 2))
 ACTS = (X, np.zeros((4, 5)), DY)
 PHI, ACTION, U = np.zeros((4, 6)), np.zeros(4, np.int64), np.zeros(4)
 PLAY = np.zeros((4 + 1) * 2), None, None, 10.0, (4, 2), "tanh", 0, "categorical"
-STEPS = tuple(np.zeros((0, 1, *s), t) for s, t in (((4,), "f8"), ((), "i8"), ((), "f8"), ((4,), "f8"), ((), "?"), ((), "?")))
+STEPS = tuple(
+    np.zeros((0, 1, *s), t) for s, t in (((4,), "f8"), ((), "i8"), ((), "f8"), ((4,), "f8"), ((), "?"), ((), "?"))
+)
 CARTPOLE = "cartpole", [np.random.PCG64(0)], np.zeros(4), np.ones(4), 9
-ROLLOUT = (CARTPOLE, np.zeros((1, 4)), np.zeros(1, np.int64), np.zeros((1, 4), np.float32), PLAY, np.zeros((0, 1)), None, STEPS)  # no steps
+# no steps
+ROLLOUT = (
+    CARTPOLE,
+    np.zeros((1, 4)),
+    np.zeros(1, np.int64),
+    np.zeros((1, 4), np.float32),
+    PLAY,
+    np.zeros((0, 1)),
+    None,
+    STEPS,
+)
 GOOD = {  # name: arguments, how many of them are arrays
     "gae": ((PHI, PHI, PHI, PHI > 0, PHI > 0, 0.9, 0.9), 5),
     "discounted_returns": ((PHI, PHI, PHI > 0, PHI > 0, 0.9), 4),
@@ -56,7 +70,10 @@ GOOD = {  # name: arguments, how many of them are arrays
 BATCH = (np.zeros((4, 4)), ACTION, ACTION, U > 0, 500, np.zeros((4, 4), np.float32), U, U > 0, U > 0)
 GOOD |= {
     "env_step": (("cartpole", *BATCH), 10),
-    "env_reset": (("cartpole", [np.random.PCG64(0)] * 4, U < 1, np.zeros(4), np.ones(4), BATCH[0], ACTION, BATCH[5]), 8),
+    "env_reset": (
+        ("cartpole", [np.random.PCG64(0)] * 4, U < 1, np.zeros(4), np.ones(4), BATCH[0], ACTION, BATCH[5]),
+        8,
+    ),
 }
 SPREAD = np.zeros((4, 18)), ACTION, np.zeros((3, 4, 18), np.float32)  # state, steps, obs
 GOOD |= {
@@ -88,9 +105,29 @@ def test_every_kernel_is_in_the_list_of_good_calls():
     assert set(GOOD) == set(_core.KERNELS)
 
 
-ANY_LENGTH = {("mlp_forward", 1), ("mlp_infer", 1), ("standardize", 0), ("gaussian_entropy", 0), ("gaussian_dentropy", 0)}
-ANY_LENGTH |= {("categorical_entropy", 0), ("categorical_dentropy", 0), ("global_norm", 0), ("all_finite", 0), ("narrow", 0)}
-WIDENED = {("categorical_sample", 1), ("gaussian_sample", 1), ("standardize", 1), ("standardize", 2), ("gae", 0), ("gae", 1), ("gae", 2)}
+ANY_LENGTH = {
+    ("mlp_forward", 1),
+    ("mlp_infer", 1),
+    ("standardize", 0),
+    ("gaussian_entropy", 0),
+    ("gaussian_dentropy", 0),
+}
+ANY_LENGTH |= {
+    ("categorical_entropy", 0),
+    ("categorical_dentropy", 0),
+    ("global_norm", 0),
+    ("all_finite", 0),
+    ("narrow", 0),
+}
+WIDENED = {
+    ("categorical_sample", 1),
+    ("gaussian_sample", 1),
+    ("standardize", 1),
+    ("standardize", 2),
+    ("gae", 0),
+    ("gae", 1),
+    ("gae", 2),
+}
 WIDENED |= {("policy_act", 2), ("policy_act", 3), ("policy_act", 4), ("policy_actor", 1), ("policy_actor", 2)}
 WIDENED |= {("narrow", 0)} | {("policy_surrogate", i) for i in (1, 3, 4)}
 WIDENED |= {("surrogate_loss", 2), ("surrogate_loss", 3), ("squared_loss", 0), ("squared_loss", 2)}
@@ -103,8 +140,11 @@ def test_wrong_arrays_are_refused(name):
     args = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
     for i in range(arrays):
         for what, wrong in spoil(args[i]) if isinstance(args[i], np.ndarray) else []:
-            accepted = (what in ("longer", "shorter") and (name, i) in ANY_LENGTH) or (what == "half" and (name, i) in WIDENED)
-            accepted |= (name, i) in {("policy_act", 2), ("policy_act", 3), ("policy_actor", 1)} and what == "None"  # no noise, no moments
+            accepted = (what in ("longer", "shorter") and (name, i) in ANY_LENGTH) or (
+                what == "half" and (name, i) in WIDENED
+            )
+            # no noise, no moments
+            accepted |= (name, i) in {("policy_act", 2), ("policy_act", 3), ("policy_actor", 1)} and what == "None"
             if accepted or (name == "all_finite" and "dimension" in what):
                 continue
             with pytest.raises((TypeError, ValueError)):
@@ -163,14 +203,18 @@ def test_one_call_has_one_element_type():
         lambda: _core.gaussian_log_prob(narrow, X),
         lambda: _core.mlp_forward(THETA, X.astype(np.float32), NET, "tanh"),
         lambda: _core.mlp_vjp(THETA, ACTS, DY.astype(np.float32), NET, "tanh"),
-        lambda: _core.adam(np.zeros(4), np.zeros(4, np.float32), np.zeros(4), np.zeros(4), 1, 1e-3, 0.9, 0.999, 1e-8, 1.0),
+        lambda: _core.adam(
+            np.zeros(4), np.zeros(4, np.float32), np.zeros(4), np.zeros(4), 1, 1e-3, 0.9, 0.999, 1e-8, 1.0
+        ),
         lambda: _core.cg_step(*np.zeros((4, 3), np.float32), 1.0, 1.0),
     ):
         with pytest.raises(TypeError, match="must hold float"):
             call()
 
 
-@pytest.mark.parametrize("sizes", [(), (3,), (3, 0, 2), (3, -5, 2), (3, 5, 3), (2**40, 2**40, 2), (2**62, 4), (1,) * 40])
+@pytest.mark.parametrize(
+    "sizes", [(), (3,), (3, 0, 2), (3, -5, 2), (3, 5, 3), (2**40, 2**40, 2), (2**62, 4), (1,) * 40]
+)
 def test_mlp_refuses_sizes_that_are_not_thetas(sizes):
     with pytest.raises(ValueError, match="sizes"):
         _core.mlp_infer(THETA, X, sizes, "tanh")

@@ -1,4 +1,7 @@
-"""Every compiled kernel against its NumPy twin. What the wrappers refuse: test_kernel_arguments.py; the twins have tests of their own."""
+"""Every compiled kernel against its NumPy twin.
+
+What the wrappers refuse: test_kernel_arguments.py; the twins have tests of their own.
+"""
 
 import threading
 import warnings
@@ -21,13 +24,17 @@ ACTIVATIONS = pytest.mark.parametrize("activation", ["tanh", "relu"])
 
 
 def both(name, *args):
-    """Kernel and twin on copies of the same arguments: results, and the arguments afterwards (for kernels that work in place)."""
+    """Kernel and twin on copies of the same arguments:
+    results, and the arguments afterwards (for kernels that work in place).
+    """
     ours, theirs = ([a.copy() if isinstance(a, np.ndarray) else a for a in args] for _ in range(2))
     return getattr(_core, name)(*ours), _core.TWINS[name](*theirs), ours, theirs
 
 
 def same(got, want, rtol, scale=None):
-    """Equal to rtol of each entry and of the array's largest one (sums cancel); the element type and shape are the twin's."""
+    """Equal to rtol of each entry and of the array's largest one (sums cancel);
+    the element type and shape are the twin's.
+    """
     if isinstance(want, tuple):
         for g, w in zip(got, want, strict=True):
             same(g, w, rtol)
@@ -39,7 +46,7 @@ def same(got, want, rtol, scale=None):
     np.testing.assert_allclose(got, want, rtol=rtol, atol=rtol * (finite.max() if finite.size else 0))
 
 
-# --------------------------------------------------------------------------------------------------------------- returns
+# -------------------------------------------------------------------------------------------------------------- returns
 
 
 @pytest.mark.parametrize(("steps", "envs"), [(0, 3), (1, 1), (13, 3), (128, 1), (5, 0), (97, 37)])
@@ -67,7 +74,7 @@ def test_returns_widen_what_is_narrow_and_copy_what_is_strided(rng):
     np.testing.assert_array_equal(got, want)
 
 
-# ---------------------------------------------------------------------------------------------------------- distributions
+# -------------------------------------------------------------------------------------------------------- distributions
 
 
 @DTYPES
@@ -105,7 +112,11 @@ def test_categorical_with_impossible_actions_is_never_nan(dtype, far):
         warnings.simplefilter("error")
         entropy, dentropy = _core.categorical_entropy(phi), _core.categorical_dentropy(phi)
         kl, reverse = _core.categorical_kl(phi, even), _core.categorical_kl(even, phi)
-        others = [_core.categorical_dkl(even, phi), _core.categorical_fisher_vec(phi, even + 1), _core.categorical_dlog_prob(phi, action)]
+        others = [
+            _core.categorical_dkl(even, phi),
+            _core.categorical_fisher_vec(phi, even + 1),
+            _core.categorical_dlog_prob(phi, action),
+        ]
         sample = _core.categorical_sample(phi, np.array([0.999999, 0.0, 0.5]))
     assert np.isfinite(entropy).all() and entropy[1] == 0 and np.isfinite(dentropy).all() and np.isfinite(kl).all()
     assert all(np.isfinite(x).all() for x in others)
@@ -149,7 +160,9 @@ def test_gaussian_equals_its_twin(rng, dtype, rows, d):
 
 @DTYPES
 def test_exp_is_right_from_the_smallest_subnormal_to_overflow(dtype):
-    x = np.concatenate([np.linspace(-750, 712, 70001), np.linspace(-1e-3, 1e-3, 501), [np.inf, -np.inf, np.nan]]).astype(dtype)
+    x = np.concatenate(
+        [np.linspace(-750, 712, 70001), np.linspace(-1e-3, 1e-3, 501), [np.inf, -np.inf, np.nan]]
+    ).astype(dtype)
     phi = np.stack([np.zeros_like(x), x], axis=1)
     with np.errstate(over="ignore", under="ignore"):
         want = np.exp(x.astype(np.longdouble)).astype(dtype)
@@ -164,7 +177,7 @@ def test_gaussian_kl_of_near_twins_keeps_its_digits():
     np.testing.assert_allclose(_core.gaussian_kl(phi, near)[0], widen**2, rtol=2e-3)  # leading term: 2·widen²/2
 
 
-# ------------------------------------------------------------------------------------------------------------------- MLP
+# ------------------------------------------------------------------------------------------------------------------ MLP
 
 
 def network(rng, sizes, dtype):
@@ -185,7 +198,10 @@ def test_mlp_equals_its_twin(rng, dtype, sizes, activation, rows):
     same(got, want, RTOL[dtype])
     assert np.array_equal(got, acts[-1])
     acts = mlp.mlp_forward(theta, x, sizes, activation)
-    for name, args in {"mlp_vjp": (theta, acts, dy, sizes, activation), "mlp_jvp": (theta, acts, theta_dot, sizes, activation)}.items():
+    for name, args in {
+        "mlp_vjp": (theta, acts, dy, sizes, activation),
+        "mlp_jvp": (theta, acts, theta_dot, sizes, activation),
+    }.items():
         got, want, *_ = both(name, *args)
         same(got, want, RTOL[dtype])
 
@@ -199,7 +215,10 @@ def test_free_parameters_follow_each_row_of_the_output(rng, dtype, sizes, n, fre
     count = sum((a + 1) * b for a, b in pairwise(sizes))
     theta, theta_dot = (0.3 * rng.standard_normal((2, count + free))).astype(dtype)
     x, dy = rng.standard_normal((n, sizes[0])).astype(dtype), rng.standard_normal((n, sizes[-1] + free)).astype(dtype)
-    (got, want, *_), (infer, *_) = both("mlp_forward", theta, x, sizes, "tanh", free), both("mlp_infer", theta, x, sizes, "tanh", free)
+    (got, want, *_), (infer, *_) = (
+        both("mlp_forward", theta, x, sizes, "tanh", free),
+        both("mlp_infer", theta, x, sizes, "tanh", free),
+    )
     same(got[-1], want[-1], 50 * RTOL[dtype])
     np.testing.assert_array_equal(got[-1], infer)
     np.testing.assert_array_equal(got[-1][:, : sizes[-1]], _core.mlp_forward(theta[:count], x, sizes, "tanh")[-1])
@@ -209,7 +228,9 @@ def test_free_parameters_follow_each_row_of_the_output(rng, dtype, sizes, n, fre
     same(gradient, want, 500 * RTOL[dtype])
     alone = _core.mlp_vjp(theta[:count], got, np.ascontiguousarray(dy[:, : sizes[-1]]), sizes, "tanh")
     np.testing.assert_array_equal(gradient[:count], alone)
-    np.testing.assert_allclose(gradient[count:], dy[:, sizes[-1] :].sum(axis=0, dtype=float), rtol=RTOL[dtype], atol=1e-6)
+    np.testing.assert_allclose(
+        gradient[count:], dy[:, sizes[-1] :].sum(axis=0, dtype=float), rtol=RTOL[dtype], atol=1e-6
+    )
     tangent, want, *_ = both("mlp_jvp", theta, got, theta_dot, sizes, "tanh", free)
     same(tangent, want, 50 * RTOL[dtype])
     np.testing.assert_array_equal(tangent[:, sizes[-1] :], np.broadcast_to(theta_dot[count:], (n, free)))
@@ -221,11 +242,18 @@ def test_mlp_equals_its_twin_at_every_remainder(rng, dtype, rows):
     for sizes in [*((3, width, (width * 5) % 36 or 1) for width in range(1, 36)), (300, 70, 520, 2)]:
         off = rng.integers(0, 4)  # θ as a slice, at any offset, as the critic's is
         theta, theta_dot = (np.concatenate([np.zeros(off, dtype), part])[off:] for part in network(rng, sizes, dtype))
-        x, dy = rng.standard_normal((rows, sizes[0])).astype(dtype), rng.standard_normal((rows, sizes[-1])).astype(dtype)
+        x, dy = (
+            rng.standard_normal((rows, sizes[0])).astype(dtype),
+            rng.standard_normal((rows, sizes[-1])).astype(dtype),
+        )
         acts = _core.mlp_forward(theta, x, sizes, "tanh")
         same(acts, mlp.mlp_forward(theta, x, sizes, "tanh"), RTOL[dtype])
         same(_core.mlp_vjp(theta, acts, dy, sizes, "tanh"), mlp.mlp_vjp(theta, acts, dy, sizes, "tanh"), RTOL[dtype])
-        same(_core.mlp_jvp(theta, acts, theta_dot, sizes, "tanh"), mlp.mlp_jvp(theta, acts, theta_dot, sizes, "tanh"), RTOL[dtype])
+        same(
+            _core.mlp_jvp(theta, acts, theta_dot, sizes, "tanh"),
+            mlp.mlp_jvp(theta, acts, theta_dot, sizes, "tanh"),
+            RTOL[dtype],
+        )
 
 
 @DTYPES
@@ -279,7 +307,7 @@ def test_mlp_runs_in_threads_as_alone(rng):
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-# ------------------------------------------------------------------------------------------- optimisation, solving, acting
+# ---------------------------------------------------------------------------------------- optimisation, solving, acting
 
 
 @DTYPES
@@ -323,12 +351,14 @@ def test_all_finite_finds_one_bad_entry_anywhere(dtype):
             assert not _core.all_finite(x) and not _core.all_finite(x.T[::-1])
 
 
-# ---------------------------------------------------------------------------------------------------------------- acting
+# --------------------------------------------------------------------------------------------------------------- acting
 
 
 @DTYPES
 @pytest.mark.parametrize("n", ROWS)
-@pytest.mark.parametrize(("family", "sizes", "free"), [("categorical", (4, 9, 3), 0), ("gaussian", (4, 9, 2), 2), ("gaussian", (4, 6), 0)])
+@pytest.mark.parametrize(
+    ("family", "sizes", "free"), [("categorical", (4, 9, 3), 0), ("gaussian", (4, 9, 2), 2), ("gaussian", (4, 6), 0)]
+)
 @pytest.mark.parametrize("greedy", [False, True])
 @pytest.mark.parametrize("raw", [False, True])
 def test_acting_in_one_call_is_acting_step_by_step_to_the_bit(rng, dtype, n, family, sizes, free, greedy, raw):
@@ -346,7 +376,8 @@ def test_acting_in_one_call_is_acting_step_by_step_to_the_bit(rng, dtype, n, fam
     if family == "gaussian":
         same(got, want, RTOL[dtype])
     else:
-        assert got.shape == want.shape and got.dtype == want.dtype and (got != want).sum() <= 1  # u may fall between two roundings
+        # u may fall between two roundings
+        assert got.shape == want.shape and got.dtype == want.dtype and (got != want).sum() <= 1
     seen = x if raw else _core.standardize(x, mean, inv_std, 10.0)
     y = _core.mlp_infer(theta[: len(theta) - free], seen, sizes, "tanh")
     phi = np.concatenate([y, np.broadcast_to(theta[len(theta) - free :], (n, free))], axis=1)
@@ -358,12 +389,17 @@ def test_acting_in_one_call_is_acting_step_by_step_to_the_bit(rng, dtype, n, fam
 
 
 def test_acting_refuses_what_it_does_not_know():
-    for family, sizes, free in (("beta", (3, 2), 0), ("gaussian", (3, 3), 0), ("gaussian", (3, 2), -2), ("gaussian", (3, 2), 1)):
+    for family, sizes, free in (
+        ("beta", (3, 2), 0),
+        ("gaussian", (3, 3), 0),
+        ("gaussian", (3, 2), -2),
+        ("gaussian", (3, 2), 1),
+    ):
         with pytest.raises(ValueError):
             _core.policy_act(np.zeros(8), np.zeros((1, 3)), None, None, None, 10.0, sizes, "tanh", free, family)
 
 
-# ---------------------------------------------------------------------------------------------------------------- losses
+# --------------------------------------------------------------------------------------------------------------- losses
 
 
 @DTYPES
@@ -414,7 +450,10 @@ def test_the_surrogate_of_a_family_treats_infinite_and_missing_numbers_as_its_pa
 
 def test_the_surrogate_of_a_family_refuses_what_it_does_not_know(rng):
     x, action = np.zeros(4), np.zeros(4, np.int64)
-    for phi, a, family in ((np.zeros((4, 3)), np.zeros((4, 1)), "gaussian"), (np.zeros((4, 2)), np.zeros((4, 1)), "beta")):
+    for phi, a, family in (
+        (np.zeros((4, 3)), np.zeros((4, 1)), "gaussian"),
+        (np.zeros((4, 2)), np.zeros((4, 1)), "beta"),
+    ):
         with pytest.raises(ValueError, match=r"family|a log σ for each μ"):
             _core.policy_surrogate(phi, a, x, x, x, 0.2, None, 0.0, family)
     for wrong in (3, -1):

@@ -48,7 +48,13 @@ def test_no_kernel_takes_an_array_another_way(path):
 
 
 def test_the_patterns_find_what_they_are_for():
-    bad = ["cdef double[:, ::1] r = x", "cdef object kl(const real[:, ::1] phi)", "bytearray(B)", "look_at(x).start", "np.empty(3)"]
+    bad = [
+        "cdef double[:, ::1] r = x",
+        "cdef object kl(const real[:, ::1] phi)",
+        "bytearray(B)",
+        "look_at(x).start",
+        "np.empty(3)",
+    ]
     for line, pattern in zip(bad, OTHER_WAYS.values(), strict=True):
         assert re.search(pattern, line)
 
@@ -97,15 +103,30 @@ def test_lines_have_120_columns_and_tags_follow_the_text(path):
         assert not re.search(r"\S {3,}\[[A-Z]+-\d", line), f"line {number}: a tag far behind its text"
 
 
-FIRST_OF_AN_ARRAY = {"flatnonzero", "nonzero", "argwhere", "generate_state", "ravel", "astype", "partition", "rpartition"}
-ROOMS = [path for room in ("_core", "numerics", "models", "envs/native") for path in sorted((PACKAGE / room).rglob("*.py"))]
+FIRST_OF_AN_ARRAY = {
+    "flatnonzero",
+    "nonzero",
+    "argwhere",
+    "generate_state",
+    "ravel",
+    "astype",
+    "partition",
+    "rpartition",
+}
+ROOMS = [
+    path for room in ("_core", "numerics", "models", "envs/native") for path in sorted((PACKAGE / room).rglob("*.py"))
+]
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_what_a_function_returns_is_unpacked_or_has_names(path):
     """No `f(x)[1]`, no `problem[2]`: a tuple that goes from one file to another is taken apart by name."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Constant) or not isinstance(node.slice.value, int):
+        if (
+            not isinstance(node, ast.Subscript)
+            or not isinstance(node.slice, ast.Constant)
+            or not isinstance(node.slice.value, int)
+        ):
             continue
         value = node.value
         if isinstance(value, ast.Call):

@@ -1,6 +1,9 @@
-"""Advantages and returns: the golden numbers, the sums that define them, and the ends of episodes.          [GAE-1 … GAE-4, PG-6, PPO-11]
+"""Advantages and returns: the golden numbers, the sums that define them, and the ends of episodes.
 
-The oracles are the defining sums (and a matrix of powers), never the recursion; most cases go through `make_batch`, as training does.
+[GAE-1 … GAE-4, PG-6, PPO-11]
+
+The oracles are the defining sums (and a matrix of powers), never the recursion; most cases go through `make_batch`, as
+training does.
 """
 
 import types
@@ -27,7 +30,9 @@ TRUNCATED_AT_1 = [2.4656, 2.23, 5.6808, 3.89]
 
 
 def golden(terminated=(), truncated=(), v=(0.5, 0.4, 0.3, 0.2), v_final=0.7, v_last=0.1, gamma=0.9, lam=0.8):
-    """Advantages (4,) and returns (4,) of the golden set by `make_batch`: state t is observed as [t], a final observation as [100 + t]."""
+    """Advantages (4,) and returns (4,) of the golden set by `make_batch`:
+    state t is observed as [t], a final observation as [100 + t].
+    """
     flags = np.zeros((2, 4, 1), bool)
     flags[0, list(terminated)], flags[1, list(truncated)] = True, True
     table = dict(enumerate(v)) | {4: v_last} | {100 + t: v_final for t in range(4)}
@@ -43,13 +48,20 @@ def golden(terminated=(), truncated=(), v=(0.5, 0.4, 0.3, 0.2), v_final=0.7, v_l
     )
     cfg = types.SimpleNamespace(gamma=gamma, lam=lam, advantage="gae", normalize_adv=False)
     batch = make_batch(
-        rollout, rollout.reward, step_weights(rollout), lambda obs: np.array([table[int(x)] for x in obs[:, 0]]), lambda obs: obs, cfg
+        rollout,
+        rollout.reward,
+        step_weights(rollout),
+        lambda obs: np.array([table[int(x)] for x in obs[:, 0]]),
+        lambda obs: obs,
+        cfg,
     )
     return batch.adv, batch.returns
 
 
 def gae_by_powers(reward, value, next_value, terminated, cut, gamma, lam):
-    """A = M δ, M[t, s] = (γλ)^(s−t) for s ≥ t with no cut in t … s−1: the sum of [GAE-2] as one matrix per environment."""
+    """A = M δ, M[t, s] = (γλ)^(s−t) for s ≥ t with no cut in t … s−1:
+    the sum of [GAE-2] as one matrix per environment.
+    """
     T, B = reward.shape
     adv = np.zeros((T, B))
     for b in range(B):
@@ -67,7 +79,7 @@ def made_up(rng, T, B, p_term=0.1, p_trunc=0.1):
     return reward, value, next_value, terminated, terminated | (rng.random((T, B)) < p_trunc)
 
 
-# ---------------------------------------------------------------------------------------------------- the golden numbers
+# --------------------------------------------------------------------------------------------------- the golden numbers
 
 
 @pytest.mark.parametrize(
@@ -135,8 +147,13 @@ def test_gae_1_gae_2_is_the_discounted_sum_of_td_errors(rng, gamma, lam):
     adv = _core.gae(reward, value, next_value, terminated, cut, gamma, lam)
     for t, b in np.ndindex(T, B):
         last = next((s for s in range(t, T) if cut[s, b]), T - 1)
-        delta = [reward[s, b] + (0 if terminated[s, b] else gamma * next_value[s, b]) - value[s, b] for s in range(t, last + 1)]
-        np.testing.assert_allclose(adv[t, b], sum((gamma * lam) ** k * d for k, d in enumerate(delta)), rtol=1e-11, atol=1e-13)
+        delta = [
+            reward[s, b] + (0 if terminated[s, b] else gamma * next_value[s, b]) - value[s, b]
+            for s in range(t, last + 1)
+        ]
+        np.testing.assert_allclose(
+            adv[t, b], sum((gamma * lam) ** k * d for k, d in enumerate(delta)), rtol=1e-11, atol=1e-13
+        )
 
 
 @settings(max_examples=40, deadline=None)
@@ -146,11 +163,16 @@ def test_ret_13_gae_equals_the_matrix_of_powers(T, B, p_end, lam, seed):
     arrays = made_up(rng, T, B, p_end * 0.3, p_end * 0.3)
     expected = gae_by_powers(*arrays, 0.97, lam)
     scale = np.abs(expected).max(initial=1.0)
-    np.testing.assert_allclose(_core.gae(*arrays, 0.97, lam), expected, rtol=0, atol=scale * np.finfo(float).eps * (T + 8))
+    np.testing.assert_allclose(
+        _core.gae(*arrays, 0.97, lam), expected, rtol=0, atol=scale * np.finfo(float).eps * (T + 8)
+    )
 
 
 def test_pg_6_ret_15_reward_to_go_continues_an_unfinished_episode_by_its_value():
-    """Column 0: an episode that ends, then one the rollout cuts. Column 1: truncated, then terminated. V' is 10 t + b + 5."""
+    """Column 0: an episode that ends, then one the rollout cuts. Column 1: truncated, then terminated.
+
+    V' is 10 t + b + 5.
+    """
     reward = np.array([[1.0, 2, 4, 8, 16], [3.0, 5, 7, 11, 13]]).T
     next_value = 10.0 * np.arange(5)[:, None] + np.arange(2) + 5
     terminated = np.array([[0, 0, 1, 0, 0], [0, 0, 0, 0, 1]], bool).T
@@ -158,7 +180,8 @@ def test_pg_6_ret_15_reward_to_go_continues_an_unfinished_episode_by_its_value()
     g = 0.5
     expected = np.array(
         [
-            [1 + 2 * g + 4 * g**2, 2 + 4 * g, 4, 8 + 16 * g + 45 * g**2, 16 + 45 * g],  # G_0 is the full return, G_1 leaves r_0 out
+            # G_0 is the full return, G_1 leaves r_0 out
+            [1 + 2 * g + 4 * g**2, 2 + 4 * g, 4, 8 + 16 * g + 45 * g**2, 16 + 45 * g],
             [3 + 5 * g + 16 * g**2, 5 + 16 * g, 7 + 11 * g + 13 * g**2, 11 + 13 * g, 13],
         ]
     ).T
@@ -169,7 +192,8 @@ def test_ret_15_reward_to_go_is_gae_at_lambda_1_plus_v(rng):
     reward, value, next_value, terminated, cut = made_up(rng, 31, 3)
     inside = ~cut
     inside[-1] = False
-    next_value[:-1] = np.where(inside[:-1], value[1:], next_value[:-1])  # within an episode V(s'_t) is V of the next row
+    # within an episode V(s'_t) is V of the next row
+    next_value[:-1] = np.where(inside[:-1], value[1:], next_value[:-1])
     returns = _core.discounted_returns(reward, next_value, terminated, cut, 0.93)
     expected = gae_by_powers(reward, value, next_value, terminated, cut, 0.93, 1.0) + value
     np.testing.assert_allclose(returns, expected, rtol=1e-10, atol=1e-12)
@@ -179,8 +203,14 @@ def test_ret_15_reward_to_go_is_gae_at_lambda_1_plus_v(rng):
 @pytest.mark.parametrize("kind", ["trajectory", "reward_to_go", "baseline"])
 def test_ret_15_pg_5_pg_6_pg_8_the_ladder_of_advantages(kind, mode):
     """R(τ), G_t and G_t − V of every real transition, episode by episode from the stepped environments; V(s) is s/8."""
-    sets = [{"lengths": (3, 4), "ends": ("terminated", "truncated")}, {"lengths": (5,)}, {"lengths": (1, 2, 40), "ends": ("truncated",)}]
-    made = learner("reinforce", vector(Counting, *[s | {"rewards": (1.0, -2.0, 4.0, 0.5)} for s in sets], mode=mode), num_steps=18)
+    sets = [
+        {"lengths": (3, 4), "ends": ("terminated", "truncated")},
+        {"lengths": (5,)},
+        {"lengths": (1, 2, 40), "ends": ("truncated",)},
+    ]
+    made = learner(
+        "reinforce", vector(Counting, *[s | {"rewards": (1.0, -2.0, 4.0, 0.5)} for s in sets], mode=mode), num_steps=18
+    )
     rollout = made.collector.collect(made.state["theta_pi"], lambda obs: obs)
     cfg = types.SimpleNamespace(gamma=0.5, lam=0.8, advantage=kind, normalize_adv=False)
     batch = make_batch(rollout, rollout.reward, step_weights(rollout), lambda obs: obs[:, 0] / 8, lambda obs: obs, cfg)
@@ -205,7 +235,10 @@ def test_ret_15_pg_5_pg_6_pg_8_the_ladder_of_advantages(kind, mode):
 
 def test_ret_12_sums_are_in_float64(rng):
     T, gamma = 2048, 0.999
-    reward, value = (10 * rng.standard_normal((T, 1))).astype(np.float32), (100 + rng.standard_normal((T, 1))).astype(np.float32)
+    reward, value = (
+        (10 * rng.standard_normal((T, 1))).astype(np.float32),
+        (100 + rng.standard_normal((T, 1))).astype(np.float32),
+    )
     next_value = np.append(value[1:], [[np.float32(99.5)]], axis=0)
     no = np.zeros((T, 1), bool)
     td = reward.astype(np.float64) + gamma * next_value.astype(np.float64) - value
@@ -236,7 +269,11 @@ def test_ret_10_odd_shapes(rng, shape):
     rollout = Rollout(obs, action, reward, obs, terminated, cut & ~terminated, valid)
     cfg = types.SimpleNamespace(gamma=0.9, lam=0.8, advantage="gae", normalize_adv=True)
     batch = make_batch(rollout, reward, step_weights(rollout), lambda obs: np.zeros(len(obs)), lambda obs: obs, cfg)
-    assert batch.obs.shape == (T * B, 2) and batch.action.shape == (T * B, 3) and batch.adv.shape == batch.weights.w.shape == (T * B,)
+    assert (
+        batch.obs.shape == (T * B, 2)
+        and batch.action.shape == (T * B, 3)
+        and batch.adv.shape == batch.weights.w.shape == (T * B,)
+    )
 
 
 def test_ret_10_n_environments_are_n_single_ones(rng):  # [PPO-10]
@@ -249,11 +286,15 @@ def test_ret_10_n_environments_are_n_single_ones(rng):  # [PPO-10]
 
 @pytest.mark.parametrize("shape", [(1, 1), (6, 1), (1, 4), (7, 5)], ids=str)
 def test_ppo_10_ppo_11_every_actors_states_are_seen_once_and_ends_are_told_apart(rng, shape):
-    """By loops over actors and steps, for a V whose every number is another: V of the next row, of the final observation, or nothing."""
+    """By loops over actors and steps, for a V whose every number is another:
+    V of the next row, of the final observation, or nothing.
+    """
     (T, B), D = shape, 3
     obs, final = rng.standard_normal((2, T, B, D))
     ends = rng.integers(0, 3, shape)  # 0 goes on, 1 terminated, 2 truncated
-    rollout = Rollout(obs, np.zeros(shape, np.int64), np.zeros(shape), final, ends == 1, ends == 2, np.ones(shape, bool))
+    rollout = Rollout(
+        obs, np.zeros(shape, np.int64), np.zeros(shape), final, ends == 1, ends == 2, np.ones(shape, bool)
+    )
     weight, shift = rng.standard_normal(D), rng.standard_normal(D)
 
     def v(x):
@@ -263,7 +304,7 @@ def test_ppo_10_ppo_11_every_actors_states_are_seen_once_and_ends_are_told_apart
     assert seen.shape == (T * B, D) and value.shape == next_value.shape == shape
     for t in range(T):
         for b in range(B):
-            np.testing.assert_array_equal(seen[t * B + b], obs[t, b] + shift)  # actors stand side by side                [PPO-10]
+            np.testing.assert_array_equal(seen[t * B + b], obs[t, b] + shift)  # actors stand side by side  [PPO-10]
             follows = final[t, b] if ends[t, b] == 2 or t == T - 1 else obs[t + 1, b] if t + 1 < T else None
             expected = 0.0 if ends[t, b] == 1 else v(follows + shift)  # [PPO-11]
             assert value[t, b] == pytest.approx(v(obs[t, b] + shift), rel=1e-12)
@@ -293,7 +334,7 @@ def test_ret_11_a_column_of_values_is_refused(rng):
         _core.running_return(rng.standard_normal((4, 3)), np.zeros((4, 3), bool), np.zeros(1), 0.9)
 
 
-# ------------------------------------------------------------------------------------------------- rollouts cut by the clock
+# -------------------------------------------------------------------------------------------- rollouts cut by the clock
 
 
 def test_ret_14_two_short_rollouts_against_one_long(rng):
@@ -302,7 +343,10 @@ def test_ret_14_two_short_rollouts_against_one_long(rng):
     reward, no = rng.standard_normal((2 * T, 1)), np.zeros((2 * T, 1), bool)
     value, next_value = v[:-1, None], v[1:, None]
     long = _core.gae(reward, value, next_value, no, no, gamma, lam)
-    first, second = (_core.gae(*(x[part] for x in (reward, value, next_value, no, no)), gamma, lam) for part in (slice(T), slice(T, None)))
+    first, second = (
+        _core.gae(*(x[part] for x in (reward, value, next_value, no, no)), gamma, lam)
+        for part in (slice(T), slice(T, None))
+    )
     np.testing.assert_allclose(second, long[T:], rtol=1e-12)
     missing = (gamma * lam) ** np.arange(T, 0, -1)[:, None] * long[T]  # exactly what the clock cut off
     np.testing.assert_allclose(long[:T] - first, missing, rtol=1e-10, atol=1e-13)
@@ -326,13 +370,17 @@ def test_ret_14_the_collector_goes_on_where_it_stopped(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_ret_03_env_03_every_autoreset_mode_gives_the_golden_numbers(mode):
-    """Rewards 1, 2 | 3, 4 with a truncation after the second, stepped by gymnasium: V(final) enters, V(reset) does not."""
+    """Rewards 1, 2 | 3, 4 with a truncation after the second, stepped by gymnasium:
+    V(final) enters, V(reset) does not.
+    """
     envs = vector(Counting, {"lengths": (2, 9), "ends": ("truncated",), "rewards": (1.0, 2.0, 3.0, 4.0)}, mode=mode)
     table = {10: 0.5, 11: 0.4, 12: 0.7, 20: 0.3, 21: 0.2, 22: 0.1}
     run = learner("trpo", envs, num_steps=4, gamma=0.9, lam=0.8, normalize_obs=False)
     rollout = run.collector.collect(run.state["theta_pi"], lambda obs: obs)
     np.testing.assert_array_equal(rollout.obs[:, 0, 0], [10, 11, 20, 21])
     np.testing.assert_array_equal(rollout.next_obs[:, 0, 0], [11, 12, 21, 22])
-    _, value, next_value = evaluate_states(rollout, lambda obs: np.array([table[int(x)] for x in obs[:, 0]]), lambda obs: obs)
+    _, value, next_value = evaluate_states(
+        rollout, lambda obs: np.array([table[int(x)] for x in obs[:, 0]]), lambda obs: obs
+    )
     adv = _core.gae(rollout.reward, value, next_value, rollout.terminated, rollout.cut, 0.9, 0.8)
     np.testing.assert_allclose(adv[:, 0], TRUNCATED_AT_1, rtol=1e-12)

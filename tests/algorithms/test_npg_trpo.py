@@ -1,6 +1,8 @@
-"""The natural step and its line search: Fisher products, step length, constraint, and every way in which a step is refused.
+"""The natural step and its line search:
+Fisher products, step length, constraint, and every way in which a step is refused.
 
-Batches are made up; no environment is needed. Oracles: scores enumerated over actions by autograd, differences, densities in float64.
+Batches are made up; no environment is needed. Oracles: scores enumerated over actions by autograd, differences,
+densities in float64.
 """
 
 import dataclasses
@@ -81,7 +83,9 @@ policies = pytest.mark.parametrize("policy", POLICIES, ids=named)
 both = pytest.mark.parametrize("policy", [CATEGORICAL, GAUSSIAN], ids=named)
 every_family = pytest.mark.parametrize("policy", [CATEGORICAL, GAUSSIAN, *FAMILIES], ids=named)
 policies_and_families = pytest.mark.parametrize("policy", POLICIES + FAMILIES, ids=named)
-steps = pytest.mark.parametrize(("step", "config"), [(npg_step, NPGConfig), (trpo_step, TRPOConfig)], ids=["npg", "trpo"])
+steps = pytest.mark.parametrize(
+    ("step", "config"), [(npg_step, NPGConfig), (trpo_step, TRPOConfig)], ids=["npg", "trpo"]
+)
 modules = pytest.mark.parametrize(("module", "config"), [(npg, NPGConfig), (trpo, TRPOConfig)], ids=["npg", "trpo"])
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 SAMPLES = ("obs", "action", "adv", "returns", "value")
@@ -99,7 +103,7 @@ def gradient_of(policy, theta, batch):
     return policy_gradient(policy, theta, cache, phi, batch)
 
 
-# ------------------------------------------------------------------------------------------------- gradient and Fisher matrix
+# ------------------------------------------------------------------------------------------- gradient and Fisher matrix
 
 
 @pytest.mark.parametrize("n", [1, 9])
@@ -109,9 +113,12 @@ def test_policy_gradient_is_that_of_the_surrogate_and_of_the_mean_score(policy, 
     batch = made_up_batch(policy, theta, n, rng, weight=rng.integers(1, 4, size=n).astype(float))
     g = gradient_of(policy, theta, batch)
     h = 1e-3 if policy.mlp.activation == "tanh" else 1e-6
-    assert relative_error(g, gradient(lambda th: plain_gain(policy, theta, th, batch), theta, h)) <= 1e-6  # ∇L = ∇(r A) at θ_old
+    # ∇L = ∇(r A) at θ_old
+    assert relative_error(g, gradient(lambda th: plain_gain(policy, theta, th, batch), theta, h)) <= 1e-6
     log_prob, w = PLAIN[policy.dist.name].log_prob, batch.weights.w
-    auto = autograd.grad(lambda th: anp.sum(w * batch.adv * log_prob(plain_phi(policy, th, batch.obs), batch.action)))(theta)
+    auto = autograd.grad(lambda th: anp.sum(w * batch.adv * log_prob(plain_phi(policy, th, batch.obs), batch.action)))(
+        theta
+    )
     assert relative_error(g, auto) <= 1e-12
 
 
@@ -130,7 +137,9 @@ def test_tr_8_the_configured_solver_solves_the_damped_system(policy, solver, rng
 
 @policies_and_families
 def test_step_01_fisher_products_are_the_enumerated_score_products(policy, rng):  # [TR-4, TR-9]
-    """F = E[∇log π ∇log πᵀ], every action of every state, against Jᵀ F_dist J v: 50 random v, some samples counting more."""
+    """F = E[∇log π ∇log πᵀ], every action of every state, against Jᵀ F_dist J v:
+    50 random v, some samples counting more.
+    """
     theta, obs = random_theta(policy, rng), rng.standard_normal((5, policy.mlp.sizes[0]))
     weight = np.array([1.0, 2, 0, 1, 1])
     fisher = dense_fisher(policy, theta, obs, weight / weight.sum())
@@ -169,18 +178,25 @@ def test_step_21_damping_is_added_once_and_does_not_depend_on_the_batch(policy, 
 
 @policies_and_families
 def test_float32_fisher_products_are_the_float64_ones_to_rounding(policy, rng):
-    theta, obs = random_theta(policy, rng, np.float32), rng.standard_normal((33, policy.mlp.sizes[0])).astype(np.float32)
+    theta, obs = (
+        random_theta(policy, rng, np.float32),
+        rng.standard_normal((33, policy.mlp.sizes[0])).astype(np.float32),
+    )
     v = rng.standard_normal(policy.num_params)
-    narrow, wide = products(policy, theta, obs)(v), products(policy, theta.astype(np.float64), obs.astype(np.float64))(v)
+    narrow, wide = (
+        products(policy, theta, obs)(v),
+        products(policy, theta.astype(np.float64), obs.astype(np.float64))(v),
+    )
     assert narrow.dtype == np.float64 and relative_error(narrow, wide) <= 2e-5
 
 
-# ------------------------------------------------------------------------------------------------------- length and direction
+# ------------------------------------------------------------------------------------------------- length and direction
 
 
 @pytest.mark.parametrize("cg_iters", [1, 3, 300])
 @policies
-def test_step_11_predicted_kl_of_the_full_step_is_delta(policy, cg_iters, rng):  # [TR-5, TR-7]: ½ΔᵀFΔ = δ, however short CG is cut
+def test_step_11_predicted_kl_of_the_full_step_is_delta(policy, cg_iters, rng):
+    # [TR-5, TR-7]: ½ΔᵀFΔ = δ, however short CG is cut
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, 11, rng)
     fisher = dense_fisher(policy, theta, batch.obs)
@@ -196,14 +212,17 @@ def test_step_11_with_damping_the_damped_matrix_sets_the_length(policy, rng):  #
     step, _, info = natural_step(policy, theta, batch, NPGConfig(delta=0.02, damping=0.1, cg_iters=300))
     assert 0.5 * step @ (fisher + 0.1 * np.eye(len(theta))) @ step == pytest.approx(0.02, rel=1e-6)
     assert 0.5 * step @ fisher @ step < 0.02
-    expected = np.linalg.solve(fisher + 0.1 * np.eye(len(theta)), gradient_of(policy, theta, batch))  # direction F̃⁻¹g  [TR-6]
+    # direction F̃⁻¹g  [TR-6]
+    expected = np.linalg.solve(fisher + 0.1 * np.eye(len(theta)), gradient_of(policy, theta, batch))
     assert info["status"] == "converged"
     assert relative_error(step / np.linalg.norm(step), expected / np.linalg.norm(expected)) <= 1e-7
     assert info["predicted_gain"] == pytest.approx(gradient_of(policy, theta, batch) @ step, rel=1e-12)
 
 
 def test_step_11_a_quadratic_kl_is_measured_as_delta(rng):
-    """Linear Gaussian policy, actions one σ from the mean: the score of log σ, z² − 1, is 0, and KL in the mean is exactly quadratic."""
+    """Linear Gaussian policy, actions one σ from the mean:
+    the score of log σ, z² − 1, is 0, and KL in the mean is exactly quadratic.
+    """
     policy = Policy(DiagGaussian(2), 3, (), "tanh")
     theta = random_theta(policy, rng)
     obs = rng.standard_normal((15, 3))
@@ -224,7 +243,9 @@ def test_the_full_step_solves_the_quadratic_problem(policy, rng):  # [TR-5]: KKT
     step, _, _ = natural_step(policy, theta, batch, NPGConfig(delta=delta, damping=0.0, cg_iters=1000))
     lagrange = (g @ step) / (2 * delta)
     assert lagrange > 0 and np.linalg.norm(g - lagrange * fisher @ step) <= 1e-6 * np.linalg.norm(g)  # stationary
-    for v in rng.standard_normal((1000, len(theta))) * rng.uniform(0, 1, size=(1000, 1)) + step * rng.choice([0, 1, 30], size=(1000, 1)):
+    for v in rng.standard_normal((1000, len(theta))) * rng.uniform(0, 1, size=(1000, 1)) + step * rng.choice(
+        [0, 1, 30], size=(1000, 1)
+    ):
         feasible = v * np.sqrt(2 * delta / (v @ fisher @ v))
         assert g @ feasible <= g @ step * (1 + 1e-6)
 
@@ -236,7 +257,8 @@ def test_the_linear_model_of_the_gain_is_off_by_second_order(policy, rng):  # [T
     batch = made_up_batch(policy, theta, 21, rng)
     g, scales = gradient_of(policy, theta, batch), np.geomspace(1e-3, 1e-2, 5)
     errors = [abs(plain_gain(policy, theta, theta + s * v, batch) - s * g @ v) for s in scales]
-    assert np.polyfit(np.log(scales), np.log(errors), 1)[0] >= 2 - 0.1  # reached as s -> 0; a wrong gradient would give 1
+    # reached as s -> 0; a wrong gradient would give 1
+    assert np.polyfit(np.log(scales), np.log(errors), 1)[0] >= 2 - 0.1
 
 
 @every_family
@@ -246,13 +268,18 @@ def test_the_quadratic_model_of_the_kl_is_off_by_third_order(policy, rng):  # [T
     obs = rng.standard_normal((21, 4))
     bend, scales = v @ products(policy, theta, obs)(v), np.geomspace(1e-3, 1e-2, 5)
     phi_old = policy.infer(theta, obs)
-    errors = [abs(policy.dist.kl(phi_old, policy.infer(theta + s * v, obs)).mean() - 0.5 * s * s * bend) for s in scales]
+    errors = [
+        abs(policy.dist.kl(phi_old, policy.infer(theta + s * v, obs)).mean() - 0.5 * s * s * bend) for s in scales
+    ]
     assert np.polyfit(np.log(scales), np.log(errors), 1)[0] >= 3 - 0.1  # reached as s -> 0; a wrong F would give 2
 
 
 @pytest.mark.parametrize("dist", [Categorical(4), DiagGaussian(2)], ids=lambda d: d.name)
 def test_the_natural_step_does_not_depend_on_the_parametrisation(dist, rng):  # [TR-6]
-    """A linear policy on observations s and on s' = s M + c: other parameters for the same policies. Damping 0: the same new policy."""
+    """A linear policy on observations s and on s' = s M + c: other parameters for the same policies.
+
+    Damping 0: the same new policy.
+    """
     policy = Policy(dist, 3, (), "tanh")
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, 25, rng)
@@ -281,7 +308,9 @@ def test_step_10_the_step_does_not_depend_on_the_scale_of_the_advantages(policy,
     batch = made_up_batch(policy, theta, 13, rng)
     step, _, _ = natural_step(policy, theta, batch, NPGConfig())
     for exponent in (-100, -27, 27, 100):  # 1e-30, 1e-8, 1e8, 1e30: powers of two round nothing
-        scaled, _, _ = natural_step(policy, theta, dataclasses.replace(batch, adv=2.0**exponent * batch.adv), NPGConfig())
+        scaled, _, _ = natural_step(
+            policy, theta, dataclasses.replace(batch, adv=2.0**exponent * batch.adv), NPGConfig()
+        )
         assert relative_error(scaled, step) <= 1e-12
 
 
@@ -311,12 +340,14 @@ def test_parameters_near_are_not_policies_near():  # [KL-14]: two steps of one l
     for name, logit in (("even", 0.0), ("sure", 10.0)):
         theta = np.array([0.0, 0.0, logit, 0.0])
         kl[name] = plain_kl(policy, theta, theta - np.array([0, 0, 1.0, 0]), np.zeros((1, 1)))[0]
-        measured = policy.dist.kl(*(policy.infer(th, np.zeros((1, 1))) for th in (theta, theta - np.array([0, 0, 1.0, 0]))))[0]
+        measured = policy.dist.kl(
+            *(policy.infer(th, np.zeros((1, 1))) for th in (theta, theta - np.array([0, 0, 1.0, 0])))
+        )[0]
         assert measured == pytest.approx(kl[name], rel=1e-9)
     assert kl["even"] > 1000 * kl["sure"]
 
 
-# ---------------------------------------------------------------------------------------------------- the constraint is obeyed
+# --------------------------------------------------------------------------------------------- the constraint is obeyed
 
 
 def random_update(rng, dtype, **options):
@@ -332,8 +363,10 @@ def random_update(rng, dtype, **options):
 
 
 @dtypes
-def test_step_13_every_accepted_step_keeps_the_constraint(dtype, rng):  # [TR-1]: 200 random updates, KL measured again in float64
-    slack = {"float32": 1e-6, "float64": 1e-14}[dtype]  # nats: what rounding costs a KL in this type (DIST-17), nothing on top
+def test_step_13_every_accepted_step_keeps_the_constraint(dtype, rng):
+    # [TR-1]: 200 random updates, KL measured again in float64
+    # nats: what rounding costs a KL in this type (DIST-17), nothing on top
+    slack = {"float32": 1e-6, "float64": 1e-14}[dtype]
     accepted = 0
     for _ in range(200):
         policy, theta, batch, cfg = random_update(rng, dtype)
@@ -361,7 +394,10 @@ def test_the_first_try_that_obeys_is_taken_and_reported(rng):  # [TR-11, SUR-1, 
             assert kl > cfg.delta * (1 - 1e-9) or gain < 1e-12
         assert relative_error(new, theta + cfg.shrink ** info["backtracks"] * full) <= 1e-12
         assert info["kl"] == pytest.approx(plain_kl(policy, theta, new, batch.obs).mean(), rel=1e-7, abs=1e-15)
-        assert info["gain"] == pytest.approx(plain_gain(policy, theta, new, batch), rel=1e-7, abs=1e-14) and info["gain"] > 0
+        assert (
+            info["gain"] == pytest.approx(plain_gain(policy, theta, new, batch), rel=1e-7, abs=1e-14)
+            and info["gain"] > 0
+        )
     assert tries.count(0) >= 5 and sum(t > 0 for t in tries) >= 5  # both happened
 
 
@@ -411,7 +447,8 @@ def test_the_first_try_of_the_penalised_form_maximises_its_model(policy, delta, 
     assert relative_error(new - theta, np.linalg.solve(damped, gradient_of(policy, theta, batch)) / 50.0) <= 1e-6
 
 
-def test_the_bound_as_objective_is_raised_by_every_accepted_step(rng):  # [SUR-7]: mean L − (1−γ) C max KL with C = 4 γ max|A| / (1−γ)²
+def test_the_bound_as_objective_is_raised_by_every_accepted_step(rng):
+    # [SUR-7]: mean L − (1−γ) C max KL with C = 4 γ max|A| / (1−γ)²
     accepted, gamma = 0, 0.5
     for _ in range(60):
         policy, theta, batch, cfg = random_update(rng, np.float64, form="bound", normalize_adv=False, gamma=gamma)
@@ -419,7 +456,10 @@ def test_the_bound_as_objective_is_raised_by_every_accepted_step(rng):  # [SUR-7
         worst = plain_kl(policy, theta, new, batch.obs).max()
         accepted += info["accepted"]
         if info["accepted"]:
-            assert plain_gain(policy, theta, new, batch) - 4 * gamma * np.abs(batch.adv).max() / (1 - gamma) * worst > -1e-14
+            assert (
+                plain_gain(policy, theta, new, batch) - 4 * gamma * np.abs(batch.adv).max() / (1 - gamma) * worst
+                > -1e-14
+            )
         else:
             assert same_bits(new, theta)
     assert accepted >= 45
@@ -438,7 +478,9 @@ def tabular(logits):
 
 @pytest.fixture
 def two_states():
-    """Two states, two actions, and two policies whose KL depends on the direction: (policy, batch, θ_a, θ_b, KL(a‖b), KL(b‖a))."""
+    """Two states, two actions, and two policies whose KL depends on the direction:
+    (policy, batch, θ_a, θ_b, KL(a‖b), KL(b‖a)).
+    """
     policy = Policy(Categorical(2), 2, (), "tanh")
     a, b = tabular([[0.0, 0.0], [0.0, 1.0]]), tabular([[0.0, 4.0], [0.0, 1.5]])
     obs = np.eye(2)
@@ -462,7 +504,8 @@ def test_step_12_the_constraint_is_kl_of_old_from_new(two_states, monkeypatch): 
     policy, batch, a, b, forward, backward = two_states
     between = TRPOConfig(delta=(forward + backward) / 2, backtracks=1)
     down = dataclasses.replace(batch, adv=-batch.adv)
-    for old, new, samples, kl in ((a, b, batch, forward), (b, a, down, backward)):  # up in one direction, down in the other: both gain
+    # up in one direction, down in the other: both gain
+    for old, new, samples, kl in ((a, b, batch, forward), (b, a, down, backward)):
         propose(monkeypatch, new - old)
         theta, info = trpo_step(policy, old, samples, between)
         accepted = kl <= between.delta
@@ -498,7 +541,9 @@ def test_step_20_bug_03_the_direction_is_of_some_samples_and_the_length_of_all(p
     batch = made_up_batch(policy, theta, 17, rng, fisher=rows, weight=weight)
     step, phi_old, _ = natural_step(policy, theta, batch, NPGConfig(fisher_every=every, cg_iters=300))
     every_row, damping = np.arange(17), 0.1 * np.eye(len(theta))
-    some, all_ = (dense_fisher(policy, theta, batch.obs[r], weight[r] / weight[r].sum()) + damping for r in (rows, every_row))
+    some, all_ = (
+        dense_fisher(policy, theta, batch.obs[r], weight[r] / weight[r].sum()) + damping for r in (rows, every_row)
+    )
     x = np.linalg.solve(some, gradient_of(policy, theta, batch))  # the gradient is of all samples
     assert relative_error(step, np.sqrt(0.02 / (x @ all_ @ x)) * x) <= 1e-6
     assert len(phi_old) == 17
@@ -598,7 +643,7 @@ def test_bug_10_the_predicted_gain_is_that_of_the_step_taken(rng):
 
 
 def test_the_policy_loss_is_the_negative_surrogate_where_the_update_ends(rng):
-    """−mean r A at the new θ, −mean A where it stayed; the gain is their difference.                [SUR-1, IS-2]"""
+    """−mean r A at the new θ, −mean A where it stayed; the gain is their difference.  [SUR-1, IS-2]"""
     for policy, theta, batch, cfg in forms(rng):
         for step in (npg_step, trpo_step):
             new, info = step(policy, theta, batch, cfg)
@@ -659,7 +704,7 @@ def test_use_17_an_accepted_step_says_what_the_try_before_it_failed(rng):
     assert {"", "kl", "gain"} <= told
 
 
-# ----------------------------------------------------------------------------------------------- steps that must not be taken
+# ----------------------------------------------------------------------------------------- steps that must not be taken
 
 
 def networks(policy):
@@ -709,7 +754,9 @@ def test_step_04_step_22_a_fisher_product_that_is_not_finite_moves_nothing(polic
 @steps
 @both
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_step_04_step_22_a_broken_direction_is_refused_and_the_old_bits_come_back(policy, step, config, bad, rng, monkeypatch):
+def test_step_04_step_22_a_broken_direction_is_refused_and_the_old_bits_come_back(
+    policy, step, config, bad, rng, monkeypatch
+):
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, 9, rng)
     direction = 1e-3 * rng.standard_normal(len(theta))
@@ -749,7 +796,9 @@ def test_step_08_negative_curvature_skips_the_step_with_a_flag(policy, step, con
 
 @both
 def test_step_07_a_singular_fisher_matrix_gives_a_finite_step(policy, rng):
-    """One sample has a Fisher matrix of rank 2 or 6 at most among 70 parameters; without damping CG must stop in time."""
+    """One sample has a Fisher matrix of rank 2 or 6 at most among 70 parameters;
+    without damping CG must stop in time.
+    """
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, 1, rng, adv=np.ones(1))
     assert np.linalg.matrix_rank(dense_fisher(policy, theta, batch.obs), tol=1e-10) <= 6
@@ -818,7 +867,9 @@ def test_step_14_equal_surrogates_and_nan_are_rejected(policy, what, rng, monkey
     uphill = 1e-4 * gradient_of(policy, theta, batch)
     adv = {"equal": np.zeros(9), "worse": -batch.adv, "nan gain": np.full(9, np.nan)}.get(what, batch.adv)
     if "kl" in what:
-        monkeypatch.setattr(policy.dist, "kl", lambda old, new: np.full(len(old), np.nan if what == "nan kl" else np.inf), raising=False)
+        monkeypatch.setattr(
+            policy.dist, "kl", lambda old, new: np.full(len(old), np.nan if what == "nan kl" else np.inf), raising=False
+        )
     propose(monkeypatch, uphill)
     new, info = trpo_step(policy, theta, dataclasses.replace(batch, adv=adv), TRPOConfig(backtracks=3))
     assert same_bits(new, theta)
@@ -860,8 +911,12 @@ def test_step_16_a_skipped_step_is_an_update_like_any_other(policy, module, conf
     batch = made_up_batch(policy, state["theta_pi"], 9, rng, adv=np.zeros(9))
     new, metrics = module.update(nets, state, batch, cfg, np.random.default_rng(0))
     assert same_bits(new["theta_pi"], state["theta_pi"]) and not same_bits(new["theta_v"], state["theta_v"])
-    assert metrics["step/accepted"] == 0 and metrics["step/status"] == "zero_gradient" and metrics["losses/approx_kl"] == 0
-    assert np.isfinite([metrics["losses/entropy"], metrics["losses/value_loss"], metrics["losses/explained_variance"]]).all()
+    assert (
+        metrics["step/accepted"] == 0 and metrics["step/status"] == "zero_gradient" and metrics["losses/approx_kl"] == 0
+    )
+    assert np.isfinite(
+        [metrics["losses/entropy"], metrics["losses/value_loss"], metrics["losses/explained_variance"]]
+    ).all()
 
 
 @steps
@@ -880,7 +935,9 @@ def test_step_17_constant_advantages_are_no_step(policy, step, config, value, rn
 def test_dist_09_a_collapsed_or_exploded_sigma_does_not_reach_the_parameters(step, config, log_std, dtype, rng):
     theta = random_theta(GAUSSIAN, rng, dtype)
     theta[-3:] = log_std
-    batch = dataclasses.replace(made_up_batch(GAUSSIAN, theta, 9, rng), action=rng.standard_normal((9, 3)).astype(dtype))
+    batch = dataclasses.replace(
+        made_up_batch(GAUSSIAN, theta, 9, rng), action=rng.standard_normal((9, 3)).astype(dtype)
+    )
     new, _ = step(GAUSSIAN, theta, batch, config(dtype=dtype))
     assert np.isfinite(new).all()
     assert same_bits(new[-3:], theta[-3:])  # beyond ±20 nothing pulls at log σ
@@ -894,7 +951,9 @@ def test_step_22_a_finite_step_to_a_policy_that_overflows_is_refused(step, confi
     batch = made_up_batch(policy, theta, 7, rng)
     proposed, _, _ = natural_step(policy, theta, batch, config(delta=1e60, damping=0.0))
     assert 1e25 < np.abs(proposed).max() < 1e35
-    new, info = step(policy, theta, batch, config(delta=1e60, damping=0.0, **({"backtracks": 1} if step is trpo_step else {})))
+    new, info = step(
+        policy, theta, batch, config(delta=1e60, damping=0.0, **({"backtracks": 1} if step is trpo_step else {}))
+    )
     assert same_bits(new, theta) and (info["accepted"], info["kl"]) == (0, 0.0)
 
 
@@ -905,7 +964,7 @@ def test_step_22_a_step_beyond_float32_is_refused(step, config, rng):
     assert same_bits(new, theta) and (info["accepted"], info["kl"]) == (0, 0.0)
 
 
-# ------------------------------------------------------------------------------------------------------------------- updates
+# -------------------------------------------------------------------------------------------------------------- updates
 
 
 @dtypes
@@ -915,13 +974,18 @@ def test_update_returns_a_new_state_and_leaves_the_old_one(policy, module, confi
     nets, cfg = networks(policy), config(dtype=dtype)
     state = fresh_state(module, nets, cfg)
     batch = made_up_batch(policy, state["theta_pi"], 33, rng)
-    kept = {k: v.copy() if k != "adam_v" else {m: np.copy(a) if m != "t" else a for m, a in v.items()} for k, v in state.items()}
+    kept = {
+        k: v.copy() if k != "adam_v" else {m: np.copy(a) if m != "t" else a for m, a in v.items()}
+        for k, v in state.items()
+    }
     samples = {name: getattr(batch, name).copy() for name in SAMPLES}
     new, _ = module.update(nets, state, batch, cfg, np.random.default_rng(0))
     assert same_bits(state, kept) and all(same_bits(getattr(batch, name), array) for name, array in samples.items())
     assert not any(np.shares_memory(new[k], state[k]) for k in ("theta_pi", "theta_v"))
     assert new.keys() == state.keys() and new["adam_v"].keys() == state["adam_v"].keys()
-    assert {new["theta_pi"].dtype, new["theta_v"].dtype, new["adam_v"]["m"].dtype, new["adam_v"]["v"].dtype} == {np.dtype(dtype)}
+    assert {new["theta_pi"].dtype, new["theta_v"].dtype, new["adam_v"]["m"].dtype, new["adam_v"]["v"].dtype} == {
+        np.dtype(dtype)
+    }
     again, _ = module.update(nets, state, batch, cfg, np.random.default_rng(0))
     assert same_bits(new, again)  # a function of its arguments
 
@@ -933,7 +997,9 @@ def test_step_23_every_parameter_of_both_networks_moves(policy, module, config, 
     nets, cfg = networks(policy), config(dtype="float64")
     state = {"theta_pi": random_theta(policy, rng), "theta_v": random_theta(nets.critic, rng)}
     state["adam_v"] = adam_init(len(state["theta_v"]), "float64")
-    new, metrics = module.update(nets, state, made_up_batch(policy, state["theta_pi"], 33, rng), cfg, np.random.default_rng(0))
+    new, metrics = module.update(
+        nets, state, made_up_batch(policy, state["theta_pi"], 33, rng), cfg, np.random.default_rng(0)
+    )
     assert metrics["step/accepted"] == 1
     assert (new["theta_pi"] != state["theta_pi"]).all() and (new["theta_v"] != state["theta_v"]).all()
 
@@ -944,13 +1010,17 @@ def test_step_23_every_parameter_of_both_networks_moves(policy, module, config, 
 def test_tiny_batches_are_updates_too(policy, n, module, config, rng):
     nets, cfg = networks(policy), config(dtype="float64")
     state = fresh_state(module, nets, cfg)
-    new, metrics = module.update(nets, state, made_up_batch(policy, state["theta_pi"], n, rng), cfg, np.random.default_rng(0))
+    new, metrics = module.update(
+        nets, state, made_up_batch(policy, state["theta_pi"], n, rng), cfg, np.random.default_rng(0)
+    )
     assert np.isfinite(new["theta_pi"]).all() and np.isfinite(new["theta_v"]).all()
     assert metrics["step/accepted"] == (n > 0)
 
 
 def test_step_18_a_batch_smaller_than_a_minibatch_trains_the_critic_on_all_samples(rng):
-    """One pass over 40 samples with minibatches of 64 is one step, and Adam's first is −lr g/(|g| + ε): g is that of all 40."""
+    """One pass over 40 samples with minibatches of 64 is one step, and Adam's first is −lr g/(|g| + ε):
+    g is that of all 40.
+    """
     critic, cfg = Critic(3, (5,), "tanh"), TRPOConfig(minibatch_size=64, critic_epochs=1, dtype="float64")
     theta = random_theta(critic, rng)
     policy = Policy(Categorical(2), 3, (), "tanh")
@@ -994,7 +1064,8 @@ def test_step_19_fitting_the_critic_leaves_the_actor_alone(policy, module, confi
 
 
 @modules
-def test_updates_solve_a_bandit_whose_best_arm_depends_on_the_state(module, config, rng):  # [TR-14], all seven steps together
+def test_updates_solve_a_bandit_whose_best_arm_depends_on_the_state(module, config, rng):
+    # [TR-14], all seven steps together
     policy = Policy(Categorical(3), 2, (8,), "tanh")
     nets, cfg = networks(policy), config(delta=0.01, damping=0.01, dtype="float64", critic_lr=0.02)
     state, best, weights = fresh_state(module, nets, cfg), np.array([2, 0]), SampleWeights(np.ones(128))
@@ -1025,4 +1096,6 @@ def test_ranks_together_take_the_step_that_one_process_takes(policy, cuts, kl, r
     for new, rank_info in together:
         assert same_bits(new, together[0][0]) and rank_info == together[0][1]  # no rank drifts away
         assert relative_error(new - theta, alone - theta) <= 1e-8
-        assert rank_info["kl"] == pytest.approx(info["kl"], rel=1e-8) and rank_info["gain"] == pytest.approx(info["gain"], rel=1e-8)
+        assert rank_info["kl"] == pytest.approx(info["kl"], rel=1e-8) and rank_info["gain"] == pytest.approx(
+            info["gain"], rel=1e-8
+        )

@@ -39,7 +39,15 @@ from minirl.envs.make import make_envs
 from minirl.errors import MinirlError, NonFiniteError
 from minirl.models.actor_critic import Networks
 from minirl.models.critic import Critic
-from minirl.models.distributions import Bernoulli, Beta, Categorical, DiagGaussian, FullGaussian, MultiCategorical, SquashedGaussian
+from minirl.models.distributions import (
+    Bernoulli,
+    Beta,
+    Categorical,
+    DiagGaussian,
+    FullGaussian,
+    MultiCategorical,
+    SquashedGaussian,
+)
 from minirl.models.policy import Policy
 from minirl.numerics.optimizers import adam_init
 from minirl.numerics.sample_weights import SampleWeights
@@ -85,7 +93,10 @@ def frozen(tree):
 
 def plain_ratio(policy, theta, theta_old, batch):
     """π_θ(a|s) / π_old(a|s) as the quotient of two densities (N,)."""
-    p, p_old = (anp.exp(PLAIN[policy.dist.name].log_prob(plain_phi(policy, th, batch.obs), batch.action)) for th in (theta, theta_old))
+    p, p_old = (
+        anp.exp(PLAIN[policy.dist.name].log_prob(plain_phi(policy, th, batch.obs), batch.action))
+        for th in (theta, theta_old)
+    )
     return p / p_old
 
 
@@ -159,7 +170,9 @@ def test_ppo_3_the_clipped_term_is_never_above_the_unclipped_one(ratio, adv, cli
 
 @both_families
 def test_ppo_1_the_gradient_is_zero_exactly_where_clipping_says_so(dist, rng):  # [PPO-2, IS-5]
-    """dL/dφ of a sample vanishes iff (A > 0 and r > 1+ε) or (A < 0 and r < 1−ε), from far below the clip to far above."""
+    """dL/dφ of a sample vanishes iff (A > 0 and r > 1+ε) or (A < 0 and r < 1−ε),
+    from far below the clip to far above.
+    """
     n, cfg = 41, config(clip=0.2)
     phi = rng.standard_normal((n, dist.num_params))
     action = dist.sample(phi, rng)
@@ -175,7 +188,9 @@ def test_ppo_1_the_gradient_is_zero_exactly_where_clipping_says_so(dist, rng):  
 
 
 @pytest.mark.parametrize(
-    "dist", [Bernoulli(3), MultiCategorical((2, 3)), Beta(2), FullGaussian(2), SquashedGaussian(2)], ids=lambda dist: dist.name
+    "dist",
+    [Bernoulli(3), MultiCategorical((2, 3)), Beta(2), FullGaussian(2), SquashedGaussian(2)],
+    ids=lambda dist: dist.name,
 )
 def test_ppo_7_the_loss_of_families_that_no_kernel_knows(dist, rng):
     """Its definition, and its gradient in φ by differences. [PPO-1, PPO-7]"""
@@ -186,7 +201,9 @@ def test_ppo_7_the_loss_of_families_that_no_kernel_knows(dist, rng):
     np.testing.assert_allclose(ratio, np.exp(dist.log_prob(phi, action) - part.logp_old), rtol=1e-12)
     gained = np.minimum(ratio * adv, np.clip(ratio, 0.8, 1.2) * adv) + 0.3 * dist.entropy(phi)
     assert loss == pytest.approx(-gained.mean(), rel=1e-12)
-    differences = gradient(lambda flat: policy_loss(dist, flat.reshape(phi.shape), part, config(ent_coef=0.3))[0], phi.ravel())
+    differences = gradient(
+        lambda flat: policy_loss(dist, flat.reshape(phi.shape), part, config(ent_coef=0.3))[0], phi.ravel()
+    )
     assert relative_error(dphi.ravel(), differences) < 1e-6
 
 
@@ -198,7 +215,8 @@ def test_is_2_ex_7_the_ratio_is_the_quotient_of_densities(dist, rng):
     n = nets.policy.num_params
     np.testing.assert_allclose(ratio, plain_ratio(nets.policy, theta[:n], theta_old[:n], batch), rtol=1e-11)
     assert ratio.min() < 0.8 and ratio.max() > 1.2
-    p = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])  # EX-7: the first action 20 % likelier, the second 20 % less likely
+    # EX-7: the first action 20 % likelier, the second 20 % less likely
+    p = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
     q = np.array([[0.6, 0.24, 0.16], [0.6, 0.24, 0.16]])
     log_prob = Categorical(3).log_prob
     logp_old = log_prob(np.log(p), np.array([0, 1]))
@@ -218,7 +236,9 @@ def test_is_5_the_ratios_gradient_is_the_ratio_times_the_score(dist, moved, rng)
     assert relative_error(g, expected) < 1e-8
     if not moved:  # at θ_old ∇r is the score itself
         log_prob = PLAIN[dist.name].log_prob
-        scores = gradient(lambda th: -np.mean(log_prob(plain_phi(nets.policy, th, batch.obs), batch.action) * batch.adv), theta[:n])
+        scores = gradient(
+            lambda th: -np.mean(log_prob(plain_phi(nets.policy, th, batch.obs), batch.action) * batch.adv), theta[:n]
+        )
         assert relative_error(g, scores) < 1e-8
 
 
@@ -248,7 +268,10 @@ def test_ppo_1_ppo_7_ppo_8_gradient_of_the_whole_loss(dist, clip_value, rng):
 
 
 def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):
-    """float32, log r = ±100: r = ∞. Clipped it pushes nothing; unclipped (A < 0) the update ends in an error, the state as it was."""
+    """float32, log r = ±100: r = ∞.
+
+    Clipped it pushes nothing; unclipped (A < 0) the update ends in an error, the state as it was.
+    """
     n, dist, cfg = 4, Categorical(3), config(dtype="float32")
     phi = rng.standard_normal((n, 3)).astype(np.float32)
     action = np.array([0, 1, 2, 0])
@@ -262,7 +285,8 @@ def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):
     np.testing.assert_allclose(estimates["k3"], (np.exp(20) - 21 + np.exp(-20) + 19) / 2, rtol=1e-12)  # clamped at ±20
 
     nets, theta, batch = problem(dist, rng, n=7, dtype=np.float32, hidden=(), adv=np.array([-1.0, 1, 1, 1, 1, 1, 1]))
-    theta[nets.policy.num_params - 3 : nets.policy.num_params] = [200, 0, 0]  # in state 0 the others have probability e^−200 …
+    # in state 0 the others have probability e^−200 …
+    theta[nets.policy.num_params - 3 : nets.policy.num_params] = [200, 0, 0]
     batch = dataclasses.replace(batch, obs=0 * batch.obs, action=np.full(7, 1))
     state = frozen(start(nets, theta, cfg))
     with pytest.raises(NonFiniteError):  # … and after one huge step probability 1
@@ -305,7 +329,10 @@ def test_kl_11_what_an_update_reports_is_the_mean_kl_from_old_to_new(dist, rng):
     batch = weighted(batch, rng.integers(1, 4, size=len(batch)).astype(float))
     old = theta[: nets.policy.num_params]
     new = old + rng.standard_normal(len(old))
-    forth, back = (np.average(plain_kl(nets.policy, *pair, batch.obs), weights=batch.weights.w) for pair in ((old, new), (new, old)))
+    forth, back = (
+        np.average(plain_kl(nets.policy, *pair, batch.obs), weights=batch.weights.w)
+        for pair in ((old, new), (new, old))
+    )
     assert abs(forth - back) > 0.05 * forth
     measured = reported(nets.policy, old, new, batch)
     assert measured["losses/approx_kl"] == pytest.approx(forth, rel=1e-10)  # [KL-11]
@@ -322,7 +349,9 @@ def test_kl_11_a_ratio_that_would_overflow_is_reported_as_e_to_the_20():
     old, new = np.array([0.0, 0.0, 0.0, 30.0]), np.array([0.0, 0.0, 30.0, 0.0])  # logits 0, 30 and 30, 0 in every state
     one = made_up_batch(policy, old, 1, np.random.default_rng(0), action=np.zeros(1, np.int64), adv=np.ones(1))
     measured = reported(policy, old, new, one)
-    assert measured["losses/surrogate_gain"] == pytest.approx(np.exp(20) - 1) and measured["losses/approx_kl"] == pytest.approx(30)
+    assert measured["losses/surrogate_gain"] == pytest.approx(np.exp(20) - 1) and measured[
+        "losses/approx_kl"
+    ] == pytest.approx(30)
 
 
 def test_clip_09_value_clipping_is_about_the_old_value_not_the_current_one(rng):
@@ -338,13 +367,20 @@ def test_clip_09_value_clipping_is_about_the_old_value_not_the_current_one(rng):
 
 def test_clip_19_explained_variance_takes_prediction_then_target(rng):
     t, w = rng.standard_normal(31), SampleWeights(np.ones(31))
-    for prediction, target, expected in ((t, t, 1.0), (0 * t, t, 0.0), (2 * t, t, 0.0), (t, 2 * t, 0.75), (-t, t, -3.0), (t + 7, t, 1.0)):
+    for prediction, target, expected in (
+        (t, t, 1.0),
+        (0 * t, t, 0.0),
+        (2 * t, t, 0.0),
+        (t, 2 * t, 0.75),
+        (-t, t, -3.0),
+        (t + 7, t, 1.0),
+    ):
         np.testing.assert_allclose(explained_variance(prediction, target, w), expected, atol=1e-12)
     assert explained_variance(t, np.full(31, 4.2), w) == 0.0  # a target that does not vary: no division by 0
     assert explained_variance(t[:0], t[:0], SampleWeights(np.zeros(0))) == 0.0
 
 
-# ------------------------------------------------------------------------------------------------- advantages, minibatches
+# ---------------------------------------------------------------------------------------------- advantages, minibatches
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 64), (5, 1), (1, 1), (0, 4)])
@@ -366,14 +402,17 @@ def test_clip_02_constant_advantages_do_not_move_the_policy(constant, rng):
     assert (state["theta_v"] != theta[nets.policy.num_params :]).any()
 
 
-@pytest.mark.parametrize(("n", "size", "parts"), [(2049, 64, 33), (128, 64, 2), (65, 64, 2), (7, 64, 1), (1, 1, 1), (5, 1, 5)])
+@pytest.mark.parametrize(
+    ("n", "size", "parts"), [(2049, 64, 33), (128, 64, 2), (65, 64, 2), (7, 64, 1), (1, 1, 1), (5, 1, 5)]
+)
 def test_clip_03_every_sample_is_used_once_per_epoch_in_even_parts(n, size, parts, rng):
     number, weight = np.arange(n), rng.random(n)
     batch = Batch(number[:, None], number, number, number, number, SampleWeights(weight), logp_old=number)
     drawn = list(minibatches(batch, size, rng))
     np.testing.assert_array_equal(np.sort(np.concatenate([part.action for part in drawn])), number)
     sizes = [len(part.weights) for part in drawn]
-    assert len(drawn) == parts and max(sizes) <= size and max(sizes) - min(sizes) <= 1  # 2049: not 32 of 64 and one of 1
+    # 2049: not 32 of 64 and one of 1
+    assert len(drawn) == parts and max(sizes) <= size and max(sizes) - min(sizes) <= 1
     for part in drawn:  # all columns in one order, and each part's weights its own
         for column in (part.obs[:, 0], part.adv, part.returns, part.value, part.logp_old):
             np.testing.assert_array_equal(column, part.action)
@@ -409,7 +448,9 @@ def test_clip_03_clip_06_ppo_9_epochs_of_minibatches_on_one_batch(calls, rng):
             np.testing.assert_array_equal(np.sort(epoch), np.sort(batch.returns))
         assert not np.array_equal(epochs[0], epochs[1])  # a new order in each epoch
         for part in drawn:  # CLIP-06: in every epoch the old log-probabilities are those of the first θ
-            plain = PLAIN["diag_gaussian"].log_prob(plain_phi(nets.policy, calls[0][2][: nets.policy.num_params], part.obs), part.action)
+            plain = PLAIN["diag_gaussian"].log_prob(
+                plain_phi(nets.policy, calls[0][2][: nets.policy.num_params], part.obs), part.action
+            )
             np.testing.assert_allclose(part.logp_old, plain, rtol=1e-11)
     assert state["adam"]["t"] == 36
 
@@ -433,7 +474,9 @@ def test_clip_04_the_order_comes_from_the_given_generator(rng):
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-14), (np.float32, 2e-6)])
 def test_clip_05_is_2_the_first_ratios_are_1(dist, log_std, dtype, tolerance, rng):
-    """Old log-probabilities of 2048 rows at once, new ones of 64: rounding may differ, by no more than the last bits."""
+    """Old log-probabilities of 2048 rows at once, new ones of 64:
+    rounding may differ, by no more than the last bits.
+    """
     nets = networks(dist, obs_dim=7, hidden=(64, 64))
     theta = np.concatenate([nets.policy.init(rng, log_std, dtype), nets.critic.init(rng, dtype)])
     batch = made_up_batch(nets.policy, theta[: nets.policy.num_params], 2048, rng)
@@ -442,12 +485,14 @@ def test_clip_05_is_2_the_first_ratios_are_1(dist, log_std, dtype, tolerance, rn
         assert np.abs(ratio - 1).max() <= tolerance
 
 
-# ------------------------------------------------------------------------------------------------------------ the update
+# ----------------------------------------------------------------------------------------------------------- the update
 
 
 @both_families
 def test_ppo_9_the_update_is_adam_on_the_textbooks_gradient(dist, calls, rng):
-    """Two epochs: the minibatches that were drawn, autograd's gradient, the global clip and Adam written out again. [PPO-9]"""
+    """Two epochs: the minibatches that were drawn, autograd's gradient,
+    the global clip and Adam written out again. [PPO-9]
+    """
     nets, theta_old, batch = problem(dist, rng)
     cfg = config(lr=0.01, ent_coef=0.02, max_grad_norm=0.3, clip_value=0.3)
     theta, adam, _ = stepped(nets, theta_old, adam_init(len(theta_old), float), batch, cfg, rng)
@@ -472,7 +517,9 @@ def test_ppo_12_plain_ascent_raises_the_objective(dist, rng):
         theta = theta_old + moved * rng.standard_normal(len(theta_old))
         g = whole_gradient(nets, theta, theta_old, batch, cfg)[0]
         alpha = 1e-6
-        rise = plain_loss(nets, theta, theta_old, batch, cfg) - plain_loss(nets, theta - alpha * g, theta_old, batch, cfg)
+        rise = plain_loss(nets, theta, theta_old, batch, cfg) - plain_loss(
+            nets, theta - alpha * g, theta_old, batch, cfg
+        )
         np.testing.assert_allclose(rise, alpha * (g @ g), rtol=1e-3)
 
 
@@ -507,14 +554,19 @@ def test_clip_10_the_reported_kl_is_the_exact_one_old_first(dist, rng):
 
 
 def test_clip_10_three_estimates_of_a_known_kl():
-    """π_old = N(0, 1), π = N(0.1, 1): KL = 0.005. Expectation and deviation of k1, k2, k3 by Gauss–Hermite quadrature."""
+    """π_old = N(0, 1), π = N(0.1, 1): KL = 0.005.
+
+    Expectation and deviation of k1, k2, k3 by Gauss–Hermite quadrature.
+    """
     x, w = np.polynomial.hermite_e.hermegauss(40)
     w /= w.sum()
     logr = 0.1 * x - 0.005
     expected = kl_estimates(logr, SampleWeights(w))
     np.testing.assert_allclose([expected["k1"], expected["k3"]], 0.005, rtol=1e-10)
     np.testing.assert_allclose(expected["k2"], 0.005 * 1.0025, rtol=1e-10)
-    single = {k: np.array([kl_estimates(logr[i : i + 1], SampleWeights(np.ones(1)))[k] for i in range(40)]) for k in expected}
+    single = {
+        k: np.array([kl_estimates(logr[i : i + 1], SampleWeights(np.ones(1)))[k] for i in range(40)]) for k in expected
+    }
     deviation = {k: np.sqrt(w @ (v - expected[k]) ** 2) for k, v in single.items()}
     np.testing.assert_allclose([deviation["k1"], deviation["k2"], deviation["k3"]], [0.1, 0.00709, 0.00708], rtol=2e-3)
     assert (single["k3"] >= 0).all() and (single["k1"] < -0.1).any()  # a stop that reads k1 may never come
@@ -526,7 +578,9 @@ def test_clip_10_three_estimates_of_a_known_kl():
 @both_families
 @pytest.mark.parametrize("lr", [3e-3, 0.05, 0.3, 30.0, 1e4])
 def test_clip_12_a_step_beyond_the_target_is_undone(dist, lr, rng):
-    """The whole batch as one minibatch: the accepted policy keeps the limit, Adam is as before the step that broke it."""
+    """The whole batch as one minibatch:
+    the accepted policy keeps the limit, Adam is as before the step that broke it.
+    """
     nets, theta_old, batch = problem(dist, rng)
     target, n = 0.02, nets.policy.num_params
     cfg = config(minibatch_size=23, epochs=6, target_kl=target)
@@ -565,7 +619,8 @@ def test_clip_12_with_minibatches_the_stop_is_measured_on_the_next_one(calls, rn
     theta, adam, info = stepped(nets, theta_old, adam_init(len(theta_old), float), batch, cfg.replace(lr=0.01), rng)
     kls = [plain_kl(nets.policy, theta_old[:n], at[:n], part.obs).mean() for part, _, at in calls]
     steps = info["gradient_steps"]
-    assert 2 < steps < 80 and len(calls) == steps + 2 and adam["t"] == steps  # one step undone, and the look that undid it
+    # one step undone, and the look that undid it
+    assert 2 < steps < 80 and len(calls) == steps + 2 and adam["t"] == steps
     assert max(kls[:-1]) <= 1.5 * target < kls[-1]
     np.testing.assert_array_equal(theta, calls[steps][2])
 
@@ -585,7 +640,8 @@ def test_clip_12_the_kl_that_is_logged_is_that_of_the_accepted_policy(rng):
 def test_bug_05_a_target_that_every_step_passes_does_not_freeze(fields, target):
     """CartPole at a step size that is far too large for it: both networks move in every update, and KL is limited."""
     small = {"num_envs": 2, "num_steps": 32, "hidden": (16,), "minibatch_size": 16, "total_timesteps": 640}
-    cfg = config(target_kl=target, lr=10.0 if "optimizer" in fields else 0.3, **small, **fields)  # ascent is as slow as its gradient
+    # ascent is as slow as its gradient
+    cfg = config(target_kl=target, lr=10.0 if "optimizer" in fields else 0.3, **small, **fields)
     learner = Learner(algorithms.find("ppo"), make_envs("minirl/CartPole-v1", 2), cfg)
     moved, shares = 0, []
     for _ in range(6):
@@ -671,7 +727,9 @@ def test_the_losses_of_ranks_are_those_of_all_their_samples(rng):
 @pytest.mark.parametrize("cut", [8, 12])
 @both_families
 def test_ranks_together_take_the_update_that_one_process_takes(dist, cut, rng):
-    """Two ranks with 8 and 5, or 12 and 1 samples, one minibatch of all; and with several, as many of them on each, one θ on both."""
+    """Two ranks with 8 and 5, or 12 and 1 samples, one minibatch of all;
+    and with several, as many of them on each, one θ on both.
+    """
     nets, theta, batch = problem(dist, rng, n=13)
     shards = [rows_of(batch, rows) for rows in np.split(np.arange(13), [cut])]
 
@@ -702,7 +760,9 @@ def test_ranks_together_take_the_update_that_one_process_takes(dist, cut, rng):
 @pytest.mark.parametrize("normalize_adv", [True, False])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_clip_14_huge_rewards_are_refused_or_scaled_never_a_silent_standstill(algorithm, normalize_adv, scale, dtype):
-    made = learner(algorithm, vector(Counting, {"rewards": (scale, -scale)}, {}), dtype=dtype, normalize_adv=normalize_adv)
+    made = learner(
+        algorithm, vector(Counting, {"rewards": (scale, -scale)}, {}), dtype=dtype, normalize_adv=normalize_adv
+    )
     before = made.snapshot()["algorithm"]
     try:
         made.step()
@@ -711,7 +771,8 @@ def test_clip_14_huge_rewards_are_refused_or_scaled_never_a_silent_standstill(al
         assert same_bits(made.state, before)
     else:  # then everything has moved, and will go on moving
         assert all(
-            (made.state[name] != before[name]).mean() > 0.5 and np.isfinite(made.state[name]).all() for name in ("theta_pi", "theta_v")
+            (made.state[name] != before[name]).mean() > 0.5 and np.isfinite(made.state[name]).all()
+            for name in ("theta_pi", "theta_v")
         )
         assert np.isfinite(made.state["adam" if algorithm == "ppo" else "adam_v"]["v"]).all()
 
@@ -727,7 +788,10 @@ def test_clip_14_normalize_reward_makes_huge_rewards_harmless(algorithm):
 
 def test_clip_20_what_is_counted_is_what_was_learned_from():
     """Stopping after any update loses nothing: transitions counted = stepped, and going on changes nothing."""
-    whole, parts = learner("ppo", vector(Counting, {}, {"lengths": (5,)})), learner("ppo", vector(Counting, {}, {"lengths": (5,)}))
+    whole, parts = (
+        learner("ppo", vector(Counting, {}, {"lengths": (5,)})),
+        learner("ppo", vector(Counting, {}, {"lengths": (5,)})),
+    )
     for k, u in enumerate(itertools.islice(whole, 5), start=1):
         assert u.number == k and u.global_step == 14 * k == sum(env.steps for env in whole.collector.envs.envs)
     for _ in parts:

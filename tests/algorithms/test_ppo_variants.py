@@ -1,4 +1,6 @@
-"""PPO's other losses and the rules that keep KL near a target, against the textbook's formulas and against each other."""
+"""PPO's other losses and the rules that keep KL near a target,
+against the textbook's formulas and against each other.
+"""
 
 import dataclasses
 import itertools
@@ -64,7 +66,9 @@ def test_clip_11_ppo_4_the_penalised_loss_and_its_gradient(dist, kl_coef, rng):
 
 @both_families
 def test_ppo_4_beta_turns_the_direction_a_step_size_does_not(dist, rng):
-    """cos of the angle to the unpenalised gradient falls as β grows; of the loss scaled by a step size it stays 1.   [PPO-4]"""
+    """cos of the angle to the unpenalised gradient falls as β grows;
+    of the loss scaled by a step size it stays 1.  [PPO-4]
+    """
     nets, theta_old, theta, batch = problem(dist, rng)
     free, _ = policy_gradient_of(nets, theta, theta_old, batch, PPOConfig(objective="kl", dtype="float64"), 0.0)
 
@@ -78,7 +82,8 @@ def test_ppo_4_beta_turns_the_direction_a_step_size_does_not(dist, rng):
 
 
 @pytest.mark.parametrize(
-    ("kl", "expected"), [(0.0066, 0.5), (0.0067, 1.0), (0.01, 1.0), (0.015, 1.0), (0.0151, 2.0), (0.0, 0.5), (np.inf, 2.0)]
+    ("kl", "expected"),
+    [(0.0066, 0.5), (0.0067, 1.0), (0.01, 1.0), (0.015, 1.0), (0.0151, 2.0), (0.0, 0.5), (np.inf, 2.0)],
 )
 def test_clip_18_ppo_5_the_coefficient_halves_and_doubles(kl, expected):
     """D = 0.01: below D/1.5 = 0.00667 half, above 1.5 D = 0.015 double, else as it was."""
@@ -86,7 +91,8 @@ def test_clip_18_ppo_5_the_coefficient_halves_and_doubles(kl, expected):
 
 
 def test_ppo_5_the_ends_of_the_band_belong_to_it():
-    assert adapt_kl_coef(1.0, 1.0, 1.5) == adapt_kl_coef(1.0, 2.25, 1.5) == 1.0  # 1.5/1.5 and 1.5·1.5 without rounding [PPO-5]
+    # 1.5/1.5 and 1.5·1.5 without rounding [PPO-5]
+    assert adapt_kl_coef(1.0, 1.0, 1.5) == adapt_kl_coef(1.0, 2.25, 1.5) == 1.0
 
 
 def test_clip_18_ppo_5_the_coefficient_stays_in_its_range():
@@ -98,10 +104,20 @@ def test_clip_18_ppo_5_the_coefficient_stays_in_its_range():
 
 @pytest.mark.parametrize(
     ("kl", "band", "expected"),
-    [(0.011, 1.0, 0.5), (0.009, 1.0, 2.0), (0.01, 1.0, 1.0), (0.011, 2.0, 1.0), (0.021, 2.0, 0.5), (0.0049, 2.0, 2.0), (0.0051, 2.0, 1.0)],
+    [
+        (0.011, 1.0, 0.5),
+        (0.009, 1.0, 2.0),
+        (0.01, 1.0, 1.0),
+        (0.011, 2.0, 1.0),
+        (0.021, 2.0, 0.5),
+        (0.0049, 2.0, 2.0),
+        (0.0051, 2.0, 1.0),
+    ],
 )
 def test_ppo_6_the_step_size_halves_and_doubles(kl, band, expected):
-    """As printed (band 1) α moves at every update but the one that hits D exactly; a dead band leaves it alone near D."""
+    """As printed (band 1) α moves at every update but the one that hits D exactly;
+    a dead band leaves it alone near D.
+    """
     assert adapt_lr(1.0, kl, 0.01, band, 1.0) == expected  # [PPO-6]
 
 
@@ -114,7 +130,9 @@ def test_ppo_6_the_step_size_stays_within_multiples_of_the_configured_one():
 
 def test_ppo_6_as_printed_moves_at_every_update():
     cfg = PPOConfig(adapt="lr", anneal_lr=False, num_envs=2, num_steps=32, total_timesteps=256, epochs=2)
-    rates = [u.metrics["charts/learning_rate"] for u in Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 2), cfg)]
+    rates = [
+        u.metrics["charts/learning_rate"] for u in Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 2), cfg)
+    ]
     factors = {round(b / a, 9) for a, b in itertools.pairwise(rates)}
     assert rates[0] == cfg.lr and factors <= {0.5, 2.0} and len(rates) == 4
 
@@ -147,12 +165,16 @@ def test_combinations_without_meaning_are_refused(fields):
 
 
 def test_dual_clip_holds_bad_samples_at_c_times_the_advantage():
-    """A = −1, ε = 0.2, c = 3: min(r A, clip) = −r above 1, held at −3 beyond r = 3, where the gradient is 0; A > 0 is untouched."""
+    """A = −1, ε = 0.2, c = 3: min(r A, clip) = −r above 1, held at −3 beyond r = 3, where the gradient is 0;
+    A > 0 is untouched.
+    """
     ratio = np.array([0.5, 1.0, 2.9, 3.1, 50.0])
     surrogate, dratio = clipped_surrogate(ratio, -np.ones(5), 0.2, 3.0)
     np.testing.assert_allclose(surrogate, [-0.8, -1, -2.9, -3, -3])
     np.testing.assert_array_equal(dratio, [0, -1, -1, 0, 0])
-    for got, plain in zip(clipped_surrogate(ratio, np.ones(5), 0.2, 3.0), clipped_surrogate(ratio, np.ones(5), 0.2), strict=True):
+    for got, plain in zip(
+        clipped_surrogate(ratio, np.ones(5), 0.2, 3.0), clipped_surrogate(ratio, np.ones(5), 0.2), strict=True
+    ):
         np.testing.assert_array_equal(got, plain)
 
 
@@ -190,11 +212,15 @@ def test_huber_is_the_square_near_and_a_line_far(rng):
     far = np.abs(value - target) > 0.7
     assert 3 < far.sum() < 26
     loss, dvalue = value_loss(weights, value, target, huber=0.7)
-    assert relative_error(dvalue, gradient(lambda v: value_loss(weights, v, target, huber=0.7)[0], value, h=1e-4)) < 1e-8
+    assert (
+        relative_error(dvalue, gradient(lambda v: value_loss(weights, v, target, huber=0.7)[0], value, h=1e-4)) < 1e-8
+    )
     near = np.where(far, target, value)
     line = 0.7**2 + 2 * 0.7 * (np.abs(value - target) - 0.7)  # from the square's end with the square's slope
     assert loss == pytest.approx(weights.w @ np.where(far, line, (near - target) ** 2), rel=1e-12)
-    assert value_loss(weights, value, target, huber=1e9)[0] == pytest.approx(value_loss(weights, value, target)[0], rel=1e-14)
+    assert value_loss(weights, value, target, huber=1e9)[0] == pytest.approx(
+        value_loss(weights, value, target)[0], rel=1e-14
+    )
 
 
 def test_ppo_12_plain_ascent_is_a_step_along_the_clipped_gradient(rng):
@@ -204,8 +230,10 @@ def test_ppo_12_plain_ascent_is_a_step_along_the_clipped_gradient(rng):
     state = ppo.init(nets, cfg, rng) | {"theta_pi": theta_old[:n], "theta_v": theta_old[n:]}
     new, _ = ppo.update(nets, state, batch, cfg, rng)
     log_prob = PLAIN["categorical"].log_prob
-    score = gradient(lambda th: np.mean(log_prob(plain_phi(nets.policy, th, batch.obs), batch.action) * batch.adv), theta_old[:n])
-    assert relative_error(new["theta_pi"] - theta_old[:n], cfg.lr * score) < 1e-7  # θ_old + α ∇L                 [PPO-12]
+    score = gradient(
+        lambda th: np.mean(log_prob(plain_phi(nets.policy, th, batch.obs), batch.action) * batch.adv), theta_old[:n]
+    )
+    assert relative_error(new["theta_pi"] - theta_old[:n], cfg.lr * score) < 1e-7  # θ_old + α ∇L  [PPO-12]
     np.testing.assert_array_equal(new["theta_v"], theta_old[n:])
 
 
@@ -256,14 +284,19 @@ def test_bug_11_clip_value_keeps_to_the_value_of_the_rollout(recompute, monkeypa
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_recomputed_advantages_are_those_of_the_critic_at_the_epochs_start(env, monkeypatch):
-    """After the first epoch the batch is the same samples with the advantages that `make_batch` gives for the moved critic."""
+    """After the first epoch the samples are the same, their advantages those of `make_batch` for the moved critic."""
     cfg = PPOConfig(num_envs=2, num_steps=32, total_timesteps=64, epochs=3, recompute_adv=True, lr=1e-2)
     learner, seen = Learner(algorithms.find("ppo"), make_envs(env, 2), cfg), []
     take = minibatch_gradient
 
     def spy(nets, theta, part, *rest):
         order = np.lexsort(part.obs.T)  # each part is the whole batch in an order of its own
-        seen.append((theta[nets.policy.num_params :].copy(), Minibatch(part.weights, *[None if x is None else x[order] for x in part[1:]])))
+        seen.append(
+            (
+                theta[nets.policy.num_params :].copy(),
+                Minibatch(part.weights, *[None if x is None else x[order] for x in part[1:]]),
+            )
+        )
         return take(nets, theta, part, *rest)
 
     monkeypatch.setattr(ppo, "minibatch_gradient", spy)
@@ -273,7 +306,8 @@ def test_recomputed_advantages_are_those_of_the_critic_at_the_epochs_start(env, 
     for critic, batch in seen[1:]:
         np.testing.assert_array_equal(batch.obs, first.obs)
         np.testing.assert_array_equal(batch.action, first.action)
-        np.testing.assert_allclose(batch.value, learner.nets.critic.value(critic, batch.obs), rtol=1e-5, atol=1e-6)  # rows in another order
+        # rows in another order
+        np.testing.assert_allclose(batch.value, learner.nets.critic.value(critic, batch.obs), rtol=1e-5, atol=1e-6)
         assert not np.array_equal(batch.adv, first.adv)
         lengths = (batch.returns - batch.value) - (first.returns - first.value)
         assert np.abs(lengths).max() > 0

@@ -105,7 +105,11 @@ def test_nothing_in_training_asks_for_a_field_that_only_some_methods_have():
     for path in Path(minirl.training.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             where = f"{path.name}:{getattr(node, 'lineno', 0)}"
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr"):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("getattr", "hasattr")
+            ):
                 owner, name = ast.unparse(node.args[0]), node.args[1]
                 assert not owner.endswith(("cfg", "config")), where
                 assert isinstance(name, ast.Constant) and name.value not in special, where

@@ -11,9 +11,15 @@ from minirl.algorithms import ppo
 
 
 def test_sch_01_the_first_update_uses_all_of_lr_and_the_last_a_fifth(monkeypatch):
-    """Five updates: [1, 0.8, 0.6, 0.4, 0.2] of lr, in the metrics and in the steps that Adam takes; each moves the policy."""
+    """Five updates: [1, 0.8, 0.6, 0.4, 0.2] of lr, in the metrics and in the steps that Adam takes;
+    each moves the policy.
+    """
     used, adam_step = [], ppo.adam_step
-    monkeypatch.setattr(ppo, "adam_step", lambda theta, grad, state, lr, *rest: used.append(lr) or adam_step(theta, grad, state, lr, *rest))
+    monkeypatch.setattr(
+        ppo,
+        "adam_step",
+        lambda theta, grad, state, lr, *rest: used.append(lr) or adam_step(theta, grad, state, lr, *rest),
+    )
     made = learner("ppo", vector(Drift, {}, {}), total_timesteps=70, lr=0.03)
     logged, before = [], made.state["theta_pi"]
     for update in made:
@@ -37,8 +43,12 @@ def test_sch_01_a_step_beyond_the_end_never_turns_the_learning_rate_negative():
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_sch_02_det_07_learning_in_pieces_equals_learning_at_once(algorithm):
-    """2 + 1 + 3 updates, by different ways of asking for them: the schedule, Adam, the episodes and all streams go on."""
-    whole, parts = (learner(algorithm, vector(Drift, {}, {}), total_timesteps=84, normalize_reward=True) for _ in range(2))
+    """2 + 1 + 3 updates, by different ways of asking for them:
+    the schedule, Adam, the episodes and all streams go on.
+    """
+    whole, parts = (
+        learner(algorithm, vector(Drift, {}, {}), total_timesteps=84, normalize_reward=True) for _ in range(2)
+    )
     at_once = list(whole)
     in_pieces = list(itertools.islice(parts, 2))
     in_pieces.append(next(parts))
@@ -53,7 +63,9 @@ def test_sch_02_det_07_learning_in_pieces_equals_learning_at_once(algorithm):
 
 @pytest.mark.parametrize(("total", "updates"), [(1, 1), (13, 1), (14, 1), (15, 2), (100, 8)])
 def test_sch_03_the_last_update_is_finished(total, updates):
-    """14 transitions per update: the number asked for is reached, never fallen short of, by less than one update too many."""
+    """14 transitions per update:
+    the number asked for is reached, never fallen short of, by less than one update too many.
+    """
     made = learner("ppo", vector(Drift, {}, {}), total_timesteps=total)
     done = list(made)
     assert len(done) == updates and made.global_step == done[-1].global_step == 14 * updates

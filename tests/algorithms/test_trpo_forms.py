@@ -35,7 +35,9 @@ def config(**fields):
 
 @both_families
 def test_tr_13_every_visited_state_keeps_its_kl_below_delta(dist, rng):
-    """Accepted steps obey D(π_old(·|s)‖π_θ(·|s)) ≤ δ state by state; most are accepted, and they are not needlessly short.   [TR-13]"""
+    """Accepted steps obey D(π_old(·|s)‖π_θ(·|s)) ≤ δ state by state;
+    most are accepted, and they are not needlessly short.  [TR-13]
+    """
     cfg, largest = config(kl="max", delta=0.01, shrink=0.8, backtracks=15), []
     for policy, theta_old, batch in problems(dist, rng, 60):
         theta, info = trpo_step(policy, theta_old, batch, cfg)
@@ -58,7 +60,9 @@ def test_tr_13_kl_12_the_mean_constraint_does_not_bound_every_state(dist, rng):
 
 @both_families
 def test_tr_13_tr_3_the_first_try_brings_the_worst_states_model_to_delta(dist, rng):
-    """½ ΔθᵀF_nΔθ = δ in the state where it is largest, F_n dense from enumerated scores of that state alone.          [TR-13, TR-3]"""
+    """½ ΔθᵀF_nΔθ = δ in the state where it is largest,
+    F_n dense from enumerated scores of that state alone.  [TR-13, TR-3]
+    """
     policy, theta, batch = next(problems(dist, rng, 1, n=13))
     step, _, info = natural_step(policy, theta, batch, config())
     step = first_length(policy, theta, batch, step, info["predicted_gain"], config(kl="max")) * step
@@ -68,12 +72,14 @@ def test_tr_13_tr_3_the_first_try_brings_the_worst_states_model_to_delta(dist, r
 
 @both_families
 def test_tr_12_the_penalised_step_maximises_its_quadratic_model(dist, rng):
-    """First try: Δθ = F⁻¹g/β, where gᵀΔθ − (β/2) ΔθᵀFΔθ has gradient 0; dense F from enumerated scores.                     [TR-12]"""
+    """First try: Δθ = F⁻¹g/β, where gᵀΔθ − (β/2) ΔθᵀFΔθ has gradient 0; dense F from enumerated scores.  [TR-12]"""
     policy, theta, batch = next(problems(dist, rng, 1, n=61))
     cfg = config(form="penalty", kl_coef=7.0, damping=1e-6, cg_iters=400)
     step, _, info = natural_step(policy, theta, batch, cfg)
     step = first_length(policy, theta, batch, step, info["predicted_gain"], cfg) * step
-    g = np.mean([a * score(policy, theta, s, act) for a, s, act in zip(batch.adv, batch.obs, batch.action, strict=True)], axis=0)
+    g = np.mean(
+        [a * score(policy, theta, s, act) for a, s, act in zip(batch.adv, batch.obs, batch.action, strict=True)], axis=0
+    )
     fisher = dense_fisher(policy, theta, batch.obs) + 1e-6 * np.eye(len(theta))
     assert relative_error(7.0 * fisher @ step, g) < 1e-4  # conjugate gradient's residual
 
@@ -85,20 +91,27 @@ def test_tr_12_accepted_steps_improve_the_penalised_objective(dist, kl_coef, rng
     for policy, theta_old, batch in problems(dist, rng, 15):
         theta, info = trpo_step(policy, theta_old, batch, config(form="penalty", kl_coef=kl_coef))
         accepted += info["accepted"]
-        objective = plain_gain(policy, theta_old, theta, batch) - kl_coef * plain_kl(policy, theta_old, theta, batch.obs).mean()
+        objective = (
+            plain_gain(policy, theta_old, theta, batch) - kl_coef * plain_kl(policy, theta_old, theta, batch.obs).mean()
+        )
         assert objective > 0 if info["accepted"] else np.array_equal(theta, theta_old)
     assert accepted >= 13
 
 
 def test_tr_12_a_larger_beta_makes_a_shorter_step(rng):
     policy, theta, batch = next(problems(Categorical(3), rng, 1))
-    moved = [np.linalg.norm(trpo_step(policy, theta, batch, config(form="penalty", kl_coef=b))[0] - theta) for b in (1.0, 10.0, 100.0)]
+    moved = [
+        np.linalg.norm(trpo_step(policy, theta, batch, config(form="penalty", kl_coef=b))[0] - theta)
+        for b in (1.0, 10.0, 100.0)
+    ]
     assert moved[0] > moved[1] > moved[2] > 0
 
 
 @both_families
 def test_sur_7_the_bound_as_objective_improves_the_bound(dist, rng):
-    """L(θ) − L(θ_old) − (1−γ) C max KL > 0 with C = 4 γ max|A| / (1−γ)²; the factor 1−γ because L is a mean over visits.    [SUR-7]"""
+    """L(θ) − L(θ_old) − (1−γ) C max KL > 0 with C = 4 γ max|A| / (1−γ)²;
+    the factor 1−γ because L is a mean over visits.  [SUR-7]
+    """
     for policy, theta_old, batch in problems(dist, rng, 8):
         cfg = config(form="bound", gamma=0.9, normalize_adv=False)
         coef = 4 * 0.9 * np.abs(batch.adv).max() / 0.1
@@ -128,7 +141,13 @@ def test_bug_34_without_a_discount_the_bound_is_the_surrogate(dist, rng):
 
 def test_bug_34_the_command_that_divided_by_zero_trains():
     cfg = TRPOConfig(form="bound", normalize_adv=False, gamma=0.0, num_envs=2, num_steps=32, total_timesteps=192)
-    assert sum(u.metrics["step/accepted"] for u in Learner(algorithms.find("trpo"), make_envs("minirl/CartPole-v1", 2), cfg)) == 3
+    assert (
+        sum(
+            u.metrics["step/accepted"]
+            for u in Learner(algorithms.find("trpo"), make_envs("minirl/CartPole-v1", 2), cfg)
+        )
+        == 3
+    )
 
 
 @both_families
@@ -160,10 +179,18 @@ def test_bug_40_a_step_that_float32_cannot_hold_is_refused_by_name(rng):
 def test_bug_40_the_default_type_trains():
     cfg = TRPOConfig(form="bound", normalize_adv=False, num_envs=2, num_steps=64, total_timesteps=384)
     assert cfg.dtype == "float32" and cfg.gamma == 0.99
-    assert sum(u.metrics["step/accepted"] for u in Learner(algorithms.find("trpo"), make_envs("minirl/CartPole-v1", 2), cfg)) == 3
+    assert (
+        sum(
+            u.metrics["step/accepted"]
+            for u in Learner(algorithms.find("trpo"), make_envs("minirl/CartPole-v1", 2), cfg)
+        )
+        == 3
+    )
 
 
-@pytest.mark.parametrize("fields", [{"form": "bound"}, {"form": "bound", "normalize_adv": False, "gamma": 1.0}, {"kl_coef": 0.0}])
+@pytest.mark.parametrize(
+    "fields", [{"form": "bound"}, {"form": "bound", "normalize_adv": False, "gamma": 1.0}, {"kl_coef": 0.0}]
+)
 def test_combinations_without_meaning_are_refused(fields):
     with pytest.raises(ConfigError, match=r"form|kl_coef"):
         TRPOConfig(**fields)
@@ -196,13 +223,17 @@ def test_the_dense_fisher_refuses_what_would_not_fit():
         natural_step(policy, theta, made_up_batch(policy, theta, 5, np.random.default_rng(0)), config(solver="dense"))
 
 
-@pytest.mark.parametrize(("gain", "kl", "expected"), [(0.5, 0.25, False), (0.5625, 0.25, True), (0.4375, 0.25, False), (-1.0, 0.0, False)])
+@pytest.mark.parametrize(
+    ("gain", "kl", "expected"), [(0.5, 0.25, False), (0.5625, 0.25, True), (0.4375, 0.25, False), (-1.0, 0.0, False)]
+)
 def test_tr_12_the_penalised_form_takes_what_gains_more_than_it_costs(gain, kl, expected):
     """β = 2, in numbers without rounding: nothing won is nothing taken."""
     assert trpo.accepts(gain, kl, 9.0, None, TRPOConfig(form="penalty", kl_coef=2.0)) is expected  # [TR-12]
 
 
-@pytest.mark.parametrize(("gain", "kl", "expected"), [(1e-9, 0.25, True), (0.0, 0.1, False), (1.0, 0.25 + 1e-9, False), (-1.0, 0.1, False)])
+@pytest.mark.parametrize(
+    ("gain", "kl", "expected"), [(1e-9, 0.25, True), (0.0, 0.1, False), (1.0, 0.25 + 1e-9, False), (-1.0, 0.1, False)]
+)
 def test_tr_11_tr_13_the_constraint_holds_with_equality_and_the_gain_does_not(gain, kl, expected):
     cfg = TRPOConfig(delta=0.25)
     assert trpo.accepts(gain, kl, 9.0, None, cfg) is expected  # [TR-1, TR-11]
@@ -213,4 +244,5 @@ def test_tr_11_tr_13_the_constraint_holds_with_equality_and_the_gain_does_not(ga
 def test_sur_7_the_bounds_own_objective_has_to_rise(gain, expected):
     """γ = ½ and |A| ≤ 1 make the coefficient 4; the largest KL is ¼."""
     one = types.SimpleNamespace(adv=np.array([0.5, -1.0]), weights=SampleWeights(np.ones(2)))
-    assert trpo.accepts(gain, 0.0, 0.25, one, TRPOConfig(form="bound", gamma=0.5, normalize_adv=False)) is expected  # [SUR-7]
+    # [SUR-7]
+    assert trpo.accepts(gain, 0.0, 0.25, one, TRPOConfig(form="bound", gamma=0.5, normalize_adv=False)) is expected

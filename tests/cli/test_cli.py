@@ -1,4 +1,6 @@
-"""The command line in processes of its own: what is printed where, the exit codes, and one sentence for each mistake."""
+"""The command line in processes of its own:
+what is printed where, the exit codes, and one sentence for each mistake.
+"""
 
 import inspect
 import json
@@ -37,7 +39,8 @@ def test_training_says_what_where_and_on_which_core_in_plain_lines(name, trained
     assert lines[1].endswith("compiled core" if COMPILED else "NumPy twins")
     assert lines[2] == f"run directory runs/{run.name}"
     progress = [line for line in lines if "steps/s" in line]
-    assert 2 <= len(progress) <= 5 and progress[-1].startswith("100%  step 2048/2000  return ")  # a run of a second: the first and the last
+    # a run of a second: the first and the last
+    assert 2 <= len(progress) <= 5 and progress[-1].startswith("100%  step 2048/2000  return ")
     assert lines[-2] == f"done after 2048 steps and 16 updates, saved in runs/{run.name}"
     assert lines[-1].startswith("greedy policy: return ") and "\x1b" not in done.stdout
     assert done.stderr == ("" if COMPILED or REFERENCE else f"minirl: {TWINS}\n")
@@ -66,7 +69,11 @@ def test_eval_equals_what_training_printed_and_its_json(trained):
     assert re.fullmatch(r"return \S+ ± \S+, min \S+, max \S+, length \S+, 3 episodes, greedy, seed 0\n", line)
     about = json.loads(cli("eval", run / "policy.safetensors", "--episodes", 3, "--json", cwd=run).stdout)
     played = minirl.evaluate(minirl.load(run), "CartPole-v1", episodes=3)
-    assert about["returns"] == played.returns.tolist() and about["mean"] == played.mean and about["lengths"] == played.lengths.tolist()
+    assert (
+        about["returns"] == played.returns.tolist()
+        and about["mean"] == played.mean
+        and about["lengths"] == played.lengths.tolist()
+    )
     sampled = json.loads(cli("eval", run, "--episodes", 3, "--json", "--stochastic", "--seed", 7, cwd=run).stdout)
     assert sampled["stochastic"] and sampled["seed"] == 7 and sampled["returns"] != about["returns"]
 
@@ -88,7 +95,19 @@ def test_list(tmp_path):
 
 
 def test_quiet_says_nothing_and_flags_reach_the_configuration(tmp_path):
-    flags = ("--hidden", 8, 4, "--target-kl", 0.1, "--no-normalize-obs", "--normalize-reward", "--lr=1e-3", "--run", "here", "--quiet")
+    flags = (
+        "--hidden",
+        8,
+        4,
+        "--target-kl",
+        0.1,
+        "--no-normalize-obs",
+        "--normalize-reward",
+        "--lr=1e-3",
+        "--run",
+        "here",
+        "--quiet",
+    )
     done = cli("train", "ppo", "--total-timesteps", 10, "--num-steps", 8, *flags, cwd=tmp_path, MINIRL_REFERENCE="1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     config = json.loads((tmp_path / "here" / "config.json").read_text())["config"]
@@ -111,7 +130,12 @@ def test_help_names_every_field_with_its_comment_and_range(tmp_path):
         for name, hint in hints.items():
             comment = re.search(rf"^    {name}: .*?  # (.*)$", sources, re.M)[1]
             assert f"--{name.replace('_', '-')}" in own and words(comment) in own, name
-            ranges = [a for part in (hint, *typing.get_args(hint)) for a in getattr(part, "__metadata__", ()) if isinstance(a, Range)]
+            ranges = [
+                a
+                for part in (hint, *typing.get_args(hint))
+                for a in getattr(part, "__metadata__", ())
+                if isinstance(a, Range)
+            ]
             for bounds in ranges:
                 assert bounds.text in words(comment), f"{name}: the comment does not name the range {bounds.text}"
 
@@ -137,7 +161,9 @@ MISTAKES = {
     "train ppo --activation gelu": "--activation = 'gelu': takes one of tanh, relu",
     "train ppo --save-every 0": "--save-every = 0: takes a number >= 1",
     "train ppo --env CartPol-v1": "--env = 'CartPol-v1' is not known to gymnasium",
-    "train ppo --env nowhere:CartPole-v1": "--env = 'nowhere:CartPole-v1' is not known to gymnasium: No module named 'nowhere'",
+    "train ppo --env nowhere:CartPole-v1": (
+        "--env = 'nowhere:CartPole-v1' is not known to gymnasium: No module named 'nowhere'"
+    ),
     "train ppo --env broken_envs:Speaks-v0": "action space Text(1, 3",
     "train ppo --env broken_envs:Raises-v0 --run file": "run directory file cannot be used: it is a file",
     "train ppo --run file/below": "run directory file/below cannot be used: Not a directory",
@@ -148,7 +174,9 @@ MISTAKES = {
     "plot nowhere": "nowhere/config.json cannot be read: No such file",
     "list --envs zzz": "no environment id contains 'zzz'",
     "train ppo --run done": "done already holds a run: choose another directory with --run, or remove this one",
-    "eval done --env Pendulum-v1": "--env = 'Pendulum-v1': its observations are box (3,), the policy was trained for box (4,)",
+    "eval done --env Pendulum-v1": (
+        "--env = 'Pendulum-v1': its observations are box (3,), the policy was trained for box (4,)"
+    ),
     "eval done --episodes 0": "--episodes = 0: takes a number >= 1",
     "plot done --out a.docx": "--out = 'a.docx': takes a file name that ends in .png, .svg, .pdf",
     "plot done --out no/where.png": "no/where.png cannot be written: No such file or directory",
@@ -157,7 +185,9 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def outcomes(trained, tmp_path_factory):
-    """All of MISTAKES through `main` in one process, beside a "file" and a run "done": {line: [exit code, stdout, stderr]}."""
+    """All of MISTAKES through `main` in one process, beside a "file" and a run "done":
+    {line: [exit code, stdout, stderr]}.
+    """
     cwd = tmp_path_factory.mktemp("mistakes")
     (cwd / "file").write_text("")
     (cwd / "done").symlink_to(trained["ppo"][0])
@@ -182,7 +212,9 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(line, outcomes):
     assert code == 2 and out == "" and one_sentence(err).startswith(MISTAKES[line])
 
 
-@pytest.mark.parametrize("line", ["train trpo --delta -1", "train ppo --cilp 1", "train ppo --env broken_envs:Speaks-v0", "eval nowhere"])
+@pytest.mark.parametrize(
+    "line", ["train trpo --delta -1", "train ppo --cilp 1", "train ppo --env broken_envs:Speaks-v0", "eval nowhere"]
+)
 def test_a_process_ends_with_that_code_and_sentence(line, outcomes, tmp_path):
     done = cli(*line.split(), cwd=tmp_path)
     assert [done.returncode, done.stdout, done.stderr] == outcomes[line]
@@ -206,7 +238,11 @@ def test_missing_packages_are_named_with_the_remedy(tmp_path):
     for package, argv, remedy in (
         ("tyro", ("list",), 'the command line needs tyro: pip install ".[cli]"'),
         ("rich", train, 'the command line needs rich: pip install ".[cli]"'),
-        ("tensorboardX", (*train, "--track", "tensorboard"), 'tracking with tensorboard needs tensorboardX: pip install ".[track]"'),
+        (
+            "tensorboardX",
+            (*train, "--track", "tensorboard"),
+            'tracking with tensorboard needs tensorboardX: pip install ".[track]"',
+        ),
     ):
         done = python("-c", without(package, *argv), cwd=tmp_path)
         assert done.returncode == 2 and one_sentence(done.stderr).startswith(remedy)
@@ -230,25 +266,50 @@ sys.exit(os.waitstatus_to_exitcode(pty.spawn([sys.executable, "-m", "minirl", *s
     assert done.returncode == 0
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", done.stderr).replace("\r", "\n").splitlines()
     picture = shown[
-        next(i for i, line in enumerate(shown) if "━" in line) : -1 - next(i for i, line in enumerate(shown[::-1]) if "▁" in line)
+        next(i for i, line in enumerate(shown) if "━" in line) : -1
+        - next(i for i, line in enumerate(shown[::-1]) if "▁" in line)
     ]
     assert max(map(len, picture)) <= int(columns) - 2 and "…" not in "".join(picture)
     text = "\n".join(picture)
-    assert all(name in text for name in ("return", "length", "KL", "gain", "expl. var.", "entropy", "steps/s", "time left", "100%"))
+    assert all(
+        name in text
+        for name in ("return", "length", "KL", "gain", "expl. var.", "entropy", "steps/s", "time left", "100%")
+    )
 
 
 def test_the_command_and_the_module_are_the_same(tmp_path):
     command = shutil.which("minirl")
     if command is None:
         pytest.skip("minirl is not installed here, only importable")
-    assert python("-c", "import subprocess, sys; sys.exit(subprocess.call(['minirl', '--version']))", cwd=tmp_path).returncode == 0
+    assert (
+        python(
+            "-c", "import subprocess, sys; sys.exit(subprocess.call(['minirl', '--version']))", cwd=tmp_path
+        ).returncode
+        == 0
+    )
 
 
 def test_an_environment_beside_the_caller_is_found_and_shadows_nothing(tmp_path):
-    (tmp_path / "mine.py").write_text("import gymnasium, broken_envs\ngymnasium.register('Mine-v0', broken_envs.Still)\n")
+    (tmp_path / "mine.py").write_text(
+        "import gymnasium, broken_envs\ngymnasium.register('Mine-v0', broken_envs.Still)\n"
+    )
     (tmp_path / "rich.py").write_text("raise SystemExit('shadowed')\n")
-    code = "import sys; sys.path.remove(''); from minirl.cli import main; sys.exit(main(sys.argv[1:]))"  # as the installed script
-    done = python("-c", code, "train", "ppo", "--env", "mine:Mine-v0", "--total-timesteps", "100", "--run", "run", *SMALL, cwd=tmp_path)
+    # as the installed script
+    code = "import sys; sys.path.remove(''); from minirl.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = python(
+        "-c",
+        code,
+        "train",
+        "ppo",
+        "--env",
+        "mine:Mine-v0",
+        "--total-timesteps",
+        "100",
+        "--run",
+        "run",
+        *SMALL,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     refused = cli("eval", "run", cwd=tmp_path, PYTHONSAFEPATH="1")  # M34: a file does not get to say what is imported
     assert refused.returncode == 2 and "would import a module" in one_sentence(refused.stderr)

@@ -12,7 +12,7 @@ from processes import SMALL, one_sentence
 import minirl
 from minirl.cli import main
 from minirl.cli.flags import flags_of
-from minirl.cli.values import literal, pairs, whole
+from minirl.cli.values import integer, literal, pairs
 from minirl.cli.wording import in_flags
 
 
@@ -51,13 +51,13 @@ gymnasium.register("Counted-v0", Counted, disable_env_checker=True)
     [("7", 7), ("-3", -3), ("1e5", 100_000), ("1E3", 1000), ("1.5e3", 1500), ("1_000", 1000), ("2.0", 2)],
 )
 def test_bug_26_whole_numbers_as_people_write_them(word, number):
-    assert whole(word) == number and type(whole(word)) is int
+    assert integer(word) == number and type(integer(word)) is int
 
 
 @pytest.mark.parametrize("word", ["2.5", "1e3.5", "1e-1", "", "x", "nan", "1e400", "1e19", "0x10", "1e5e5", "--1"])
 def test_bug_26_what_is_no_whole_number_is_refused(word):
     with pytest.raises(ValueError, match="is no whole number"):
-        whole(word)
+        integer(word)
 
 
 @pytest.mark.parametrize("command", ["train ppo", "train trpo", "eval somewhere"])
@@ -165,7 +165,9 @@ def test_bug_26_an_environment_that_raises_in_an_evaluation_is_one_sentence(how,
     said = one_sentence(err)
     assert code == 1 and out == ""
     place = "--env = 'Counted-v0', episode 1, step 70"
-    assert said.startswith(f"the evaluation ended early: {place}: step() raised RuntimeError: stuck at the \\x1b[31mwall")
+    assert said.startswith(
+        f"the evaluation ended early: {place}: step() raised RuntimeError: stuck at the \\x1b[31mwall"
+    )
     assert said.endswith(f"the traceback is in {tmp_path / 'r' / 'traceback.txt'}")
     assert "RuntimeError: stuck at" in (tmp_path / "r" / "traceback.txt").read_text()
 
@@ -192,7 +194,7 @@ TYPOS = {
     "train trpo --activation=TANH": "--activation = 'TANH': takes one of tanh, relu; did you mean tanh?",
     "train ppo --family bteaa": "--family = 'bteaa': takes one of auto, ",
     "train ppo --track tensorbord": "--track = 'tensorbord': takes one of tensorboard; did you mean tensorboard?",
-    "train tpro": "algorithm 'tpro': takes one of reinforce, npg, trpo, ppo; did you mean trpo?",
+    "train tpro": "algorithm 'tpro': takes one of reinforce, npg, trpo, ppo, ippo, mappo, selfplay; did you mean trpo?",
     "trian": f"command 'trian': {COMMANDS}; did you mean train?",
     "EVLA runs/x": f"command 'EVLA': {COMMANDS}; did you mean eval?",
     "trpo --lr 1": f"command 'trpo': {COMMANDS}; did you mean train trpo?",

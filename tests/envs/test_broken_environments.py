@@ -392,7 +392,9 @@ def test_bug_38_the_command_line_says_that_an_environment_has_left(tmp_path):
     done = processes.cli("train", "ppo", "--env", "leaver:Leaves-v0", *processes.SMALL, "--quiet", cwd=tmp_path)
     assert done.returncode == 1
     said = processes.one_sentence(done.stderr)
-    assert said.startswith("env=0, step=100: the environment raised SystemExit: 3 (leaver.py:4 in fault); the policy after")
+    assert said.startswith(
+        "env=0, step=100: the environment raised SystemExit: 3 (leaver.py:4 in fault); the policy after"
+    )
 
 
 # ---------------------------------------------------------------------------------------- what is returned (33, 38, 28)

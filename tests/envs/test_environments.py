@@ -1,4 +1,6 @@
-"""Environments: the three autoreset modes, seeds, codecs, and what minirl says of an environment that breaks the rules."""
+"""Environments: the three autoreset modes, seeds, codecs,
+and what minirl says of an environment that breaks the rules.
+"""
 
 import multiprocessing
 import sys
@@ -43,7 +45,11 @@ def registered():
 def batches(monkeypatch):
     """(rollout, batch) of every update, as `make_batch` hands them to the learner."""
     seen, make = [], minirl.training.trainee.make_batch
-    monkeypatch.setattr(minirl.training.trainee, "make_batch", lambda rollout, *a: seen.append((rollout, make(rollout, *a))) or seen[-1][1])
+    monkeypatch.setattr(
+        minirl.training.trainee,
+        "make_batch",
+        lambda rollout, *a: seen.append((rollout, make(rollout, *a))) or seen[-1][1],
+    )
     return seen
 
 
@@ -54,7 +60,9 @@ def identity(obs):
 def transitions(rollouts, b):
     """The real transitions (s, a, r, s', terminated, truncated) of environment b, in order."""
     names = [n for n, field in vars(rollouts[0]).items() if n != "valid" and isinstance(field, np.ndarray)]
-    return [tuple(getattr(r, n)[t, b].tobytes() for n in names) for r in rollouts for t in np.flatnonzero(r.valid[:, b])]
+    return [
+        tuple(getattr(r, n)[t, b].tobytes() for n in names) for r in rollouts for t in np.flatnonzero(r.valid[:, b])
+    ]
 
 
 def collect(envs, times=1, **changes):
@@ -68,15 +76,24 @@ def collect(envs, times=1, **changes):
     return rollouts
 
 
-# ------------------------------------------------------------------------------------------------------------- autoreset
+# ------------------------------------------------------------------------------------------------------------ autoreset
 
 
 def test_env_01_reset_steps_are_never_learned_from(batches):
-    """Environments of different lengths under NEXT_STEP: what is learned from are the steps that the environments really took."""
-    envs = vector(Counting, {"lengths": (3,)}, {"lengths": (5,), "ends": ("truncated",)}, {"lengths": (2, 1)}, mode=NEXT_STEP)
+    """Environments of different lengths under NEXT_STEP:
+    what is learned from are the steps that the environments really took.
+    """
+    envs = vector(
+        Counting, {"lengths": (3,)}, {"lengths": (5,), "ends": ("truncated",)}, {"lengths": (2, 1)}, mode=NEXT_STEP
+    )
     made, updates = run("ppo", envs, 3, num_steps=12, lam=0.0, normalize_obs=True)
     assert sum(int((~r.valid).sum()) for r, _ in batches) > 10
-    assert made.global_step == updates[-1].global_step == sum(len(b) for _, b in batches) == sum(env.steps for env in envs.envs)
+    assert (
+        made.global_step
+        == updates[-1].global_step
+        == sum(len(b) for _, b in batches)
+        == sum(env.steps for env in envs.envs)
+    )
     for rollout, batch in batches:
         assert (rollout.obs[~rollout.valid] % 10 > 0).all()  # a reset step is taken from the final observation …
         assert len(batch) == rollout.valid.sum()
@@ -97,10 +114,14 @@ def test_env_01_what_a_reset_step_holds_changes_no_batch():
     rollout = made.collector.collect(made.state["theta_pi"], identity)
     fake = ~rollout.valid
     assert fake.sum() == 3
-    clean = minirl.training.trainee.make_batch(rollout, rollout.reward, step_weights(rollout), made.value, identity, made.config)
+    clean = minirl.training.trainee.make_batch(
+        rollout, rollout.reward, step_weights(rollout), made.value, identity, made.config
+    )
     for array in (rollout.obs, rollout.next_obs, rollout.reward, rollout.action):
         array[fake] = 77
-    poisoned = minirl.training.trainee.make_batch(rollout, rollout.reward, step_weights(rollout), made.value, identity, made.config)
+    poisoned = minirl.training.trainee.make_batch(
+        rollout, rollout.reward, step_weights(rollout), made.value, identity, made.config
+    )
     for name in ("obs", "action", "adv", "returns", "value"):
         assert same_bits(getattr(clean, name), getattr(poisoned, name))
     made.scaler = made.scaler.update(rollout.reward * 0 + 1, rollout.cut, step_weights(rollout), 0.9)
@@ -134,7 +155,9 @@ def test_env_01_when_all_environments_are_due_the_reset_takes_no_row():
 @pytest.mark.parametrize("actions", [3, BOX], ids=["discrete", "box"])
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_env_02_every_mode_gives_each_environment_the_same_transitions(actions, num_envs):
-    per_mode = [collect(vector(Drift, *[{"actions": actions}] * num_envs, mode=mode), times=2, num_steps=19) for mode in MODES]
+    per_mode = [
+        collect(vector(Drift, *[{"actions": actions}] * num_envs, mode=mode), times=2, num_steps=19) for mode in MODES
+    ]
     for b in range(num_envs):
         next_step, same_step, disabled = (transitions(rollouts, b) for rollouts in per_mode)
         assert same_step == disabled and len(same_step) == 38
@@ -148,7 +171,9 @@ def test_env_02_every_mode_gives_each_environment_the_same_transitions(actions, 
 def test_env_02_parameters_do_not_depend_on_the_mode(algorithm, num_envs, modes):
     states = []
     for mode in modes:
-        made, updates = run(algorithm, vector(Drift, *[{}] * num_envs, mode=mode), 3, num_steps=20, normalize_reward=True)
+        made, updates = run(
+            algorithm, vector(Drift, *[{}] * num_envs, mode=mode), 3, num_steps=20, normalize_reward=True
+        )
         assert sum(u.metrics["charts/episodes"] for u in updates) > 0
         states.append(made.state | {"obs": vars(made.normalizer.moments), "reward": vars(made.scaler.moments)})
     assert all(same_bits(state, states[0]) for state in states)
@@ -175,7 +200,9 @@ def test_env_03_same_step_without_final_obs_is_refused():
         collect(Forgetful([Counting], autoreset_mode=SAME_STEP))
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"autoreset_mode": None}, {"autoreset_mode": "sometimes"}, {"autoreset_mode": True}])
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"autoreset_mode": None}, {"autoreset_mode": "sometimes"}, {"autoreset_mode": True}]
+)
 def test_env_04_an_unknown_autoreset_mode_is_an_error(metadata):
     with pytest.raises(EnvError, match="NextStep, SameStep, Disabled"):
         autoreset_mode(types.SimpleNamespace(metadata=metadata))
@@ -188,8 +215,15 @@ def test_env_04_a_known_mode_may_be_given_by_its_value(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_env_05_norm_06_the_final_observation_is_normalised_as_all_others(mode, batches):
-    """λ = 0: the critic's target is r + γ V(normalised s'), s' the final observation where the episode was truncated."""
-    made = learner("trpo", vector(Counting, {"lengths": (3, 2), "ends": ("truncated",)}, {"lengths": (4,)}, mode=mode), lam=0.0, gamma=0.9)
+    """λ = 0: the critic's target is r + γ V(normalised s'),
+    s' the final observation where the episode was truncated.
+    """
+    made = learner(
+        "trpo",
+        vector(Counting, {"lengths": (3, 2), "ends": ("truncated",)}, {"lengths": (4,)}, mode=mode),
+        lam=0.0,
+        gamma=0.9,
+    )
     for _ in range(3):
         normalizer, critic = made.normalizer, made.state["theta_v"]
         made.step()
@@ -201,7 +235,7 @@ def test_env_05_norm_06_the_final_observation_is_normalised_as_all_others(mode, 
     assert normalizer.moments.count > 0 and rollout.truncated.any()
 
 
-# ----------------------------------------------------------------------------------------------------------------- seeds
+# ---------------------------------------------------------------------------------------------------------------- seeds
 
 
 def first_observations(seed, num_envs=4, **kwargs):
@@ -280,7 +314,9 @@ def test_env_09_observations_changed_in_place_by_an_environment_that_minirl_made
     """SAME_STEP resets before the final observation is handed over: it has to be a copy by then."""
     rollouts = {}
     for alias in (True, False):
-        rollouts[alias] = collect(make_envs("minirl-test/Drift-v0", 2, vectorization, alias=alias), times=2, num_steps=30)
+        rollouts[alias] = collect(
+            make_envs("minirl-test/Drift-v0", 2, vectorization, alias=alias), times=2, num_steps=30
+        )
     for b in range(2):
         assert transitions(rollouts[True], b) == transitions(rollouts[False], b)
     assert rollouts[True][0].truncated.any()
@@ -289,18 +325,22 @@ def test_env_09_observations_changed_in_place_by_an_environment_that_minirl_made
 
 @pytest.mark.parametrize("mode", [NEXT_STEP, DISABLED])
 def test_env_09_observations_changed_in_place_by_an_environment_of_the_user(mode):
-    aliased, copied = (collect(vector(Drift, *[{"alias": alias}] * 2, mode=mode), num_steps=30)[0] for alias in (True, False))
+    aliased, copied = (
+        collect(vector(Drift, *[{"alias": alias}] * 2, mode=mode), num_steps=30)[0] for alias in (True, False)
+    )
     assert same_bits(vars(aliased), vars(copied))
     assert len(np.unique(aliased.obs.reshape(-1, 3), axis=0)) == 60
 
 
 def test_env_10_actions_changed_in_place():
-    changed, kept = (collect(vector(Drift, *[{"actions": BOX, "mutate": mutate}] * 3), num_steps=30)[0] for mutate in (True, False))
+    changed, kept = (
+        collect(vector(Drift, *[{"actions": BOX, "mutate": mutate}] * 3), num_steps=30)[0] for mutate in (True, False)
+    )
     assert same_bits(vars(changed), vars(kept))
     assert (changed.action != 0).all()
 
 
-# ---------------------------------------------------------------------------------------------------------------- codecs
+# --------------------------------------------------------------------------------------------------------------- codecs
 
 
 @pytest.mark.parametrize("start", [-1, 0, 10])
@@ -325,7 +365,11 @@ def test_env_12_actions_lie_in_the_box(dtype, space_dtype):
     rollout = collect(envs, num_steps=30, dtype=dtype, log_std=1.0)[0]
     received = np.concatenate([env.received for env in envs.envs])
     assert all(space.contains(a) for a in received) and received.dtype == space_dtype
-    assert all(float(low) <= float(a) <= float(high) for row in received for a, low, high in zip(row, space.low, space.high, strict=True))
+    assert all(
+        float(low) <= float(a) <= float(high)
+        for row in received
+        for a, low, high in zip(row, space.low, space.high, strict=True)
+    )
     assert (np.abs(rollout.action) > 0.1).any()  # stored as sampled: the density is that of the uncut action
     agent = run("trpo", vector(Drift, {"actions": space}), 1, log_std=1.0, dtype=dtype)[0].policy
     acts = agent.act_batch(np.zeros((50, 3)), np.random.default_rng(0))
@@ -376,7 +420,9 @@ def wrong(monkeypatch):
     """Registers an environment whose step returns `value` for `what`; gives its id."""
 
     def make(what, value, cls=Wrong, **kwargs):
-        spec = EnvSpec("minirl-test/Odd-v0", cls, kwargs={"what": what, "value": value} | kwargs, disable_env_checker=True)
+        spec = EnvSpec(
+            "minirl-test/Odd-v0", cls, kwargs={"what": what, "value": value} | kwargs, disable_env_checker=True
+        )
         monkeypatch.setitem(gymnasium.registry, spec.id, spec)
         return spec.id
 
@@ -419,7 +465,12 @@ def test_env_15_harmless_types_are_coerced(wrong, what, value):
     check_env(env_id)
     rollout = collect(make_envs(env_id, 2), dtype="float32")[0]
     assert rollout.reward.dtype == np.float64 and rollout.obs.dtype == np.float32 and rollout.terminated.dtype == bool
-    stored = {"reward": rollout.reward, "obs": rollout.next_obs, "terminated": rollout.terminated, "truncated": rollout.truncated}[what]
+    stored = {
+        "reward": rollout.reward,
+        "obs": rollout.next_obs,
+        "terminated": rollout.terminated,
+        "truncated": rollout.truncated,
+    }[what]
     keep = ~rollout.terminated if what == "truncated" else slice(None)
     assert (stored[keep] == np.float64(np.ravel(value)[0])).all()
 
@@ -585,7 +636,9 @@ def test_env_15_unknown_ids_and_failing_constructors_are_named(wrong):
 
 
 def test_env_16_a_worker_that_cannot_import_the_environment_is_explained(monkeypatch, capfd):
-    """gymnasium hands its workers the spec, so registering in the parent is enough; the code must be importable there."""
+    """gymnasium hands its workers the spec, so registering in the parent is enough;
+    the code must be importable there.
+    """
     here = types.ModuleType("only_in_the_parent")
     here.Counting = Counting
     monkeypatch.setitem(sys.modules, here.__name__, here)
@@ -603,7 +656,7 @@ def test_env_16_a_worker_that_cannot_import_the_environment_is_explained(monkeyp
         multiprocessing.set_start_method(method, force=True)
 
 
-# -------------------------------------------------------------------------------------------------------- lengths, limits
+# ------------------------------------------------------------------------------------------------------ lengths, limits
 
 
 @pytest.mark.filterwarnings("error")
@@ -615,7 +668,9 @@ def test_env_16_a_worker_that_cannot_import_the_environment_is_explained(monkeyp
     ids=["never ends", "longer than a rollout", "one step"],
 )
 def test_env_17_episodes_of_any_length(algorithm, mode, lengths, episodes):
-    made, updates = run(algorithm, vector(Counting, *[{"lengths": lengths, "rewards": (0.5,)}] * 2, mode=mode), 3, normalize_reward=True)
+    made, updates = run(
+        algorithm, vector(Counting, *[{"lengths": lengths, "rewards": (0.5,)}] * 2, mode=mode), 3, normalize_reward=True
+    )
     assert [u.metrics["charts/episodes"] for u in updates] == episodes
     for update in updates:
         mean = {k: update.metrics.get(k, np.nan) for k in ("charts/episodic_return", "charts/episodic_length")}
@@ -625,7 +680,8 @@ def test_env_17_episodes_of_any_length(algorithm, mode, lengths, episodes):
         else:
             assert np.isnan(list(mean.values())).all()  # "no data"; everything else is a number
         assert all(np.isfinite(v) for k, v in update.metrics.items() if k not in mean and not isinstance(v, str))
-        assert not any(isinstance(v, float) and not np.isfinite(v) for v in row_of(update).values())  # in the files it is empty
+        # in the files it is empty
+        assert not any(isinstance(v, float) and not np.isfinite(v) for v in row_of(update).values())
     assert np.isfinite(made.state["theta_pi"]).all() and np.isfinite(made.state["theta_v"]).all()
 
 
@@ -652,7 +708,9 @@ def test_env_18_time_limits_are_counted_once(name, truncated, terminated):
 
 def test_env_18_evaluation_plays_whole_episodes_up_to_the_limit():
     made = Learner(
-        algorithms.find("ppo"), make_envs("minirl-test/Limited-v0", 1), toy_envs.config("ppo", types.SimpleNamespace(num_envs=1))
+        algorithms.find("ppo"),
+        make_envs("minirl-test/Limited-v0", 1),
+        toy_envs.config("ppo", types.SimpleNamespace(num_envs=1)),
     )
     made.step()
     played = evaluate(made.policy, "minirl-test/Limited-v0", episodes=3)

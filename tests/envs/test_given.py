@@ -81,20 +81,29 @@ class Factory:
 def test_use_01_a_function_may_put_wrappers_around_what_gymnasium_made():
     factory = Factory()
     result = minirl.train("ppo", factory, **SMALL)
-    assert {float(r) for update in result.history for r in update.returns} == {10.0} and factory.made == 3  # one for the check
+    # one for the check
+    assert {float(r) for update in result.history for r in update.returns} == {10.0} and factory.made == 3
     assert minirl.evaluate(result, episodes=1).returns.tolist() == [10.0] and "on Factory:" in repr(result)
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 @pytest.mark.parametrize(
-    ("env", "title"), [(Grid, "Grid"), (grid, "grid"), (lambda size: Grid(size), "lambda"), (functools.partial(Grid, goal="left"), "Grid")]
+    ("env", "title"),
+    [
+        (Grid, "Grid"),
+        (grid, "grid"),
+        (lambda size: Grid(size), "lambda"),
+        (functools.partial(Grid, goal="left"), "Grid"),
+    ],
 )
 def test_use_01_a_class_or_function_works_wherever_an_id_does(env, title, vectorization):
     check_env(env, env_kwargs={"size": 7})
     result = minirl.train("ppo", env, env_kwargs={"size": 7}, vectorization=vectorization, **SMALL)
     assert result.history[-1].global_step == 32 and result.policy.obs_codec.size == 7
     assert f"on {title}:" in repr(result)
-    played = [minirl.evaluate(policy, env, 2, env_kwargs={"size": 7}).lengths.tolist() for policy in (result, result.policy)]
+    played = [
+        minirl.evaluate(policy, env, 2, env_kwargs={"size": 7}).lengths.tolist() for policy in (result, result.policy)
+    ]
     assert played == [[6, 6], [6, 6]] and minirl.evaluate(result, episodes=1).lengths.tolist() == [6]
     assert all(made.closed and made.size == 7 for made in Grid.made)
     envs = make_envs(env, 3, vectorization, size=4)
@@ -109,7 +118,9 @@ def test_use_01_a_class_learns_what_its_registered_id_learns():
     theirs = minirl.train("trpo", "minirl-test/Drift-v0", seed=3, env_kwargs={"p": 0.4}, **SMALL)
     ours = minirl.train("trpo", Drift, seed=3, env_kwargs={"p": 0.4}, **SMALL)
     other = minirl.train("trpo", Drift, seed=3, **SMALL)
-    assert np.array_equal(theirs.policy.theta, ours.policy.theta) and not np.array_equal(theirs.policy.theta, other.policy.theta)
+    assert np.array_equal(theirs.policy.theta, ours.policy.theta) and not np.array_equal(
+        theirs.policy.theta, other.policy.theta
+    )
     seen = [minirl.evaluate(r, episodes=3, seed=1).returns for r in (theirs, ours)]
     assert np.array_equal(*seen)
 
@@ -135,7 +146,8 @@ def test_use_01_wrappers_that_gymnasium_can_put_on_again_come_with_the_copies(tm
     assert {float(r) for update in result.history for r in update.returns} == {500.0}
     assert minirl.evaluate(result, episodes=1).returns.tolist() == [500.0]
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["config"]["env"] is None and config["environment"] == "minirl-test/Limited-v0"  # the id alone would be another one
+    # the id alone would be another one
+    assert config["config"]["env"] is None and config["environment"] == "minirl-test/Limited-v0"
     with pytest.raises(ConfigError, match="env = None: the file does not know its environment, name it"):
         minirl.evaluate(tmp_path / "run")
     assert minirl.evaluate(tmp_path / "run", wrapped, 1).returns.tolist() == [500.0]
@@ -161,14 +173,17 @@ def test_use_01_an_object_that_cannot_be_made_again_is_used_alone_or_refused(cas
     env = ALONE[case]()
     small = SMALL | {"num_envs": 1, "total_timesteps": 16}
     for changes in ({"num_envs": 4}, {"vectorization": "async"}):
-        with pytest.raises(EnvError, match=rf"env is a {type(env).__name__} that .* needs copies: give a function.* num_envs to 1"):
+        with pytest.raises(
+            EnvError, match=rf"env is a {type(env).__name__} that .* needs copies: give a function.* num_envs to 1"
+        ):
             minirl.train("ppo", env, **small | changes)
     result = minirl.train("ppo", env, **small)
     assert result.config.env is env and result.history[-1].global_step == 16
     assert minirl.evaluate(result, env, 2).cut == minirl.evaluate(result, episodes=1).cut == 0
     assert not getattr(env.unwrapped, "closed", False)
     check_env(env)
-    assert make_env(env, disable_env_checker=True).unwrapped is env.unwrapped  # gymnasium's own argument changes nothing
+    # gymnasium's own argument changes nothing
+    assert make_env(env, disable_env_checker=True).unwrapped is env.unwrapped
     assert not getattr(env.unwrapped, "closed", False) and find(env).id
 
 
@@ -187,7 +202,10 @@ def test_use_01_files_name_what_can_be_imported_again(tmp_path):
     assert (config["env"], config["env_kwargs"], config["num_envs"]) == ("toy_envs:Drift", {"p": 0.5}, 2)
     again = minirl.configure("ppo", **config)  # what is stored can be used
     assert np.array_equal(minirl.train("ppo", **vars(again)).policy.theta, minirl.load(run).theta)
-    with pytest.raises(ConfigError, match=r"the file names 'toy_envs:Drift', which would import a module; .* set env to 'toy_envs:Drift'"):
+    with pytest.raises(
+        ConfigError,
+        match=r"the file names 'toy_envs:Drift', which would import a module; .* set env to 'toy_envs:Drift'",
+    ):
         minirl.evaluate(run)
     for env in ("toy_envs:Drift", Drift):  # its arguments come from the file
         lengths = minirl.evaluate(run, env, 30).lengths
@@ -222,7 +240,20 @@ def test_use_01_a_run_of_a_lambda_says_that_it_cannot_name_it(tmp_path, monkeypa
 
 
 def test_use_01_the_command_line_takes_module_and_class(tmp_path):
-    flags = ("--env", "toy_envs:Drift", "--run", "run", "--num-envs", 2, "--num-steps", 8, "--total-timesteps", 16, "--eval-episodes", 1)
+    flags = (
+        "--env",
+        "toy_envs:Drift",
+        "--run",
+        "run",
+        "--num-envs",
+        2,
+        "--num-steps",
+        8,
+        "--total-timesteps",
+        16,
+        "--eval-episodes",
+        1,
+    )
     done = cli("train", "ppo", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["env"] == "toy_envs:Drift"
@@ -233,7 +264,9 @@ def test_use_01_the_command_line_takes_module_and_class(tmp_path):
 
 
 def test_use_02_arguments_are_used_in_training_checking_and_evaluating(tmp_path):
-    sure = minirl.train("ppo", "FrozenLake-v1", run=tmp_path / "run", env_kwargs={"is_slippery": False, "map_name": "8x8"}, **SMALL)
+    sure = minirl.train(
+        "ppo", "FrozenLake-v1", run=tmp_path / "run", env_kwargs={"is_slippery": False, "map_name": "8x8"}, **SMALL
+    )
     assert sure.policy.obs_codec.size == 64  # of the 8 × 8 map
     assert policy_file.load(sure.run)[1]["env_kwargs"] == {"is_slippery": False, "map_name": "8x8"}
     played = [minirl.evaluate(p, episodes=3, stochastic=True).lengths.tolist() for p in (sure, sure.run)]
@@ -271,7 +304,10 @@ UNHELD = (Odd(), Odd, np.zeros(2), float("nan"), float("inf"), {1: 2}, b"x", 1j,
     [
         ({}, {}),
         ({"a": 1, "b": [1.5, None, "x"], "c": {"d": True}}, {"a": 1, "b": [1.5, None, "x"], "c": {"d": True}}),
-        ({"a": np.float32(0.5), "b": np.int64(3), "c": np.bool_(True), "d": (1, 2)}, {"a": 0.5, "b": 3, "c": True, "d": [1, 2]}),
+        (
+            {"a": np.float32(0.5), "b": np.int64(3), "c": np.bool_(True), "d": (1, 2)},
+            {"a": 0.5, "b": 3, "c": True, "d": [1, 2]},
+        ),
         *(({"a": bad}, None) for bad in UNHELD),
         ({"a": "x" * 200_000}, None),
     ],
@@ -349,7 +385,9 @@ def test_bug_27_arguments_beside_an_object_are_refused():
         lambda: minirl.train("ppo", gymnasium.make("CartPole-v1"), env_kwargs={"a": 1}),
         lambda: make_env(Grid(), size=3),
     ):
-        with pytest.raises(ConfigError, match=r"env_kwargs = .*: the environment is made already; give its class, or its id"):
+        with pytest.raises(
+            ConfigError, match=r"env_kwargs = .*: the environment is made already; give its class, or its id"
+        ):
             call()
 
 
@@ -358,8 +396,12 @@ def test_bug_27_arguments_beside_an_object_are_refused():
 
 def test_use_08_the_module_that_registers_an_id_is_named(tmp_path, monkeypatch):
     """A package of this name is installed: it has to be imported before its ids are known."""
-    (tmp_path / "ale_py.py").write_text("import gymnasium, toy_envs\ngymnasium.register('ALE/Pong-v5', toy_envs.Counting)\n")
-    (tmp_path / "games.py").write_text("import gymnasium, toy_envs\ngymnasium.register('Games/Chess-v0', toy_envs.Counting)\n")
+    (tmp_path / "ale_py.py").write_text(
+        "import gymnasium, toy_envs\ngymnasium.register('ALE/Pong-v5', toy_envs.Counting)\n"
+    )
+    (tmp_path / "games.py").write_text(
+        "import gymnasium, toy_envs\ngymnasium.register('Games/Chess-v0', toy_envs.Counting)\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     for name, module in (("ALE/Pong-v5", "ale_py"), ("Games/Chess-v0", "games")):
         with pytest.raises(EnvError, match=f"the module {module} is installed, and '{module}:{name}' imports it first"):

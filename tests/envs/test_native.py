@@ -26,7 +26,8 @@ ALL = pytest.mark.parametrize("env_id", IDS)
 PROBLEMS = pytest.mark.parametrize("name", list(classic_control.PROBLEMS))
 MODES = pytest.mark.parametrize("mode", [SAME_STEP, NEXT_STEP, DISABLED], ids=lambda m: m.value)
 PROBE = np.random.default_rng(0).uniform(-7, 7, 1000)
-EXACT = all(np.cos(x) == math.cos(x) and np.sin(x) == math.sin(x) and x**2 == math.pow(x, 2) for x in PROBE)  # NumPy's are the C library's
+# NumPy's are the C library's
+EXACT = all(np.cos(x) == math.cos(x) and np.sin(x) == math.sin(x) and x**2 == math.pow(x, 2) for x in PROBE)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,9 @@ def theirs(env_id, num_envs, mode=SAME_STEP, **kwargs):
     """gymnasium's environments one by one; float32 and Python numbers mix there as NumPy 2 says."""
     if int(np.__version__.split(".")[0]) < 2 and env_id in ("Pendulum-v1", "MountainCarContinuous-v0"):
         pytest.skip("NumPy 1 mixes float32 and Python numbers to float64")
-    return gymnasium.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}, **kwargs)
+    return gymnasium.make_vec(
+        env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}, **kwargs
+    )
 
 
 def states(envs):
@@ -59,7 +62,9 @@ def equal(got, want, tol=1e-12):
 
 
 def act(env_id, obs, rng):
-    """Every other environment is played well enough to come to its goal or limit, the others at random, beyond the bounds too."""
+    """Every other environment is played well enough to come to its goal or limit, the others at random,
+    beyond the bounds too.
+    """
     B, v = len(obs), obs[:, -1]
     if env_id in ("Pendulum-v1", "MountainCarContinuous-v0"):
         good, chance = 1.5 * np.sign(v), 2 * rng.standard_normal(B)
@@ -86,7 +91,7 @@ def same_info(got, want, tol):
             np.testing.assert_array_equal(got[key], want[key])
 
 
-# -------------------------------------------------------------------------------------------------- gymnasium's trajectories
+# --------------------------------------------------------------------------------------------- gymnasium's trajectories
 
 
 @ALL
@@ -95,7 +100,8 @@ def test_every_transition_is_gymnasiums(env_id, mode):
     """A third of 1e5 transitions per mode, side by side from the same seed, with the resets' streams going on."""
     B, T = 33, 1010
     ours, sync, rng = native(env_id, B, autoreset_mode=mode), theirs(env_id, B, mode), np.random.default_rng(4)
-    tol = 1e-7 if env_id == "Acrobot-v1" else 1e-12  # its first observation is a float32 cosine there, a rounded float64 one here
+    # its first observation is a float32 cosine there, a rounded float64 one here
+    tol = 1e-7 if env_id == "Acrobot-v1" else 1e-12
     obs, other = ours.reset(seed=11)[0], sync.reset(seed=11)[0]
     equal(obs, other, tol)
     ends = np.zeros(2, int)
@@ -189,7 +195,7 @@ def test_other_bounds_of_the_start(env_id, options):
     np.testing.assert_array_equal(ours.state, states(sync))
 
 
-# ------------------------------------------------------------------------------------------------------------- ends of episodes
+# ----------------------------------------------------------------------------------------------------- ends of episodes
 
 
 @ALL
@@ -262,7 +268,7 @@ def test_copies_are_the_callers():
     assert np.isfinite(kept.step(np.ones(2, int))[0]).all()
 
 
-# --------------------------------------------------------------------------------------------------------------------- mistakes
+# ------------------------------------------------------------------------------------------------------------- mistakes
 
 
 @pytest.mark.parametrize(
@@ -301,7 +307,14 @@ def test_actions_of_environments_that_only_reset_are_not_looked_at():
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{"num_envs": 0}, {"max_episode_steps": 0}, {"autoreset_mode": "Later"}, {"render_mode": "human"}, {"num_envs": True}]
+    "kwargs",
+    [
+        {"num_envs": 0},
+        {"max_episode_steps": 0},
+        {"autoreset_mode": "Later"},
+        {"render_mode": "human"},
+        {"num_envs": True},
+    ],
 )
 def test_wrong_arguments_are_named(kwargs):
     with pytest.raises(EnvError, match=f"{next(iter(kwargs))} = .*takes"):
@@ -330,12 +343,16 @@ def test_wrong_resets_are_named(kwargs, message):
 
 def test_nothing_is_asked_of_environments_before_their_reset():
     envs = native("CartPole-v1", 2, render_mode="rgb_array")
-    for call in (lambda: envs.step([0, 0]), envs.render, lambda: envs.reset(options={"reset_mask": np.array([True, False])})):
+    for call in (
+        lambda: envs.step([0, 0]),
+        envs.render,
+        lambda: envs.reset(options={"reset_mask": np.array([True, False])}),
+    ):
         with pytest.raises(EnvError, match="before"):
             call()
 
 
-# -------------------------------------------------------------------------------------------------------------- kernel and twin
+# ------------------------------------------------------------------------------------------------------ kernel and twin
 
 TWINS = pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is not built, or MINIRL_REFERENCE is set")
 
@@ -345,7 +362,9 @@ def batch(name, rng, B, spread=1.0):
     problem = classic_control.PROBLEMS[name]
     state = spread * rng.standard_normal((B, problem.states))
     state[:: B // 5 + 1] = np.round(state[:: B // 5 + 1])  # whole numbers, walls and zeros
-    action = rng.integers(0, problem.actions, B) if problem.actions else (2 * rng.standard_normal((B, 1))).astype(np.float32)
+    action = (
+        rng.integers(0, problem.actions, B) if problem.actions else (2 * rng.standard_normal((B, 1))).astype(np.float32)
+    )
     if not problem.actions:
         action[::3] = np.clip(np.round(action[::3]), -2, 2)
     steps, skip = rng.integers(0, 3, B), rng.random(B) < 0.1
@@ -438,7 +457,7 @@ def test_the_kernels_refuse_overlap_unknown_names_and_foreign_generators(rng):
             _core.env_reset("cartpole", bits, *rest)
 
 
-# --------------------------------------------------------------------------------------------------------------------- in use
+# --------------------------------------------------------------------------------------------------------------- in use
 
 
 @ALL
@@ -450,7 +469,8 @@ def test_a_picture_is_gymnasiums(env_id):
     single.reset(seed=4)
     for action in (None, 1, 1):
         if action is not None:
-            actions = np.ones_like(ours.action_space.sample()) * (3 if env_id == "Pendulum-v1" else 1)  # beyond its bounds
+            # beyond its bounds
+            actions = np.ones_like(ours.action_space.sample()) * (3 if env_id == "Pendulum-v1" else 1)
             ours.step(actions)
             single.step(actions[0])
         (frame,) = ours.render()
@@ -500,7 +520,7 @@ print(type(envs).__name__, obs.shape, [i for i in gymnasium.registry if i.starts
     assert done.stdout.split() == ["CartPole", "(8,", "4)", *str([f"minirl/{i}" for i in IDS]).split()]
 
 
-# ---------------------------------------------------------------------------------------------------- whole rollouts in one call
+# ------------------------------------------------------------------------------------------- whole rollouts in one call
 
 WAYS = {
     "plain": {},
@@ -552,7 +572,11 @@ def test_a_rollout_is_its_twins(rng, name):
     results = []
     for rollout in (_core.env_rollout, _core.TWINS["env_rollout"]):
         generators = [np.random.PCG64(i) for i in range(B)]
-        state, steps, seen = np.zeros((B, problem.states)), np.zeros(B, np.int64), np.zeros((B, problem.obs), np.float32)
+        state, steps, seen = (
+            np.zeros((B, problem.states)),
+            np.zeros(B, np.int64),
+            np.zeros((B, problem.obs), np.float32),
+        )
         low = np.full(problem.draws, -0.05)
         _core.env_reset(name, generators, np.ones(B, bool), low, -low, state, steps, seen)
         out = tuple(
@@ -631,7 +655,14 @@ def test_a_rollout_refuses_other_peoples_policies_and_bounds(rng):
     made = toy_envs.learner("ppo", native("Pendulum-v1", 2), num_steps=4)
     theta, *rest = made.nets.policy.act_arguments(made.state["theta_pi"], made.normalizer)
     envs, noise = made.collector.envs, rng.standard_normal((4, 2, 1))
-    out = [np.zeros((4, 2, 3)), np.zeros((4, 2, 1)), np.zeros((4, 2)), np.zeros((4, 2, 3)), np.zeros((4, 2), bool), np.zeros((4, 2), bool)]
+    out = [
+        np.zeros((4, 2, 3)),
+        np.zeros((4, 2, 1)),
+        np.zeros((4, 2)),
+        np.zeros((4, 2, 3)),
+        np.zeros((4, 2), bool),
+        np.zeros((4, 2), bool),
+    ]
     if _core.COMPILED:
         with pytest.raises(ValueError, match="policy must be over"):
             envs.rollout((theta, *rest[:-1], "categorical"), noise, tuple(out))
@@ -646,7 +677,14 @@ def rollout_arguments(rng, T=6, B=3):
     own = {"state": np.zeros((B, 2)), "steps": np.zeros(B, np.int64), "seen": np.zeros((B, 3), np.float32)}
     problem = ("pendulum", [np.random.PCG64(i) for i in range(B)], np.array([-np.pi, -1]), np.array([np.pi, 1]), 4)
     rest = {"policy": (theta, None, None, 10.0, sizes, "tanh", 1, "gaussian"), "noise": rng.standard_normal((T, B, 1))}
-    kinds = {"obs": (T, B, 3), "action": (T, B, 1), "reward": (T, B), "next_obs": (T, B, 3), "terminated": (T, B), "truncated": (T, B)}
+    kinds = {
+        "obs": (T, B, 3),
+        "action": (T, B, 1),
+        "reward": (T, B),
+        "next_obs": (T, B, 3),
+        "terminated": (T, B),
+        "truncated": (T, B),
+    }
     out = {name: np.zeros(shape, bool if "ated" in name else np.float64) for name, shape in kinds.items()}
     return {"problem": problem} | own | rest | {"bounds": np.array([-2.0, 2.0, 0.0, 2.0])}, out
 
@@ -660,7 +698,11 @@ def spoiled(array):
     yield "strides", np.repeat(array, 2, axis=0)[::2]
     yield "a row less", array[:-1]
     yield "an axis more", array[None]
-    crooked = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape) if array.itemsize > 1 else array[:, :0]
+    crooked = (
+        np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+        if array.itemsize > 1
+        else array[:, :0]
+    )
     yield "no alignment", crooked
     fixed = array.copy()
     fixed.flags.writeable = False
@@ -669,12 +711,15 @@ def spoiled(array):
 
 @TWINS
 @pytest.mark.parametrize(
-    "name", ["state", "steps", "seen", "noise", "bounds", "obs", "action", "reward", "next_obs", "terminated", "truncated"]
+    "name",
+    ["state", "steps", "seen", "noise", "bounds", "obs", "action", "reward", "next_obs", "terminated", "truncated"],
 )
 def test_bug_35_a_rollout_refuses_what_is_no_array_of_its_kind(rng, name):
     args, out = rollout_arguments(rng)
     for what, wrong in spoiled((args | out)[name]):
-        if (what == "read-only" and name in ("noise", "bounds")) or (what in ("strides", "no alignment") and name == "noise"):
+        if (what == "read-only" and name in ("noise", "bounds")) or (
+            what in ("strides", "no alignment") and name == "noise"
+        ):
             continue  # they are read alone, the noise by a kernel that copies what is laid out otherwise
         changed = {key: wrong if key == name else value for key, value in (args | out).items()}
         with pytest.raises((TypeError, ValueError), match=r"must|there"):
@@ -701,7 +746,12 @@ def test_bug_35_a_rollout_refuses_arrays_that_overlap(rng):
 @TWINS
 @pytest.mark.parametrize(
     "change",
-    [{"problem": ("pendulum", [], np.zeros(2), np.ones(2), 4)}, {"problem": ("pend", *[None] * 4)}, {"policy": ()}, {"problem": None}],
+    [
+        {"problem": ("pendulum", [], np.zeros(2), np.ones(2), 4)},
+        {"problem": ("pend", *[None] * 4)},
+        {"policy": ()},
+        {"problem": None},
+    ],
 )
 def test_bug_35_a_rollout_refuses_other_wrong_arguments(rng, change):
     args, out = rollout_arguments(rng)

@@ -17,7 +17,9 @@ from minirl.envs.make import make_envs
 from minirl.envs.serial import SerialVectorEnv
 from minirl.errors import EnvError
 
-NESTED = spaces.Dict({"a": spaces.Box(-1.0, 1.0, (2,), np.float32), "b": spaces.Tuple((spaces.Discrete(3), spaces.MultiBinary(2)))})
+NESTED = spaces.Dict(
+    {"a": spaces.Box(-1.0, 1.0, (2,), np.float32), "b": spaces.Tuple((spaces.Discrete(3), spaces.MultiBinary(2)))}
+)
 
 
 class Talking(Drift):
@@ -37,7 +39,13 @@ class Talking(Drift):
     def step(self, action):
         obs, reward, terminated, truncated, _ = super().step(0 if self.own else action)
         self.t += 1
-        info = {"x": obs[0], "t": self.t, "obs": obs.copy(), "who": f"step {self.t}", "parts": {"half": np.float32(self.t / 2)}}
+        info = {
+            "x": obs[0],
+            "t": self.t,
+            "obs": obs.copy(),
+            "who": f"step {self.t}",
+            "parts": {"half": np.float32(self.t / 2)},
+        }
         return self.seen(obs), np.float32(reward), np.bool_(terminated), truncated, info if self.t % 3 else {}
 
     def seen(self, obs):
@@ -47,7 +55,9 @@ class Talking(Drift):
 def both(make, num_envs):
     """Ours and gymnasium's."""
     ours = SerialVectorEnv([make] * num_envs)
-    return ours, SyncVectorEnv([lambda: OwnFinalObs(make())] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP)
+    return ours, SyncVectorEnv(
+        [lambda: OwnFinalObs(make())] * num_envs, copy=False, autoreset_mode=AutoresetMode.SAME_STEP
+    )
 
 
 def registered(env_id, **kwargs):
@@ -88,8 +98,15 @@ def test_steps_and_resets_are_gymnasiums(case, num_envs):
         pytest.importorskip("mujoco")
     ours, theirs = both(CASES[case], num_envs)
     assert ours.action_space == theirs.action_space and ours.observation_space == theirs.observation_space
-    assert ours.single_action_space == theirs.single_action_space and ours.single_observation_space == theirs.single_observation_space
-    assert ours.metadata == theirs.metadata and ours.num_envs == theirs.num_envs == num_envs and ours.render_mode == theirs.render_mode
+    assert (
+        ours.single_action_space == theirs.single_action_space
+        and ours.single_observation_space == theirs.single_observation_space
+    )
+    assert (
+        ours.metadata == theirs.metadata
+        and ours.num_envs == theirs.num_envs == num_envs
+        and ours.render_mode == theirs.render_mode
+    )
     theirs.action_space.seed(1)
     ends = 0
     for seed in ([*range(4, 4 + num_envs)], 5, None):
@@ -176,7 +193,11 @@ def test_there_has_to_be_an_action_for_each(actions):
 def test_pictures_calls_and_attributes_go_to_the_environments():
     pytest.importorskip("pygame")
     ours = make_envs("CartPole-v1", 2, render_mode="rgb_array")
-    assert isinstance(ours, SerialVectorEnv) and ours.spec.id == "CartPole-v1" and ours.spec.kwargs["render_mode"] == "rgb_array"
+    assert (
+        isinstance(ours, SerialVectorEnv)
+        and ours.spec.id == "CartPole-v1"
+        and ours.spec.kwargs["render_mode"] == "rgb_array"
+    )
     assert gymnasium.spec("CartPole-v1").kwargs.get("render_mode") is None
     ours.reset(seed=0)
     pictures = ours.render()
@@ -220,7 +241,9 @@ def test_there_has_to_be_a_seed_and_a_mask_for_each(seed):
             ours.reset(options={"reset_mask": mask})
 
 
-@pytest.mark.parametrize(("case", "masked"), [("infos", False), ("in place", False), ("masks", True), ("discrete", False)])
+@pytest.mark.parametrize(
+    ("case", "masked"), [("infos", False), ("in place", False), ("masks", True), ("discrete", False)]
+)
 def test_learning_is_the_same_on_either(case, masked):
     states = []
     for envs in both(CASES[case], 2):

@@ -1,4 +1,6 @@
-"""The index is complete and current: every tag has a line that computes it and a test that proves it, and none is made up."""
+"""The index is complete and current:
+every tag has a line that computes it and a test that proves it, and none is made up.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +36,9 @@ def test_a_tag_is_proven_by_a_test(tag):
 
 
 def test_no_tag_is_made_up():
-    in_code = {tag: [f"{site.path}:{site.line}" for site in sites] for tag, sites in scan.code_sites(index.PACKAGE).items()}
+    in_code = {
+        tag: [f"{site.path}:{site.line}" for site in sites] for tag, sites in scan.code_sites(index.PACKAGE).items()
+    }
     for tag, places in (in_code | scan.test_names(ROOT / "tests")).items():
         assert tag in INDEX, f"{tag} of {', '.join(places)} is not in the index"
 
@@ -55,7 +59,10 @@ def test_what_is_generated_is_current(path):
 
 
 def test_the_page_does_not_know_line_numbers():
-    moved = {tag: replace(entry, sites=[site._replace(line=site.line + 7) for site in entry.sites]) for tag, entry in INDEX.items()}
+    moved = {
+        tag: replace(entry, sites=[site._replace(line=site.line + 7) for site in entry.sites])
+        for tag, entry in INDEX.items()
+    }
     assert list(page.page(moved)) == list(page.page(INDEX))
 
 
@@ -92,15 +99,19 @@ def test_code_sites_know_their_function_and_what_is_prose(tmp_path):
     (tmp_path / "package").mkdir()
     text = '"""[TR-1]"""\nclass A:\n    def f(self):\n        # [TR-2]\n        return 1  # one  [TR-3]\n'
     (tmp_path / "package" / "a.py").write_text(text)
-    (tmp_path / "package" / "b.pyx").write_text('cdef inline double f(double x):\n    """[TR-1]"""\n    return x  # [TR-4]\n')
-    (tmp_path / "package" / "c.h").write_text("static double g(double x)\n{\n    // [TR-1]\n    return x; /* [TR-5] */ // [TR-6]\n}\n")
+    (tmp_path / "package" / "b.pyx").write_text(
+        'cdef inline double f(double x):\n    """[TR-1]"""\n    return x  # [TR-4]\n'
+    )
+    (tmp_path / "package" / "c.h").write_text(
+        "static double g(double x)\n{\n    // [TR-1]\n    return x; /* [TR-5] */ // [TR-6]\n}\n"
+    )
     sites = scan.code_sites(tmp_path / "package")
     assert [site.computes for site in sites["TR-1"]] == [False, False, False] and not sites["TR-2"][0].computes
     assert sites["TR-3"] == [("package/a.py", 5, "A.f", "return 1 # one", True)]
     assert [sites[tag][0].function for tag in ("TR-4", "TR-5", "TR-6")] == ["f", "g", "g"]
 
 
-# ---------------------------------------------------------------------------------------------------------- the command line
+# ----------------------------------------------------------------------------------------------------- the command line
 
 
 def run(capsys, *words):
@@ -112,7 +123,13 @@ def run(capsys, *words):
 def test_a_tag_is_shown_with_its_lines_and_tests(capsys):
     code, out, _ = run(capsys, "equations", "tr-9")
     assert code == 0
-    for part in ("[TR-9] Fisher-vector product", "F v = Jᵀ F_dist(φ) (J v) / N", "GUIDE", "fisher_vector_product.product", "remark"):
+    for part in (
+        "[TR-9] Fisher-vector product",
+        "F v = Jᵀ F_dist(φ) (J v) / N",
+        "GUIDE",
+        "fisher_vector_product.product",
+        "remark",
+    ):
         assert part in out
     assert f"algorithms/npg.py:{INDEX['TR-9'].lines[0].line}" in out
     assert "test_npg_trpo.py::test_step_01_fisher_products_are_the_enumerated_score_products" in out
@@ -198,7 +215,8 @@ MEANT = {  # tag: what people type who look for it
     "PPO-10": "parallel actors",
     "PPO-11": "truncation, bootstrap, time limit",
     "GAE-1": "td error, temporal difference, bellman",
-    "GAE-2": "gae, lambda, λ, generalized advantage estimation, generalised advantage estimation, bias variance, bias-variance tradeoff",
+    "GAE-2": "gae, lambda, λ, generalized advantage estimation, generalised advantage estimation, "
+    "bias variance, bias-variance tradeoff",
     "EXT-1": "ippo, multi agent",
     "EXT-2": "mappo",
     "EXT-3": "self-play",
@@ -231,14 +249,24 @@ def test_use_18_a_title_finds_its_entry():
 
 
 def test_use_18_pieces_of_formulas_are_found_as_they_stand():
-    for piece, tag in (("F⁻¹g", "TR-6"), ("r = 1.25", "EX-2"), ("√(2δ / xᵀFx)", "TR-7"), ("Σ_l (γλ)^l δ_{t+l}", "GAE-2")):
+    for piece, tag in (
+        ("F⁻¹g", "TR-6"),
+        ("r = 1.25", "EX-2"),
+        ("√(2δ / xᵀFx)", "TR-7"),
+        ("Σ_l (γλ)^l δ_{t+l}", "GAE-2"),
+    ):
         assert index.find(INDEX, [piece])[0].tag == tag, piece
 
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        *[("hesian", "hessian"), ("lagrnage", "lagrange"), ("surogate", "surrogate"), ("conjugate gradeint", "gradient")],
+        *[
+            ("hesian", "hessian"),
+            ("lagrnage", "lagrange"),
+            ("surogate", "surrogate"),
+            ("conjugate gradeint", "gradient"),
+        ],
         *[("Fischer", "fisher"), ("monotonicly", "monotonic"), ("adventage", "advantage"), ("entropie", "entropy")],
     ],
 )

@@ -1,4 +1,6 @@
-"""The tensor file: what is written is read back, files of other writers are read, and anything hostile is one FileError."""
+"""The tensor file: what is written is read back, files of other writers are read,
+and anything hostile is one FileError.
+"""
 
 import json
 import os
@@ -203,7 +205,11 @@ def test_f03_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 def test_f02_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
     order = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("directory" if os.path.isdir(f"/proc/self/fd/{fd}") else "file"), fsync(fd)))
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda fd: (order.append("directory" if os.path.isdir(f"/proc/self/fd/{fd}") else "file"), fsync(fd)),
+    )
     monkeypatch.setattr(os, "replace", lambda a, b: (order.append("rename"), replace(a, b)))
     safetensors.write(tmp_path / "a", {}, {})
     assert order == ["file", "rename", "directory"]

@@ -1,4 +1,6 @@
-"""Separate networks and a shared trunk as one θ: an oracle that ties the weights by hand, differences, and what training keeps."""
+"""Separate networks and a shared trunk as one θ:
+an oracle that ties the weights by hand, differences, and what training keeps.
+"""
 
 import autograd
 import autograd.numpy as anp
@@ -107,7 +109,9 @@ def test_ppo_8_a_scaled_critics_errors_are_measured_in_its_unit(kind, rng):
     """The loss is mean ((V − V̂)/σ)², whatever σ is, and its gradient that loss's by differences."""
     nets, n = made(kind, Categorical(3), scaled=True), 19
     theta = nets.join(*tied(nets, rng))
-    batch = made_up_batch(nets.policy, nets.split(theta)[0], n, rng, adv=np.zeros(n), returns=3 * rng.standard_normal(n))
+    batch = made_up_batch(
+        nets.policy, nets.split(theta)[0], n, rng, adv=np.zeros(n), returns=3 * rng.standard_normal(n)
+    )
     cfg = PPOConfig(vf_coef=0.7, dtype="float64", normalize_value=True)
     logp_old = nets.policy.dist.log_prob(nets.policy.infer(nets.split(theta)[0], batch.obs), batch.action)
     g, losses, _ = minibatch_gradient(nets, theta, part_of(batch, logp_old=logp_old), cfg)
@@ -123,16 +127,23 @@ def test_ppo_8_a_scaled_critics_errors_are_measured_in_its_unit(kind, rng):
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("fields", [{}, {"normalize_value": True}, {"recompute_adv": True}, {"target_kl": 0.001}], ids=lambda f: "".join(f))
+@pytest.mark.parametrize(
+    "fields", [{}, {"normalize_value": True}, {"recompute_adv": True}, {"target_kl": 0.001}], ids=lambda f: "".join(f)
+)
 def test_step_19_a_shared_trunk_stays_one(env, fields):
-    """Policy and critic are stored each by itself; after every update the hidden layers of both are the same numbers, and have moved."""
+    """Policy and critic are stored each by itself;
+    after every update the hidden layers of both are the same numbers, and have moved.
+    """
     cfg = PPOConfig(env=env, num_envs=2, num_steps=64, total_timesteps=384, share_trunk=True, **fields)
     learner = Learner(algorithms.find("ppo"), make_envs(env, 2), cfg)
     before = None
     for update in learner:
         policy, critic = learner.state["theta_pi"], learner.state["theta_v"]
         trunk = len(critic) - 65 - 2 * bool(fields.get("normalize_value"))
-        assert same_bits(policy[:trunk], critic[:trunk]) and len(learner.state["adam"]["m"]) == len(policy) + len(critic) - trunk
+        assert (
+            same_bits(policy[:trunk], critic[:trunk])
+            and len(learner.state["adam"]["m"]) == len(policy) + len(critic) - trunk
+        )
         assert before is None or (policy[:trunk] != before).any()
         before, _ = policy[:trunk].copy(), update
     agent = learner.policy
@@ -142,7 +153,7 @@ def test_step_19_a_shared_trunk_stays_one(env, fields):
 
 @pytest.mark.parametrize("algorithm", ["reinforce", "npg", "trpo"])
 def test_step_19_a_critic_that_is_fitted_alone_never_shares(algorithm):
-    with pytest.raises(ConfigError, match=f"{algorithm} has no field 'share_trunk': ppo can do that"):
+    with pytest.raises(ConfigError, match=f"{algorithm} has no field 'share_trunk': ppo, ippo"):
         minirl.configure(algorithm, share_trunk=True)
 
 
@@ -163,7 +174,9 @@ def test_step_19_the_critics_fit_leaves_the_policy_bit_equal(rng):
 @kinds
 @families
 def test_what_the_value_loss_cannot_move_is_the_policys_alone(kind, dist, rng):
-    """A gradient of V alone is 0 there, one of φ alone is not; so a value loss that fills the norm is seen with a shared trunk too."""
+    """A gradient of V alone is 0 there, one of φ alone is not;
+    so a value loss that fills the norm is seen with a shared trunk too.
+    """
     nets = made(kind, dist)
     theta = nets.join(*tied(nets, rng))
     obs, zero = rng.standard_normal((7, 4)), np.zeros((7, dist.num_params))
@@ -175,6 +188,8 @@ def test_what_the_value_loss_cannot_move_is_the_policys_alone(kind, dist, rng):
 
 @pytest.mark.parametrize("share_trunk", [False, True])
 def test_a_value_loss_that_leaves_the_policy_nothing_is_an_error(share_trunk):
-    cfg = PPOConfig(env="Pendulum-v1", num_envs=2, num_steps=32, normalize_reward=False, share_trunk=share_trunk, vf_coef=1e25)
+    cfg = PPOConfig(
+        env="Pendulum-v1", num_envs=2, num_steps=32, normalize_reward=False, share_trunk=share_trunk, vf_coef=1e25
+    )
     with pytest.raises(MinirlError, match="would not move the policy"):
         Learner(algorithms.find("ppo"), make_envs("Pendulum-v1", 2), cfg).step()

@@ -1,4 +1,6 @@
-"""Action distributions: one suite for all families, each by a row in DISTS and one in PLAIN; then what is particular to the first two."""
+"""Action distributions: one suite for all families, each by a row in DISTS and one in PLAIN;
+then what is particular to the first two.
+"""
 
 from itertools import pairwise
 
@@ -43,7 +45,8 @@ DISTS = [
     Beta(2),
 ]
 families = pytest.mark.parametrize("dist", DISTS, ids=lambda d: f"{d.name}{d.num_params}")
-varied = pytest.mark.parametrize("dist", DISTS[1:], ids=lambda d: f"{d.name}{d.num_params}")  # one action alone has no spread
+# one action alone has no spread
+varied = pytest.mark.parametrize("dist", DISTS[1:], ids=lambda d: f"{d.name}{d.num_params}")
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 sizes = pytest.mark.parametrize("n", [0, 1, 9])
 
@@ -70,7 +73,11 @@ def functions(dist, phi_old, action):
     """name -> f(φ), its derivative, and the textbook's f in float64."""
     plain, wide_old = PLAIN[dist.name], phi_old.astype(np.float64)
     return {
-        "log_prob": (lambda p: dist.log_prob(p, action), lambda p: dist.dlog_prob(p, action), lambda p: plain.log_prob(p, action)),
+        "log_prob": (
+            lambda p: dist.log_prob(p, action),
+            lambda p: dist.dlog_prob(p, action),
+            lambda p: plain.log_prob(p, action),
+        ),
         "entropy": (dist.entropy, dist.dentropy, plain.entropy),
         "kl": (lambda p: dist.kl(phi_old, p), lambda p: dist.dkl(phi_old, p), lambda p: plain.kl(wide_old, p)),
     }
@@ -131,11 +138,13 @@ def test_kl_is_the_mean_log_ratio_and_cross_entropy_minus_entropy(dist, rng):  #
         ratio = expectation(dist, old[n], lambda a, p=log_p, q=log_q: p(a) - q(a))
         cross = expectation(dist, old[n], lambda a, q=log_q: -q(a))
         assert kl[n] == pytest.approx(ratio, abs=1e-12)  # [KL-1, KL-2]
-        assert kl[n] == pytest.approx(cross - dist.entropy(old[n : n + 1])[0], abs=ENTROPY_RTOL.get(dist.name, 1e-12))  # [KL-3]
+        # [KL-3]
+        assert kl[n] == pytest.approx(cross - dist.entropy(old[n : n + 1])[0], abs=ENTROPY_RTOL.get(dist.name, 1e-12))
 
 
 @varied
-def test_dist_16_kl_direction_is_old_first(dist, rng):  # [KL-11], on pairs so different that the directions cannot be confused
+def test_dist_16_kl_direction_is_old_first(dist, rng):
+    # [KL-11], on pairs so different that the directions cannot be confused
     old, new = 2 * random_phi(dist, 20, rng), 2 * random_phi(dist, 20, rng)
     plain = PLAIN[dist.name].kl
     assert relative_error(dist.kl(old, new), exactly(plain, old, new)) <= 1e-11
@@ -174,7 +183,7 @@ def test_dist_17_kl_of_random_pairs_is_never_negative(dist, dtype, rng):
     assert relative_error(kl[:5000], exact) <= max(RTOL[dtype], FAR_RTOL.get(dist.name, 0))
 
 
-# --------------------------------------------------------------------------------------------- every family: derivatives
+# -------------------------------------------------------------------------------------------- every family: derivatives
 
 
 @sizes
@@ -184,7 +193,9 @@ def test_dist_20_derivatives_match_differences_and_autodiff(dist, name, n, rng):
     phi_old, phi = random_phi(dist, n, rng), random_phi(dist, n, rng)
     f, df, plain = functions(dist, phi_old, dist.sample(phi, rng))[name]
     assert relative_error(df(phi), gradient(lambda p: f(p).sum(), phi)) <= 1e-6
-    assert relative_error(df(phi), elementwise_grad(plain)(phi)) <= (ENTROPY_RTOL.get(dist.name, 1e-12) if name == "entropy" else 1e-12)
+    assert relative_error(df(phi), elementwise_grad(plain)(phi)) <= (
+        ENTROPY_RTOL.get(dist.name, 1e-12) if name == "entropy" else 1e-12
+    )
 
 
 @families
@@ -198,7 +209,9 @@ def test_the_mean_score_is_zero_with_any_baseline(dist, rng):  # [PG-7]
 def test_fisher_vec_is_the_covariance_of_the_score(dist, rng):  # [TR-4], enumerated
     phi, phi_dot = random_phi(dist, 5, rng), rng.standard_normal((5, dist.num_params))
     for row, v, fv in zip(phi, phi_dot, dist.fisher_vec(phi, phi_dot), strict=True):
-        outer = expectation(dist, row, lambda a, row=row: (s := dist.dlog_prob(rows(row, len(a)), a))[:, :, None] * s[:, None, :])
+        outer = expectation(
+            dist, row, lambda a, row=row: (s := dist.dlog_prob(rows(row, len(a)), a))[:, :, None] * s[:, None, :]
+        )
         assert relative_error(fv, outer @ v) <= 1e-12
 
 
@@ -265,8 +278,11 @@ def test_sampled_log_ratio_is_the_kl(dist, rng):  # [KL-11] at 3σ: samples of t
     assert sigmas(dist.log_prob(old, action) - dist.log_prob(new, action), dist.kl(old[:1], new[:1])[0]) <= 3
 
 
-@pytest.mark.parametrize("dist", [d for d in DISTS if d.name != "squashed_gaussian"], ids=lambda d: f"{d.name}{d.num_params}")
-def test_the_mode_is_the_likeliest_action(dist, rng):  # a squashed Gaussian's greedy action is its median: test_families.py
+@pytest.mark.parametrize(
+    "dist", [d for d in DISTS if d.name != "squashed_gaussian"], ids=lambda d: f"{d.name}{d.num_params}"
+)
+def test_the_mode_is_the_likeliest_action(dist, rng):
+    # a squashed Gaussian's greedy action is its median: test_families.py
     phi = random_phi(dist, 8, rng)
     best = dist.log_prob(phi, dist.mode(phi))
     for _ in range(50):
@@ -281,13 +297,18 @@ def test_the_family_table_names_each_family():
     assert set(FAMILIES) == set(PLAIN)  # a family without a row in the oracles is not tested
 
 
-# ----------------------------------------------------------------------------------------------------------- categorical
+# ---------------------------------------------------------------------------------------------------------- categorical
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 @pytest.mark.parametrize(
     ("logits", "log_probs"),
-    [([1e4, 0], [0, -1e4]), ([-1e4, -1e4], [-np.log(2)] * 2), ([1e38, -1e38], [0, -2e38]), ([0, 0, -np.inf], [-np.log(2)] * 2 + [-np.inf])],
+    [
+        ([1e4, 0], [0, -1e4]),
+        ([-1e4, -1e4], [-np.log(2)] * 2),
+        ([1e38, -1e38], [0, -2e38]),
+        ([0, 0, -np.inf], [-np.log(2)] * 2 + [-np.inf]),
+    ],
 )
 def test_dist_01_softmax_does_not_overflow(logits, log_probs, dtype, raises_on_overflow):
     k = len(logits)
@@ -365,7 +386,8 @@ def test_the_inverse_cdf_gives_each_action_its_stretch_of_u(rng):
     action = Categorical(k).from_noise(rows(phi, n), (np.arange(n) + 0.5) / n)
     counts = np.bincount(action, minlength=k)
     assert (np.diff(action) >= 0).all()
-    np.testing.assert_allclose(counts / n, np.exp(phi) / np.exp(phi).sum(), atol=1 / n)  # each end of a stretch is off by ½ a cell
+    # each end of a stretch is off by ½ a cell
+    np.testing.assert_allclose(counts / n, np.exp(phi) / np.exp(phi).sum(), atol=1 / n)
 
 
 def test_dist_07_the_cumulative_sum_of_float32_logits_does_not_drift(rng):
@@ -418,15 +440,19 @@ def kl_of_coins(p, q):
 
 
 def ratio_of_coins(p, q):
-    return np.exp(Categorical(2).log_prob(bernoulli(q), np.array([1])) - Categorical(2).log_prob(bernoulli(p), np.array([1])))[0]
+    return np.exp(
+        Categorical(2).log_prob(bernoulli(q), np.array([1])) - Categorical(2).log_prob(bernoulli(p), np.array([1]))
+    )[0]
 
 
 def test_kl_of_coins_and_the_worked_numbers():  # [KL-9, EX-1, EX-2, EX-3, EX-6]
     kl, ratio = kl_of_coins, ratio_of_coins
     for p, q in [(0.2, 0.6), (0.5, 0.9), (0.01, 0.99), (0.3, 0.3)]:
         assert kl(p, q) == pytest.approx(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)), abs=1e-14)  # [KL-9]
-    assert ratio(0.2, 0.6) == pytest.approx(3) and kl(0.2, 0.6) == pytest.approx(0.3348, abs=5e-5)  # [EX-1], far over δ = .01
-    assert ratio(0.2, 0.25) == pytest.approx(1.25) and kl(0.2, 0.25) == pytest.approx(0.0070, abs=5e-5)  # [EX-2], below it
+    # [EX-1], far over δ = .01
+    assert ratio(0.2, 0.6) == pytest.approx(3) and kl(0.2, 0.6) == pytest.approx(0.3348, abs=5e-5)
+    # [EX-2], below it
+    assert ratio(0.2, 0.25) == pytest.approx(1.25) and kl(0.2, 0.25) == pytest.approx(0.0070, abs=5e-5)
     assert kl(0.5, 0.9) == pytest.approx(0.51, abs=5e-3) and kl(0.9, 0.5) == pytest.approx(0.37, abs=5e-3)  # [EX-3]
     assert kl(0.8, 0.79) < 1e-3 < 0.5 < kl(0.8, 0.2)  # [EX-6]
 
@@ -453,7 +479,9 @@ def test_kl_4_a_family_of_independent_parts_has_the_sum_of_their_divergences(rng
     assert min(p[0] for p in parts) > 1e-3 and relative_error(got, sum(parts)) <= 1e-8
     sizes, at = (2, 4, 3), (0, 2, 6, 9)
     old, new = rng.standard_normal((2, 5, 9))
-    tables = [[np.exp(x[:, a:b]) / np.exp(x[:, a:b]).sum(axis=1, keepdims=True) for x in (old, new)] for a, b in pairwise(at)]
+    tables = [
+        [np.exp(x[:, a:b]) / np.exp(x[:, a:b]).sum(axis=1, keepdims=True) for x in (old, new)] for a, b in pairwise(at)
+    ]
     expected = sum((p * np.log(p / q)).sum(axis=1) for p, q in tables)
     assert relative_error(MultiCategorical(sizes).kl(old, new), expected) <= 1e-12
 
@@ -465,10 +493,11 @@ def test_pinskers_inequality_holds_on_a_hundred_thousand_pairs(rng):  # [KL-10]
     p, q = (np.exp(x - logsumexp(x, axis=1, keepdims=True)) for x in (old, new))
     tv, kl = 0.5 * np.abs(p - q).sum(axis=1), Categorical(k).kl(old, new)
     assert (tv**2 <= 0.5 * kl + 1e-12).all()
-    assert (tv**2 / np.maximum(0.5 * kl, 1e-300)).max() > 0.95  # nearly tight somewhere: a KL too small by 5 % would be caught
+    # nearly tight somewhere: a KL too small by 5 % would be caught
+    assert (tv**2 / np.maximum(0.5 * kl, 1e-300)).max() > 0.95
 
 
-# ----------------------------------------------------------------------------------------------------- diagonal Gaussian
+# ---------------------------------------------------------------------------------------------------- diagonal Gaussian
 
 
 def test_dist_16_kl_formula_and_direction_gaussian():  # [KL-7], numbers, quadrature, Monte Carlo
@@ -477,7 +506,10 @@ def test_dist_16_kl_formula_and_direction_gaussian():  # [KL-7], numbers, quadra
     assert dist.kl(old, new)[0] == pytest.approx(0.4431471806, rel=1e-9)
     assert dist.kl(new, old)[0] == pytest.approx(1.3068528194, rel=1e-9)
     p, q = stats.norm(0, 1), stats.norm(1, 2)
-    assert dist.kl(old, new)[0] == pytest.approx(quad(lambda a: p.pdf(a) * (p.logpdf(a) - q.logpdf(a)), -12, 12)[0], rel=1e-9)  # [KL-2]
+    # [KL-2]
+    assert dist.kl(old, new)[0] == pytest.approx(
+        quad(lambda a: p.pdf(a) * (p.logpdf(a) - q.logpdf(a)), -12, 12)[0], rel=1e-9
+    )
     a = p.rvs(40_000, random_state=3)
     assert sigmas(p.logpdf(a) - q.logpdf(a), dist.kl(old, new)[0]) <= 3
 
@@ -492,9 +524,13 @@ def test_gaussian_kl_is_the_multivariate_formula_with_diagonal_matrices(d, rng):
     assert DiagGaussian(d).kl(phi1, phi2)[0] == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize(("dtype", "widen", "rtol"), [("f8", 1e-3, 1e-9), ("f8", 1e-6, 1e-8), ("f4", 1e-2, 1e-4), ("f4", -1e-2, 1e-4)])
+@pytest.mark.parametrize(
+    ("dtype", "widen", "rtol"), [("f8", 1e-3, 1e-9), ("f8", 1e-6, 1e-8), ("f4", 1e-2, 1e-4), ("f4", -1e-2, 1e-4)]
+)
 def test_dist_17_a_tiny_gaussian_kl_keeps_its_digits(dtype, widen, rtol):
-    """ℓ + ½(e^(−2ℓ) − 1) = ℓ² − ⅔ℓ³ + ⅓ℓ⁴ − …: as a difference of numbers near 1, 10⁻¹² would keep four digits of sixteen."""
+    """ℓ + ½(e^(−2ℓ) − 1) = ℓ² − ⅔ℓ³ + ⅓ℓ⁴ − …:
+    as a difference of numbers near 1, 10⁻¹² would keep four digits of sixteen.
+    """
     ell = np.array(widen, dtype).astype(np.float64)
     kl = DiagGaussian(1).kl(np.zeros((1, 2), dtype), np.array([[0, widen]], dtype))[0]
     assert kl == pytest.approx(ell**2 - 2 / 3 * ell**3 + 1 / 3 * ell**4 - 2 / 15 * ell**5, rel=rtol)
@@ -503,14 +539,26 @@ def test_dist_17_a_tiny_gaussian_kl_keeps_its_digits(dtype, widen, rtol):
 @dtypes
 @pytest.mark.parametrize("log_std", [-50.0, -1e3, 50.0, 1e3])
 def test_dist_09_log_std_saturates_at_twenty(log_std, dtype, raises_on_overflow):
-    """Beyond ±20 the density is the one at ±20, and its derivative in log σ is 0: nothing infinite can reach the parameters."""
+    """Beyond ±20 the density is the one at ±20, and its derivative in log σ is 0:
+    nothing infinite can reach the parameters.
+    """
     dist = DiagGaussian(1)
     phi, at_limit, other = (np.array([[0.5, s]], dtype) for s in (log_std, np.sign(log_std) * 20, 0.0))
     action = np.array([[1.5]], dtype)
-    for f in (lambda p: dist.log_prob(p, action), dist.entropy, lambda p: dist.kl(p, other), lambda p: dist.kl(other, p)):
+    for f in (
+        lambda p: dist.log_prob(p, action),
+        dist.entropy,
+        lambda p: dist.kl(p, other),
+        lambda p: dist.kl(other, p),
+    ):
         assert np.isfinite(f(phi)).all()
         np.testing.assert_array_equal(f(phi), f(at_limit))
-    for df in (dist.dlog_prob(phi, action), dist.dentropy(phi), dist.dkl(other, phi), dist.fisher_vec(phi, np.ones_like(phi))):
+    for df in (
+        dist.dlog_prob(phi, action),
+        dist.dentropy(phi),
+        dist.dkl(other, phi),
+        dist.fisher_vec(phi, np.ones_like(phi)),
+    ):
         assert np.isfinite(df).all() and df[0, 1] == 0  # the Fisher metric's too [TR-4]
     mirrored = np.array([[0.5, -log_std]], dtype)  # the widest and the narrowest: e⁸⁰ still fits float32
     assert np.isfinite(dist.kl(phi, mirrored)).all() and np.isfinite(dist.dkl(phi, mirrored)).all()
@@ -518,7 +566,8 @@ def test_dist_09_log_std_saturates_at_twenty(log_std, dtype, raises_on_overflow)
 
 def test_dist_09_an_overflowing_sample_is_infinite_and_a_collapsed_one_is_the_mean():
     phi = np.array([[0.5, 1e3], [0.5, -1e3]])
-    np.testing.assert_array_equal(DiagGaussian(1).from_noise(phi, np.array([[1.0], [1.0]])), [[np.inf], [0.5]])  # the collector refuses inf
+    # the collector refuses inf
+    np.testing.assert_array_equal(DiagGaussian(1).from_noise(phi, np.array([[1.0], [1.0]])), [[np.inf], [0.5]])
 
 
 def test_dist_10_the_raw_action_is_stored_and_the_clipped_one_sent(rng):
@@ -538,7 +587,8 @@ def test_dist_15_dimensions_are_summed(d, rng):
     mean, std = phi[:, :d], np.exp(phi[:, d:])
     np.testing.assert_allclose(dist.log_prob(phi, action), stats.norm(mean, std).logpdf(action).sum(axis=1), rtol=1e-12)
     np.testing.assert_allclose(dist.entropy(phi), stats.norm(mean, std).entropy().sum(axis=1), rtol=1e-12)
-    swap = np.r_[d - 1 : -1 : -1, 2 * d - 1 : d - 1 : -1] if d > 1 else np.array([0, 1])  # dimensions in another order: same numbers
+    # dimensions in another order: same numbers
+    swap = np.r_[d - 1 : -1 : -1, 2 * d - 1 : d - 1 : -1] if d > 1 else np.array([0, 1])
     np.testing.assert_allclose(dist.kl(phi_old[:, swap], phi[:, swap]), dist.kl(phi_old, phi), rtol=1e-12)
 
 

@@ -40,7 +40,7 @@ def test_a_family_can_do_what_it_declares_and_declares_what_it_can_do(name):
     assert not family.maskable or sum(dist.num_actions) == dist.num_params
 
 
-# --------------------------------------------------------------------------------------------------------- special functions
+# ---------------------------------------------------------------------------------------------------- special functions
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,9 @@ def test_gamma_functions_are_scipys(ours, theirs):
 
 
 def test_the_gap_between_lgamma_and_its_tangent(rng):
-    """Against the difference where it is large, and its Taylor series, ½ ψ′ h² + ⅙ ψ″ h³ + …, where the difference would be rounding."""
+    """Against the difference where it is large, and its Taylor series, ½ ψ′ h² + ⅙ ψ″ h³ + …,
+    where the difference would be rounding.
+    """
     x, to = 1 + 5 * rng.random(1000), 1 + 5 * rng.random(1000)
     direct = scipy_special.gammaln(to) - scipy_special.gammaln(x) - scipy_special.digamma(x) * (to - x)
     assert np.abs(gamma_functions.lgamma_gap(x, to) - direct).max() <= 1e-13
@@ -77,7 +79,7 @@ def test_sigmoid_and_softplus_do_not_overflow():
         np.testing.assert_allclose(gamma_functions.sigmoid(x), scipy_special.expit(x), atol=1e-16)
 
 
-# ------------------------------------------------------------------------------------------------- several discrete choices
+# --------------------------------------------------------------------------------------------- several discrete choices
 
 
 def test_dist_19_a_multi_categorical_is_the_categorical_over_all_combinations(rng):
@@ -99,7 +101,10 @@ def test_dist_19_six_coins_enumerated(rng):
     dist = Bernoulli(6)
     old, new = rng.standard_normal((2, 1, 6))
     actions = np.array(list(product((0, 1), repeat=6)))
-    p, q = (np.prod(np.where(actions == 1, 1 / (1 + np.exp(-phi)), 1 - 1 / (1 + np.exp(-phi))), axis=1) for phi in (old, new))
+    p, q = (
+        np.prod(np.where(actions == 1, 1 / (1 + np.exp(-phi)), 1 - 1 / (1 + np.exp(-phi))), axis=1)
+        for phi in (old, new)
+    )
     np.testing.assert_allclose(np.exp(dist.log_prob(rows(old[0], 64), actions)), p, rtol=1e-10)
     assert p.sum() == pytest.approx(1, rel=1e-12)
     assert dist.entropy(old)[0] == pytest.approx(-(p * np.log(p)).sum(), rel=1e-10)
@@ -134,7 +139,7 @@ def test_dist_01_coins_of_extreme_logits_do_not_overflow(dtype):
         np.testing.assert_array_equal(dist.sample(phi, np.random.default_rng(0)), [[1], [0], [1]])
 
 
-# ------------------------------------------------------------------------------------------------------ Gaussian, covariance
+# ------------------------------------------------------------------------------------------------- Gaussian, covariance
 
 
 def matrices(dist, phi_row):
@@ -152,7 +157,9 @@ def test_full_gaussian_is_scipys_multivariate_normal(d, rng):
     dist = FullGaussian(d)
     phi, action = 0.5 * rng.standard_normal((6, dist.num_params)), rng.standard_normal((6, d))
     normals = [stats.multivariate_normal(*matrices(dist, row)) for row in phi]
-    np.testing.assert_allclose(dist.log_prob(phi, action), [p.logpdf(a) for p, a in zip(normals, action, strict=True)], rtol=1e-10)
+    np.testing.assert_allclose(
+        dist.log_prob(phi, action), [p.logpdf(a) for p, a in zip(normals, action, strict=True)], rtol=1e-10
+    )
     np.testing.assert_allclose(dist.entropy(phi), [p.entropy() for p in normals], rtol=1e-10)
 
 
@@ -178,7 +185,8 @@ def test_full_gaussian_without_correlations_is_the_diagonal_one(rng):  # [KL-8] 
     np.testing.assert_allclose(full.dkl(wide_old, wide_new)[:, :6], diagonal.dkl(old, new), rtol=1e-12, atol=1e-12)
 
 
-def test_full_gaussian_kl_does_not_depend_on_the_coordinates(rng):  # [KL-8]: an affine map of the action changes nothing
+def test_full_gaussian_kl_does_not_depend_on_the_coordinates(rng):
+    # [KL-8]: an affine map of the action changes nothing
     dist, mix = FullGaussian(3), rng.standard_normal((3, 3))
     pairs = [matrices(dist, 0.5 * rng.standard_normal(dist.num_params)) for _ in range(2)]
 
@@ -208,10 +216,20 @@ def test_dist_09_the_spread_of_every_gaussian_saturates(dist, log_std, dtype):
     at_limit, action = phi.copy(), np.array([[1.5, -0.5]], dtype)
     phi[:, 2:4], at_limit[:, 2:4] = log_std, np.sign(log_std) * 20
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        for f in (lambda p: dist.log_prob(p, action), dist.entropy, lambda p: dist.kl(p, other), lambda p: dist.kl(other, p)):
+        for f in (
+            lambda p: dist.log_prob(p, action),
+            dist.entropy,
+            lambda p: dist.kl(p, other),
+            lambda p: dist.kl(other, p),
+        ):
             assert np.isfinite(f(phi)).all()
             np.testing.assert_array_equal(f(phi), f(at_limit))
-        for df in (dist.dlog_prob(phi, action), dist.dentropy(phi), dist.dkl(other, phi), dist.fisher_vec(phi, np.ones_like(phi))):
+        for df in (
+            dist.dlog_prob(phi, action),
+            dist.dentropy(phi),
+            dist.dkl(other, phi),
+            dist.fisher_vec(phi, np.ones_like(phi)),
+        ):
             assert np.isfinite(df).all() and (df[0, 2:4] == 0).all()  # the Fisher metric's too [TR-4]
 
 
@@ -223,7 +241,7 @@ def test_a_state_gaussian_is_the_diagonal_one_in_every_function(rng):
     np.testing.assert_array_equal(one.fisher_vec(old, new), other.fisher_vec(old, new))
 
 
-# ---------------------------------------------------------------------------------------------------------- squashed Gaussian
+# ---------------------------------------------------------------------------------------------------- squashed Gaussian
 
 
 def test_dist_11_the_log_determinant_is_exact_where_tanh_is_one():
@@ -243,7 +261,9 @@ def test_dist_11_the_density_is_that_of_tanh(rng):
     dist, phi = SquashedGaussian(1), np.array([[0.3, -0.4]])
     density = lambda a: np.exp(dist.log_prob(phi, np.array([[np.arctanh(a)]]))[0])  # noqa: E731
     for c in (-0.9, 0.0, 0.7):
-        assert quad(density, -1 + 1e-12, c)[0] == pytest.approx(stats.norm(0.3, np.exp(-0.4)).cdf(np.arctanh(c)), rel=1e-8)
+        assert quad(density, -1 + 1e-12, c)[0] == pytest.approx(
+            stats.norm(0.3, np.exp(-0.4)).cdf(np.arctanh(c)), rel=1e-8
+        )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -257,7 +277,9 @@ def test_dist_12_a_saturated_action_is_kept_as_it_was_drawn(dtype):
 
 
 def test_dist_13_the_log_determinant_leaves_the_ratio(rng):
-    """It stands on both sides: the ratio of two squashed policies is that of their Gaussians, and 1 for equals, to the bit."""
+    """It stands on both sides: the ratio of two squashed policies is that of their Gaussians, and 1 for equals,
+    to the bit.
+    """
     squashed, gaussian = SquashedGaussian(2), DiagGaussian(2)
     old, new = rng.standard_normal((2, 50, 4))
     x = squashed.sample(old, rng)
@@ -275,12 +297,18 @@ def test_dist_14_entropy_of_a_squashed_gaussian(rng):
     assert -dist.log_prob(rows(phi[0], n), x).mean() == pytest.approx(0.66980, rel=0.01)
 
 
-@pytest.mark.parametrize(("mean", "std", "atol"), [(0, 0.01, 1e-8), (1, 0.3, 1e-8), (-2, 1, 1e-8), (0.5, 2, 1e-8), (3, 5, 2e-6)])
+@pytest.mark.parametrize(
+    ("mean", "std", "atol"), [(0, 0.01, 1e-8), (1, 0.3, 1e-8), (-2, 1, 1e-8), (0.5, 2, 1e-8), (3, 5, 2e-6)]
+)
 def test_dist_14_entropy_by_adaptive_quadrature(mean, std, atol):
     density = stats.norm(mean, std).pdf
-    log_det = quad(lambda x: density(x) * -2 * (np.logaddexp(x, -x) - np.log(2)), mean - 12 * std, mean + 12 * std, limit=400, points=[0])[
-        0
-    ]
+    log_det = quad(
+        lambda x: density(x) * -2 * (np.logaddexp(x, -x) - np.log(2)),
+        mean - 12 * std,
+        mean + 12 * std,
+        limit=400,
+        points=[0],
+    )[0]
     expected = stats.norm(mean, std).entropy() + log_det
     assert SquashedGaussian(1).entropy(np.array([[mean, np.log(std)]]))[0] == pytest.approx(expected, abs=atol)
 
@@ -292,7 +320,7 @@ def test_a_squashed_gaussians_greedy_action_is_its_median(rng):
     assert sigmas(below, 0.5) <= 3
 
 
-# ------------------------------------------------------------------------------------------------------------------------ Beta
+# ----------------------------------------------------------------------------------------------------------------- Beta
 
 
 def beta(phi_row):
@@ -342,11 +370,16 @@ def test_beta_of_extreme_parameters_stays_finite(extreme):
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         x = dist.sample(phi, np.random.default_rng(0))
         values = (dist.log_prob(phi, x), dist.entropy(phi), dist.kl(phi, other), dist.kl(other, phi), dist.mode(phi))
-        slopes = (dist.dlog_prob(phi, x), dist.dentropy(phi), dist.dkl(other, phi), dist.fisher_vec(phi, np.ones_like(phi)))
+        slopes = (
+            dist.dlog_prob(phi, x),
+            dist.dentropy(phi),
+            dist.dkl(other, phi),
+            dist.fisher_vec(phi, np.ones_like(phi)),
+        )
     assert all(np.isfinite(y).all() for y in (x, *values, *slopes))
 
 
-# ------------------------------------------------------------------------------------------------------------------ every family
+# --------------------------------------------------------------------------------------------------------- every family
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))

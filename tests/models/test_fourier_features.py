@@ -33,7 +33,9 @@ def test_features_are_the_sines_of_projections(dtype, rng):
     x = rng.standard_normal((7, 4)).astype(dtype)
     y = features(x)
     assert y.dtype == dtype and y.shape == (7, 9) and (np.abs(features.phase) <= np.pi).all()
-    np.testing.assert_allclose(y, np.sin(x @ features.weight + features.phase), atol=1e-14 if dtype == np.float64 else 2e-6)
+    np.testing.assert_allclose(
+        y, np.sin(x @ features.weight + features.phase), atol=1e-14 if dtype == np.float64 else 2e-6
+    )
 
 
 @pytest.mark.parametrize("algorithm", ["reinforce", "npg", "trpo", "ppo"])
@@ -53,7 +55,10 @@ def test_every_method_learns_on_features_and_its_policy_is_saved_with_them(algor
 
 
 def test_features_are_drawn_from_the_seed_alone_and_stay():
-    """Another method, another number of environments: the same features; another seed: others. Training leaves them as they are."""
+    """Another method, another number of environments: the same features; another seed: others.
+
+    Training leaves them as they are.
+    """
     one = minirl.train("ppo", rbf=8, **SMALL).policy.features
     two = minirl.train("npg", rbf=8, **SMALL | {"num_envs": 3}).policy.features
     other = minirl.train("ppo", rbf=8, seed=1, **SMALL).policy.features
@@ -83,7 +88,10 @@ def test_a_file_whose_features_do_not_fit_is_refused(change, tmp_path):
 
 
 def test_a_snapshot_holds_the_features():
-    one, other = (minirl.learn("ppo", make_envs("CartPole-v1", 2), minirl.configure("ppo", seed=s, rbf=8, **SMALL)) for s in (0, 1))
+    one, other = (
+        minirl.learn("ppo", make_envs("CartPole-v1", 2), minirl.configure("ppo", seed=s, rbf=8, **SMALL))
+        for s in (0, 1)
+    )
     one.step()
     other.restore(one.snapshot())
     obs = np.ones((3, 4), np.float32)

@@ -11,7 +11,8 @@ from oracles import directional, gradient, plain_mlp, random_theta, relative_err
 from minirl import _core
 from minirl.models.mlp import MLP, orthogonal
 
-ARCHITECTURES = [(3, 2), (1, 1), (4, 8, 3), (1, 1, 1), (3, 7, 5, 2), (2, 1, 9, 3, 1), (6, 5, 4, 3, 2, 7)]  # 0 to 4 hidden layers
+# 0 to 4 hidden layers
+ARCHITECTURES = [(3, 2), (1, 1), (4, 8, 3), (1, 1, 1), (3, 7, 5, 2), (2, 1, 9, 3, 1), (6, 5, 4, 3, 2, 7)]
 architectures = pytest.mark.parametrize("sizes", ARCHITECTURES, ids=lambda s: "-".join(map(str, s)))
 activations = pytest.mark.parametrize("activation", ["tanh", "relu"])
 batches = pytest.mark.parametrize("n", [0, 1, 13])
@@ -29,7 +30,12 @@ def net(sizes, activation):
 def points(net, n, rng, dtype=np.float64):
     """θ, x, an output cotangent dy and a parameter tangent v."""
     theta, v = random_theta(net, rng, dtype), random_theta(net, rng, dtype)
-    return theta, rng.standard_normal((n, net.sizes[0])).astype(dtype), rng.standard_normal((n, net.sizes[-1])).astype(dtype), v
+    return (
+        theta,
+        rng.standard_normal((n, net.sizes[0])).astype(dtype),
+        rng.standard_normal((n, net.sizes[-1])).astype(dtype),
+        v,
+    )
 
 
 def by_hand(theta, x, sizes, activation):
@@ -67,7 +73,9 @@ def test_dot_product_of_vjp_and_jvp(net, n, dtype, rng):  # [TR-9]: dyᵀ(J v) =
     y_dot, dtheta = net.jvp(theta, cache, v), net.vjp(theta, cache, dy)
     assert y_dot.dtype == dtheta.dtype == dtype and y_dot.shape == dy.shape and dtheta.shape == theta.shape
     left, right = (float(np.vdot(a.astype(np.float64), b.astype(np.float64))) for a, b in ((dy, y_dot), (dtheta, v)))
-    assert abs(left - right) <= RTOL[dtype] * (np.linalg.norm(dy) * np.linalg.norm(y_dot) + np.linalg.norm(dtheta) * np.linalg.norm(v))
+    assert abs(left - right) <= RTOL[dtype] * (
+        np.linalg.norm(dy) * np.linalg.norm(y_dot) + np.linalg.norm(dtheta) * np.linalg.norm(v)
+    )
 
 
 @batches
@@ -77,7 +85,8 @@ def test_vjp_matches_differences_and_autodiff(net, n, rng):
     theta, x, dy, _ = points(net, n, rng)
     _, cache = net.forward(theta, x)
     dtheta = net.vjp(theta, cache, dy)
-    h = 1e-3 if net.activation == "tanh" else 1e-6  # y is piecewise linear in each weight of a ReLU net: stay on this side of the kinks
+    # y is piecewise linear in each weight of a ReLU net: stay on this side of the kinks
+    h = 1e-3 if net.activation == "tanh" else 1e-6
     assert relative_error(dtheta, gradient(lambda th: np.vdot(dy, net.forward(th, x)[0]), theta, h)) <= 1e-6
     auto = autograd.grad(lambda th: np.sum(dy * plain_mlp(th, x, net.sizes, net.activation)))(theta)
     assert relative_error(dtheta, auto) <= 1e-12
@@ -93,7 +102,9 @@ def test_jvp_matches_differences_and_autodiff(net, n, rng):
     h = 1e-3 if net.activation == "tanh" else 1e-6
     assert relative_error(y_dot, directional(lambda th: net.forward(th, x)[0], theta, v, h)) <= 1e-6
     jacobian = (
-        autograd.jacobian(lambda th: plain_mlp(th, x, net.sizes, net.activation))(theta) if n else np.zeros((0, net.sizes[-1], len(v)))
+        autograd.jacobian(lambda th: plain_mlp(th, x, net.sizes, net.activation))(theta)
+        if n
+        else np.zeros((0, net.sizes[-1], len(v)))
     )
     assert relative_error(y_dot, jacobian @ v) <= 1e-12
 
@@ -121,7 +132,8 @@ def test_nothing_is_changed_in_place(net, rng):
     kept = y.copy()
     net.infer(theta, x), net.vjp(theta, cache, dy), net.jvp(theta, cache, v), net.vjp(theta, cache, dy)
     assert all(same_bits(a, b) for a, b in zip((theta, x, dy, v, y), (*before, kept), strict=True))
-    assert same_bits(net.vjp(theta, cache, dy), net.vjp(theta, net.forward(theta, x)[1], dy))  # the cache is not used up
+    # the cache is not used up
+    assert same_bits(net.vjp(theta, cache, dy), net.vjp(theta, net.forward(theta, x)[1], dy))
 
 
 def test_relu_has_slope_zero_at_zero():
@@ -132,7 +144,9 @@ def test_relu_has_slope_zero_at_zero():
 
 
 def test_step_24_flat_and_structured_order_on_a_hundred_nets(rng):
-    """θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]: views out and back are the same bits, and each number sits where forward reads it."""
+    """θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …]:
+    views out and back are the same bits, and each number sits where forward reads it.
+    """
     for _ in range(100):
         sizes = tuple(rng.integers(1, 9, size=rng.integers(2, 7)).tolist())
         net = MLP(sizes, "tanh")
@@ -163,7 +177,9 @@ def test_initial_weights_are_orthogonal_with_their_gain(sizes, dtype, rng):
 
 @pytest.mark.parametrize("shape", [(3, 3), (5, 2), (2, 5)])
 def test_orthogonal_matrices_are_uniform_and_not_biased_by_the_factorisation(shape, rng):
-    """LAPACK's Q alone has signs of its own: over all orthogonal matrices the mean of every entry is 0, of its square 1/max(shape)."""
+    """LAPACK's Q alone has signs of its own:
+    over all orthogonal matrices the mean of every entry is 0, of its square 1/max(shape).
+    """
     q = np.array([orthogonal(shape, rng) for _ in range(2000)])
     for entry in ((0, 0), (-1, -1), (0, 1)):
         assert sigmas(q[(slice(None), *entry)], 0.0) <= 4  # 18 numbers are looked at: 4σ for all is 3σ for one

@@ -6,7 +6,17 @@ import autograd
 import gymnasium
 import numpy as np
 import pytest
-from oracles import directional, gradient, made_up_batch, plain_mlp, plain_phi, random_theta, relative_error, same_bits, weighted
+from oracles import (
+    directional,
+    gradient,
+    made_up_batch,
+    plain_mlp,
+    plain_phi,
+    random_theta,
+    relative_error,
+    same_bits,
+    weighted,
+)
 from toy_envs import learner, vector
 
 from minirl.algorithms.losses import value_loss
@@ -54,7 +64,11 @@ def smooth(net):
 
 
 def points(net, n, rng, dtype=np.float64):
-    return random_theta(net, rng, dtype), rng.standard_normal((n, net.mlp.sizes[0])).astype(dtype), random_theta(net, rng, dtype)
+    return (
+        random_theta(net, rng, dtype),
+        rng.standard_normal((n, net.mlp.sizes[0])).astype(dtype),
+        random_theta(net, rng, dtype),
+    )
 
 
 @dtypes
@@ -77,8 +91,12 @@ def test_dot_product_of_vjp_and_jvp(policy, n, dtype, rng):  # [TR-9]
     _, cache = policy.forward(theta, obs)
     phi_dot, dtheta = policy.jvp(theta, cache, v), policy.vjp(theta, cache, dphi)
     assert phi_dot.dtype == dtheta.dtype == dtype and phi_dot.shape == dphi.shape and dtheta.shape == theta.shape
-    left, right = (float(np.vdot(a.astype(np.float64), b.astype(np.float64))) for a, b in ((dphi, phi_dot), (dtheta, v)))
-    assert abs(left - right) <= RTOL[dtype] * (np.linalg.norm(dphi) * np.linalg.norm(phi_dot) + np.linalg.norm(dtheta) * np.linalg.norm(v))
+    left, right = (
+        float(np.vdot(a.astype(np.float64), b.astype(np.float64))) for a, b in ((dphi, phi_dot), (dtheta, v))
+    )
+    assert abs(left - right) <= RTOL[dtype] * (
+        np.linalg.norm(dphi) * np.linalg.norm(phi_dot) + np.linalg.norm(dtheta) * np.linalg.norm(v)
+    )
 
 
 @batches
@@ -88,7 +106,10 @@ def test_vjp_matches_differences_and_autodiff(policy, n, rng):
     dphi = rng.standard_normal((n, policy.dist.num_params))
     _, cache = policy.forward(theta, obs)
     dtheta = policy.vjp(theta, cache, dphi)
-    assert relative_error(dtheta, gradient(lambda th: np.vdot(dphi, policy.forward(th, obs)[0]), theta, smooth(policy))) <= 1e-6
+    assert (
+        relative_error(dtheta, gradient(lambda th: np.vdot(dphi, policy.forward(th, obs)[0]), theta, smooth(policy)))
+        <= 1e-6
+    )
     assert relative_error(dtheta, autograd.grad(lambda th: np.sum(dphi * plain_phi(policy, th, obs)))(theta)) <= 1e-12
 
 
@@ -148,7 +169,7 @@ def test_the_first_policy_is_near_the_familys_start_in_every_state(dist, rng):
         np.testing.assert_allclose(std, np.exp(-0.7), rtol=0.03)
 
 
-# ---------------------------------------------------------------------------------------------------------- value function
+# ------------------------------------------------------------------------------------------------------- value function
 
 
 @batches
@@ -157,10 +178,17 @@ def test_critic_products_match_differences_and_autodiff(critic, n, rng):
     theta, obs, _ = points(critic, n, rng)
     dvalue = rng.standard_normal(n)
     value, cache = critic.forward(theta, obs)
-    assert value.shape == (n,) and relative_error(value, plain_mlp(theta, obs, critic.mlp.sizes, critic.mlp.activation)[:, 0]) <= 1e-12
+    assert (
+        value.shape == (n,)
+        and relative_error(value, plain_mlp(theta, obs, critic.mlp.sizes, critic.mlp.activation)[:, 0]) <= 1e-12
+    )
     dtheta = critic.vjp(theta, cache, dvalue)
-    assert relative_error(dtheta, gradient(lambda th: dvalue @ critic.forward(th, obs)[0], theta, smooth(critic))) <= 1e-6
-    auto = autograd.grad(lambda th: np.sum(dvalue * plain_mlp(th, obs, critic.mlp.sizes, critic.mlp.activation)[:, 0]))(theta)
+    assert (
+        relative_error(dtheta, gradient(lambda th: dvalue @ critic.forward(th, obs)[0], theta, smooth(critic))) <= 1e-6
+    )
+    auto = autograd.grad(lambda th: np.sum(dvalue * plain_mlp(th, obs, critic.mlp.sizes, critic.mlp.activation)[:, 0]))(
+        theta
+    )
     assert relative_error(dtheta, auto) <= 1e-12
 
 
@@ -192,11 +220,18 @@ def test_a_scaled_critic_is_its_mlp_in_other_units(n, rng):
     np.testing.assert_allclose(critic.value(theta, obs), value, rtol=1e-12)
     g = critic.vjp(theta, cache, dvalue)
     assert not g[-2:].any()
-    assert relative_error(g[:-2], gradient(lambda th: dvalue @ critic.forward(np.append(th, [2.0, 3.0]), obs)[0], theta[:-2])) < 1e-7
+    assert (
+        relative_error(
+            g[:-2], gradient(lambda th: dvalue @ critic.forward(np.append(th, [2.0, 3.0]), obs)[0], theta[:-2])
+        )
+        < 1e-7
+    )
 
 
 def test_rescaling_changes_the_units_and_not_the_values(rng):
-    """PopArt: V(s) stays to rounding, whatever the new μ and σ; returns then have mean 0 and deviation 1 in the new units."""
+    """PopArt: V(s) stays to rounding, whatever the new μ and σ;
+    returns then have mean 0 and deviation 1 in the new units.
+    """
     critic = Critic(3, (5,), "tanh", scaled=True)
     theta, obs = critic.init(rng, np.float64), rng.standard_normal((23, 3))
     before = critic.value(theta, obs)

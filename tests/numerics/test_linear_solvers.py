@@ -1,4 +1,7 @@
-"""Conjugate gradient on matrices whose spectrum is known, and on those that break it. Nothing here knows of policies."""
+"""Conjugate gradient on matrices whose spectrum is known, and on those that break it.
+
+Nothing here knows of policies.
+"""
 
 import numpy as np
 import pytest
@@ -21,7 +24,8 @@ def test_cg_agrees_with_cholesky(n, condition, rng):  # [TR-8]
     b = rng.standard_normal(n)
     x, residual, iters, status = conjugate_gradient(lambda v: matrix @ v, b, 20 * n)
     assert status == "converged" and iters <= 20 * n
-    assert relative_error(x, cho_solve(cho_factor(matrix), b)) <= 1e-9 * condition  # ‖r‖ ≤ 1e-10 ‖b‖, amplified by the condition
+    # ‖r‖ ≤ 1e-10 ‖b‖, amplified by the condition
+    assert relative_error(x, cho_solve(cho_factor(matrix), b)) <= 1e-9 * condition
     assert np.linalg.norm(b - matrix @ x) <= 2e-10 * np.linalg.norm(b)
     np.testing.assert_allclose(residual, b - matrix @ x, atol=1e-12 * np.linalg.norm(b))
 
@@ -33,7 +37,8 @@ def test_cg_takes_one_iteration_per_distinct_eigenvalue(distinct, rng):  # [TR-8
     assert (iters, status) == (distinct, "converged")
 
 
-def test_cg_iterates_minimise_the_quadratic_over_the_krylov_space(rng):  # [TR-8]: cut short, still the best of its subspace
+def test_cg_iterates_minimise_the_quadratic_over_the_krylov_space(rng):
+    # [TR-8]: cut short, still the best of its subspace
     matrix, _ = spd(np.geomspace(1, 50, 12), rng)
     b = rng.standard_normal(12)
     for k in (1, 2, 4):
@@ -88,7 +93,9 @@ def test_step_07_a_singular_matrix_stops_with_a_flag():
 
 @pytest.mark.parametrize("scale", [2.0**-60, 1.0, 2.0**60])
 def test_step_07_curvature_that_is_rounding_counts_as_none(scale, rng):
-    """In a random frame the flat direction has a curvature of ±10⁻¹⁷ of the largest, not 0: dividing by it gives x of 10¹⁶."""
+    """In a random frame the flat direction has a curvature of ±10⁻¹⁷ of the largest, not 0:
+    dividing by it gives x of 10¹⁶.
+    """
     for _ in range(50):
         matrix, frame = spd(np.array([3.0, 2.0, 1.0, 0.0]), rng)
         b = frame.sum(axis=1)  # as much in the flat direction as in each other
@@ -102,7 +109,8 @@ def test_step_07_curvature_that_is_rounding_counts_as_none(scale, rng):
         ([1.0, -2.0], [1.0, 1.0], [0, 0], "negative_curvature"),  # at once: the start is the last good x
         ([-1.0, -1.0], [1.0, 2.0], [0, 0], "negative_curvature"),
         ([1.0, -1.0], [1.0, 1.0], [0, 0], "singular"),  # exactly flat along b
-        ([1.0, -1.0], [2.0, 1.0], [10 / 3, 5 / 3], "negative_curvature"),  # after one good iteration, α = bᵀb / bᵀAb = 5/3
+        # after one good iteration, α = bᵀb / bᵀAb = 5/3
+        ([1.0, -1.0], [2.0, 1.0], [10 / 3, 5 / 3], "negative_curvature"),
     ],
 )
 def test_step_08_an_indefinite_matrix_stops_at_the_last_good_iterate(diagonal, b, x, status):
@@ -113,7 +121,9 @@ def test_step_08_an_indefinite_matrix_stops_at_the_last_good_iterate(diagonal, b
 
 
 def test_step_09_vectors_are_float64_whatever_comes_in():
-    """Ten iterations on Hilbert's 12×12 (condition 10¹⁶), b = 1: float32 vectors stay at a residual of 0.031, float64 get below half."""
+    """Ten iterations on Hilbert's 12×12 (condition 10¹⁶), b = 1:
+    float32 vectors stay at a residual of 0.031, float64 get below half.
+    """
     matrix = hilbert(12)
     narrow = conjugate_gradient(lambda v: matrix @ v, np.ones(12, np.float32), 10)
     wide = conjugate_gradient(lambda v: matrix @ v, np.ones(12), 10)
@@ -125,7 +135,8 @@ def test_step_09_vectors_are_float64_whatever_comes_in():
     assert np.linalg.norm(1 - matrix @ products.x) < 0.025
 
 
-@pytest.mark.parametrize("scale", [2.0**-100, 2.0**-27, 2.0**27, 2.0**100])  # 1e-30, 1e-8, 1e8, 1e30, without rounding of their own
+# 1e-30, 1e-8, 1e8, 1e30, without rounding of their own
+@pytest.mark.parametrize("scale", [2.0**-100, 2.0**-27, 2.0**27, 2.0**100])
 def test_step_10_the_tolerance_is_relative(scale, rng):
     matrix, _ = spd(np.geomspace(1, 100, 9), rng)
     b = rng.standard_normal(9)
@@ -141,7 +152,8 @@ def test_step_04_what_is_not_finite_never_enters_the_iterate(bad, rng):
     solution = conjugate_gradient(lambda v: v, np.array([1.0, bad]), 10)
     assert solution.status == "non_finite" and same_bits(solution.x, np.zeros(2))
 
-    assert conjugate_gradient(lambda v: v, np.full(2, 1e200), 10).status == "non_finite"  # bᵀb overflows: flagged, without a warning
+    # bᵀb overflows: flagged, without a warning
+    assert conjugate_gradient(lambda v: v, np.full(2, 1e200), 10).status == "non_finite"
 
     matrix, _ = spd(np.geomspace(1, 10, 5), rng)
     b, calls = rng.standard_normal(5), []
@@ -199,7 +211,11 @@ def test_bug_09_what_a_singular_matrix_does_not_reach_is_left(rng):
 
 @pytest.mark.parametrize(
     ("a", "b", "status"),
-    [(np.zeros((3, 3)), np.ones(3), "singular"), (np.eye(3), np.zeros(3), "zero_rhs"), (np.full((3, 3), np.nan), np.ones(3), "non_finite")],
+    [
+        (np.zeros((3, 3)), np.ones(3), "singular"),
+        (np.eye(3), np.zeros(3), "zero_rhs"),
+        (np.full((3, 3), np.nan), np.ones(3), "non_finite"),
+    ],
 )
 def test_the_dense_solver_says_why_there_is_no_solution(a, b, status):
     solution = dense_solve(lambda v: a @ v, b)

@@ -15,7 +15,7 @@ SPLITS = [[], [0], [1], [5], [13], [0, 0], [4, 5]]  # where 13 samples are cut i
 splits = pytest.mark.parametrize("cuts", SPLITS, ids=lambda c: "-".join(map(str, c)) or "whole")
 
 
-# ------------------------------------------------------------------------------------------------------------------- Adam
+# ----------------------------------------------------------------------------------------------------------------- Adam
 
 
 @dtypes
@@ -23,7 +23,8 @@ def test_clip_16_three_steps_by_hand(dtype):
     """Gradients 1, −2, 3 with β = 0.9, 0.999: the moments are decimal fractions that can be written down."""
     lr, eps = 0.01, 1e-3
     m_hat = [0.1 / 0.1, -0.11 / 0.19, 0.201 / 0.271]  # m = 0.1, 0.09 − 0.2, −0.099 + 0.3;  1 − 0.9ᵗ
-    v_hat = [0.001 / 0.001, 0.004999 / 0.001999, 0.013994001 / 0.002997001]  # v = 0.001, 0.000999 + 0.004, 0.004994001 + 0.009
+    # v = 0.001, 0.000999 + 0.004, 0.004994001 + 0.009
+    v_hat = [0.001 / 0.001, 0.004999 / 0.001999, 0.013994001 / 0.002997001]
     theta, state, expected = np.array([0.5], dtype), adam_init(1, dtype), 0.5
     for t in range(3):
         adam_step(theta, np.array([[1.0], [-2.0], [3.0]][t], dtype), state, lr, eps=eps)
@@ -77,7 +78,7 @@ def test_adam_finds_the_minimum_of_a_badly_scaled_bowl():
     assert np.abs(theta).max() < 0.02
 
 
-# ----------------------------------------------------------------------------------------------------------- norm clipping
+# -------------------------------------------------------------------------------------------------------- norm clipping
 
 
 @dtypes
@@ -90,7 +91,9 @@ def test_clip_15_the_norm_is_of_the_whole_vector(dtype):
     assert scale * grad[0] < 0.2  # clipping this layer alone would have left 0.5
 
 
-@pytest.mark.parametrize(("norm", "limit", "scale"), [(0.0, 0.5, 1.0), (0.3, 0.5, 1.0), (0.5, 0.5, 1.0), (5.0, 0.5, 0.1)])
+@pytest.mark.parametrize(
+    ("norm", "limit", "scale"), [(0.0, 0.5, 1.0), (0.3, 0.5, 1.0), (0.5, 0.5, 1.0), (5.0, 0.5, 0.1)]
+)
 def test_clip_15_a_short_gradient_is_left_as_it_is(norm, limit, scale):
     assert clip_by_global_norm(np.array([0.0, norm]), limit) == pytest.approx((norm, scale), rel=1e-15)
 
@@ -110,7 +113,7 @@ def test_an_empty_gradient_has_norm_zero():
     assert clip_by_global_norm(np.zeros(0), 0.5) == (0.0, 1.0)
 
 
-# -------------------------------------------------------------------------------------------------- sums over the samples
+# ------------------------------------------------------------------------------------------------ sums over the samples
 
 
 def counted_moments(weight, x):
@@ -172,19 +175,22 @@ def test_clip_19_explained_variance(rng):
     assert explained_variance(target, target, w) == 1.0
     assert explained_variance(np.full(50, target.mean()), target, w) == pytest.approx(0, abs=1e-12)
     prediction = target + 0.5 * rng.standard_normal(50)
-    assert explained_variance(prediction, target, w) == pytest.approx(1 - np.var(target - prediction) / np.var(target), rel=1e-12)
+    assert explained_variance(prediction, target, w) == pytest.approx(
+        1 - np.var(target - prediction) / np.var(target), rel=1e-12
+    )
     swapped = explained_variance(target, prediction, w)
     assert abs(swapped - explained_variance(prediction, target, w)) > 1e-3  # (prediction, target), in this order
     assert explained_variance(prediction, np.full(50, 3.0), w) == 0.0  # a target that does not vary
 
 
-# -------------------------------------------------------------------------------------------------- advantages to unit size
+# ---------------------------------------------------------------------------------------------- advantages to unit size
 
 
 def test_clip_01_a_batch_of_one_is_not_normalised():
     assert same_bits(standardize_adv(np.array([3.5]), SampleWeights(np.ones(1))), np.array([3.5]))
     assert same_bits(standardize_adv(np.zeros(0), SampleWeights(np.zeros(0))), np.zeros(0))
-    assert same_bits(standardize_adv(np.array([3.5, 8.0]), SampleWeights(np.array([1.0, 0.0]))), np.array([3.5, 8.0]))  # one that counts
+    # one that counts
+    assert same_bits(standardize_adv(np.array([3.5, 8.0]), SampleWeights(np.array([1.0, 0.0]))), np.array([3.5, 8.0]))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6 + 0.1, -3e-5, 1e-300])
@@ -205,12 +211,15 @@ def test_clip_02_rounding_noise_is_not_amplified_and_a_small_signal_is_not_lost(
 
 
 @pytest.mark.parametrize("n", [2, 3, 257])
-@pytest.mark.parametrize(("dtype", "offset", "scale"), [("f4", 0, 1), ("f4", 10, 3), ("f8", 100, 3), ("f8", 0, 1e-30), ("f8", 1e9, 1e5)])
+@pytest.mark.parametrize(
+    ("dtype", "offset", "scale"), [("f4", 0, 1), ("f4", 10, 3), ("f8", 100, 3), ("f8", 0, 1e-30), ("f8", 1e9, 1e5)]
+)
 def test_standardised_advantages_have_mean_zero_and_deviation_one(n, dtype, offset, scale, rng):
     adv = (offset + scale * rng.standard_normal(n)).astype(dtype)
     out = standardize_adv(adv, SampleWeights(np.ones(n)))
     assert out.dtype == np.float64
-    assert out.mean() == pytest.approx(0, abs=1e-11) and out.std() == pytest.approx(1, rel=1e-11)  # 1e9/1e5 costs four digits
+    # 1e9/1e5 costs four digits
+    assert out.mean() == pytest.approx(0, abs=1e-11) and out.std() == pytest.approx(1, rel=1e-11)
     np.testing.assert_array_equal(np.argsort(out), np.argsort(adv))
 
 
@@ -219,11 +228,13 @@ def test_samples_of_weight_zero_do_not_move_the_others(rng):
     adv[[2, 5]] = 1e3
     kept = weight > 0
     np.testing.assert_allclose(
-        standardize_adv(adv, SampleWeights(weight))[kept], standardize_adv(adv[kept], SampleWeights(np.ones(7))), rtol=1e-12
+        standardize_adv(adv, SampleWeights(weight))[kept],
+        standardize_adv(adv[kept], SampleWeights(np.ones(7))),
+        rtol=1e-12,
     )
 
 
-# ------------------------------------------------------------------------------------------------------------- many ranks
+# ----------------------------------------------------------------------------------------------------------- many ranks
 
 
 def parts(cuts, *arrays):
@@ -280,9 +291,13 @@ def test_the_shares_of_several_parts_are_those_of_each_by_itself(rng):
 
 def test_two_ranks_of_one_sample_each_are_a_batch_of_two():
     """Each alone would be left as it is; together they are ±1. Two ranks with equal values together vary not at all."""
-    out = on_ranks(2, lambda comm: standardize_adv(np.array([[1.0], [5.0]][comm.rank]), SampleWeights(np.ones(1), comm)))
+    out = on_ranks(
+        2, lambda comm: standardize_adv(np.array([[1.0], [5.0]][comm.rank]), SampleWeights(np.ones(1), comm))
+    )
     np.testing.assert_allclose(np.concatenate(out), [-1, 1], rtol=1e-12)
-    constant = on_ranks(2, lambda comm: standardize_adv(np.full(comm.rank + 1, 0.1), SampleWeights(np.ones(comm.rank + 1), comm)))
+    constant = on_ranks(
+        2, lambda comm: standardize_adv(np.full(comm.rank + 1, 0.1), SampleWeights(np.ones(comm.rank + 1), comm))
+    )
     assert not np.concatenate(constant).any()
 
 

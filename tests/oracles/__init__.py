@@ -1,7 +1,8 @@
-"""What the tests hold the library against: differences, automatic differentiation of a plain re-statement, exact expectations.
+"""What the tests hold the library against:
+differences, automatic differentiation of a plain re-statement, exact expectations.
 
-The re-statement is written from the textbook, without any of the library's precautions against overflow; `autograd` differentiates
-it. That of the distributions stands in plain_families.py.
+The re-statement is written from the textbook, without any of the library's precautions against overflow; `autograd`
+differentiates it. That of the distributions stands in plain_families.py.
 """
 
 import threading
@@ -17,11 +18,14 @@ from minirl.numerics.sample_weights import SampleWeights
 from minirl.samples.batch import Batch, Minibatch
 from oracles.plain_families import PLAIN
 
-# ------------------------------------------------------------------------------------------------------------ comparisons
+# ---------------------------------------------------------------------------------------------------------- comparisons
 
 
 def relative_error(actual, expected):
-    """max |actual − expected| / max |expected|; the absolute error where 0 is expected (up to the oracle's rounding). NaN stays NaN."""
+    """max |actual − expected| / max |expected|; the absolute error where 0 is expected (up to the oracle's rounding).
+
+    NaN stays NaN.
+    """
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
     if actual.size == 0:
@@ -47,7 +51,7 @@ def same_bits(a, b):
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-# ------------------------------------------------------------------------------------------------------------ differences
+# ---------------------------------------------------------------------------------------------------------- differences
 
 
 def _moved(f, x, steps):
@@ -59,7 +63,9 @@ def _moved(f, x, steps):
 
 
 def jacobian(f, x, h=1e-3):
-    """∂f/∂x by five points, (*f.shape, *x.shape): exact for polynomials of degree 4, error h⁴ f⁽⁵⁾/30 and 10⁻¹⁶/h from rounding."""
+    """∂f/∂x by five points, (*f.shape, *x.shape):
+    exact for polynomials of degree 4, error h⁴ f⁽⁵⁾/30 and 10⁻¹⁶/h from rounding.
+    """
     columns = []
     for i in np.ndindex(x.shape):
         near = _moved(f, x, [(i, h)]) - _moved(f, x, [(i, -h)])
@@ -79,7 +85,9 @@ def directional(f, x, v, h=1e-3):
 
 
 def hessian(f, x, h=3e-4):
-    """∇²f of a scalar function of a vector (n,) by mixed central differences (n, n): error h² ≈ 10⁻⁷, rounding 10⁻¹⁶/h² ≈ 10⁻⁹."""
+    """∇²f of a scalar function of a vector (n,) by mixed central differences (n, n):
+    error h² ≈ 10⁻⁷, rounding 10⁻¹⁶/h² ≈ 10⁻⁹.
+    """
     n = len(x)
     out = np.empty((n, n))
     for i in range(n):
@@ -127,7 +135,9 @@ def plain_gain(policy, theta_old, theta, batch):
 def score(policy, theta, obs, action):
     """∇_θ log π(a|s) of one observation (D,) and action, by autograd -> (n,)."""
     plain = PLAIN[policy.dist.name]
-    return autograd.grad(lambda th: plain.log_prob(plain_phi(policy, th, obs[None]), np.asarray(action)[None])[0])(theta)
+    return autograd.grad(lambda th: plain.log_prob(plain_phi(policy, th, obs[None]), np.asarray(action)[None])[0])(
+        theta
+    )
 
 
 def dense_fisher(policy, theta, obs, w=None):
@@ -142,7 +152,7 @@ def dense_fisher(policy, theta, obs, w=None):
     return fisher
 
 
-# ------------------------------------------------------------------------------------------------------------ made-up data
+# --------------------------------------------------------------------------------------------------------- made-up data
 
 
 def random_theta(net, rng, dtype=np.float64, scale=0.5):
@@ -191,13 +201,21 @@ def on_rank(batch, comm):
 
 
 def chosen(action, adv, logp_old, w=None):
-    """Actions with their advantages and old log-probabilities as a minibatch, where only the policy's loss is asked for."""
+    """Actions with their advantages and old log-probabilities as a minibatch,
+    where only the policy's loss is asked for.
+    """
     return Minibatch(
-        SampleWeights(np.ones(len(adv)) if w is None else w), obs=None, action=action, adv=adv, returns=None, value=None, logp_old=logp_old
+        SampleWeights(np.ones(len(adv)) if w is None else w),
+        obs=None,
+        action=action,
+        adv=adv,
+        returns=None,
+        value=None,
+        logp_old=logp_old,
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ many ranks
+# ----------------------------------------------------------------------------------------------------------- many ranks
 
 
 class Rank:

@@ -1,4 +1,5 @@
-"""The distribution families as the textbook has them, for autograd: another formula than the library's, without its precautions.
+"""The distribution families as the textbook has them, for autograd:
+another formula than the library's, without its precautions.
 
 A family enters the suites by one row in PLAIN.
 """
@@ -20,9 +21,10 @@ CHOICES = {5: (2, 3), 8: (3, 1, 4)}  # of the tests' MultiCategorical with that 
 class Plain:
     """A family as the textbook has it: log π(a|φ), H(φ), KL(old‖new), each (N,) and differentiable by autograd.
 
-    `volume(φ row)` gives actions and weights whose weighted sum is the integral over all actions (their sum where they are discrete).
-    `outcomes(φ row)` gives actions and probabilities whose weighted sum is the expectation: of anything, or for Gaussians with
-    Gauss–Hermite nodes of polynomials in a up to degree 5 (score products, log-ratios).
+    `volume(φ row)` gives actions and weights whose weighted sum is the integral over all actions (their sum where they
+    are discrete). `outcomes(φ row)` gives actions and probabilities whose weighted sum is the expectation: of
+    anything, or for Gaussians with Gauss–Hermite nodes of polynomials in a up to degree 5 (score products,
+    log-ratios).
     """
 
     log_prob: Callable
@@ -67,13 +69,17 @@ def _joint(phi, choices):
     """p of every combination of choices (N, ΠK), in the order of `itertools.product`."""
     at, joint = 0, np.ones((len(phi), 1))
     for k in choices:
-        joint = anp.reshape(joint[:, :, None] * _softmax(phi[:, at : at + k])[:, None, :], (len(phi), joint.shape[1] * k))
+        joint = anp.reshape(
+            joint[:, :, None] * _softmax(phi[:, at : at + k])[:, None, :], (len(phi), joint.shape[1] * k)
+        )
         at += k
     return joint
 
 
 def _coins(phi):
-    """The choices between tails (logit 0) and heads (logit φ) of each coin, as the logits of a joint distribution's parts."""
+    """The choices between tails (logit 0) and heads (logit φ) of each coin,
+    as the logits of a joint distribution's parts.
+    """
     return anp.reshape(anp.stack([0 * phi, phi], axis=2), (len(phi), 2 * phi.shape[1])), (2,) * phi.shape[1]
 
 
@@ -104,7 +110,7 @@ def _enumerated(parts):
     return {"log_prob": log_prob, "entropy": entropy, "kl": kl, "volume": volume}
 
 
-# ------------------------------------------------------------------------------------------------- independent Gaussians
+# ------------------------------------------------------------------------------------------------ independent Gaussians
 
 
 def _std(phi):
@@ -138,18 +144,25 @@ def _diag_outcomes(phi):
 
 
 GAUSSIAN = {
-    "log_prob": lambda phi, a: -0.5 * anp.sum((a - _mean(phi)) ** 2 / _std(phi) ** 2 + anp.log(2 * np.pi * _std(phi) ** 2), axis=1),
+    "log_prob": lambda phi, a: (
+        -0.5 * anp.sum((a - _mean(phi)) ** 2 / _std(phi) ** 2 + anp.log(2 * np.pi * _std(phi) ** 2), axis=1)
+    ),
     "entropy": lambda phi: 0.5 * anp.sum(anp.log(2 * np.pi * np.e * _std(phi) ** 2), axis=1),
     "kl": lambda old, new: (
         0.5
-        * anp.sum(anp.log(_std(new) ** 2 / _std(old) ** 2) + (_std(old) ** 2 + (_mean(old) - _mean(new)) ** 2) / _std(new) ** 2 - 1, axis=1)
+        * anp.sum(
+            anp.log(_std(new) ** 2 / _std(old) ** 2)
+            + (_std(old) ** 2 + (_mean(old) - _mean(new)) ** 2) / _std(new) ** 2
+            - 1,
+            axis=1,
+        )
     ),
     "volume": _diag_volume,
     "outcomes": _diag_outcomes,
 }
 
 
-# --------------------------------------------------------------------- full covariance: Σ itself, its determinant and cofactors
+# ------------------------------------------------------------- full covariance: Σ itself, its determinant and cofactors
 
 
 def _dim(phi):
@@ -228,7 +241,7 @@ FULL = {
 }
 
 
-# ----------------------------------------------------------------------------- with bounds: the raw action x is not the bounded a
+# ------------------------------------------------------------------- with bounds: the raw action x is not the bounded a
 
 
 def _log_cosh(x):
@@ -275,14 +288,20 @@ def _beta_log_prob(phi, x):
 def _beta_entropy(phi):
     alpha, beta = _shape(phi)
     total = alpha + beta
-    return anp.sum(betaln(alpha, beta) - (alpha - 1) * psi(alpha) - (beta - 1) * psi(beta) + (total - 2) * psi(total), axis=1)
+    return anp.sum(
+        betaln(alpha, beta) - (alpha - 1) * psi(alpha) - (beta - 1) * psi(beta) + (total - 2) * psi(total), axis=1
+    )
 
 
 def _bregman(old, new):
-    """lnΓ(new) − lnΓ(old) − ψ(old)(new − old) = (new − old)² ∫₀¹ (1−t) ψ′(old + t (new − old)) dt, by 40 Gauss–Legendre nodes."""
+    """lnΓ(new) − lnΓ(old) − ψ(old)(new − old) = (new − old)² ∫₀¹ (1−t) ψ′(old + t (new − old)) dt,
+    by 40 Gauss–Legendre nodes.
+    """
     node, weight = np.polynomial.legendre.leggauss(40)
     t = (node + 1) / 2
-    return (new - old) ** 2 * anp.sum(polygamma(1, old[..., None] + t * (new - old)[..., None]) * ((1 - t) * weight / 2), axis=-1)
+    return (new - old) ** 2 * anp.sum(
+        polygamma(1, old[..., None] + t * (new - old)[..., None]) * ((1 - t) * weight / 2), axis=-1
+    )
 
 
 def _beta_kl(old, new):  # the Bregman divergence of log B: nothing is subtracted that is nearly equal

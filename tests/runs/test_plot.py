@@ -278,7 +278,7 @@ HOSTILE = {
     "metrics-folder": (GOOD, os.mkdir, "metrics.csv cannot be drawn: it is a directory"),
     "metrics-loop": (GOOD, lambda p: os.symlink(p, p), "cannot be drawn: Too many levels of symbolic links"),
     "metrics-huge": (GOOD, sparse(1 << 40), "metrics.csv cannot be drawn: it has 1099511627776 bytes"),
-    "metrics-empty": (GOOD, "", "metrics.csv cannot be drawn: it has no whole line"),
+    "metrics-empty": (GOOD, "", "metrics.csv cannot be drawn: it has no complete line"),
     "metrics-binary": (GOOD, b"\x80\xff\n", "metrics.csv cannot be drawn: 'utf-8' codec can't decode"),
     "metrics-headless": (GOOD, "1,100,5\n", "its first line names no column global_step"),
     "metrics-field": (GOOD, ROWS + "1,2," + "3" * 200_000 + "\n", "line 2 is not CSV: field larger than field limit"),
@@ -364,7 +364,11 @@ def test_bug_39_nothing_but_a_file_is_written_over(tmp_path):
     (tmp_path / "device.png").symlink_to(os.devnull)
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    refusals = {"device": "cannot be written: it is not a regular file", "pipe": "it is not a regular file", "folder": "directory"}
+    refusals = {
+        "device": "cannot be written: it is not a regular file",
+        "pipe": "it is not a regular file",
+        "folder": "directory",
+    }
     for name, part in refusals.items():
         with pytest.raises(FileError, match=f"{name}.png.*{part}"):
             plot([run], tmp_path / f"{name}.png")

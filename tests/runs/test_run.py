@@ -41,9 +41,13 @@ from minirl.training.learner import Update
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished run of PPO on Pendulum, tracked by TensorBoard, in a directory of its own: (directory, what was printed)."""
+    """A finished run of PPO on Pendulum, tracked by TensorBoard, in a directory of its own:
+    (directory, what was printed).
+    """
     cwd = tmp_path_factory.mktemp("trained")
-    done = cli("train", "ppo", "--env", "Pendulum-v1", "--total-timesteps", 1000, "--track", "tensorboard", *SMALL, cwd=cwd)
+    done = cli(
+        "train", "ppo", "--env", "Pendulum-v1", "--total-timesteps", 1000, "--track", "tensorboard", *SMALL, cwd=cwd
+    )
     assert done.returncode == 0, done.stderr
     return cwd / "runs" / "Pendulum-v1-ppo-0-1", done
 
@@ -68,7 +72,11 @@ def test_config_says_how_it_was_run(trained):
     about = json.loads((run / "config.json").read_text())
     assert about["algorithm"] == "ppo" and about["config"]["env"] == "Pendulum-v1" and about["config"]["hidden"] == [8]
     assert about["versions"]["minirl"] == minirl.__version__ and about["versions"]["numpy"] == np.__version__
-    assert about["core"] in ("compiled", "twins") and about["machine"]["cores"] >= 1 and about["threads"]["OMP_NUM_THREADS"] == "1"
+    assert (
+        about["core"] in ("compiled", "twins")
+        and about["machine"]["cores"] >= 1
+        and about["threads"]["OMP_NUM_THREADS"] == "1"
+    )
     assert about["command"].startswith("minirl train ppo --env Pendulum-v1") and about["started"].endswith("+00:00")
 
 
@@ -77,7 +85,8 @@ def test_both_metrics_files_hold_the_same_rows(trained):
     assert table == lines and len(table) == 8
     assert list(table[0])[:3] == ["update", "global_step", "charts/episodic_return"]
     assert [row["global_step"] for row in table] == [str(128 * (i + 1)) for i in range(8)]
-    assert table[0]["charts/episodic_return"] == "" and float(table[3]["charts/episodic_return"]) < 0  # none ends in 64 steps
+    # none ends in 64 steps
+    assert table[0]["charts/episodic_return"] == "" and float(table[3]["charts/episodic_return"]) < 0
 
 
 def test_tensorboard_reads_the_same_numbers(trained):
@@ -118,7 +127,9 @@ def test_m35_environment_names_cannot_lead_elsewhere(name, tmp_path, monkeypatch
     with open_run("auto", name, "ppo", 0) as run:
         run.start({})
     (made,) = (tmp_path / "runs").iterdir()
-    assert made.name.endswith("-ppo-0-1") and not set(made.name) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+    assert made.name.endswith("-ppo-0-1") and not set(made.name) - set(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+    )
 
 
 def test_a_run_that_never_starts_leaves_nothing(tmp_path):
@@ -158,17 +169,33 @@ def test_a_tag_that_comes_later_gets_a_column(tmp_path):
             writer.write(row)
     for writer in writers:
         writer.close()
-    assert read_csv(tmp_path / "m.csv") == {"update": ["1", "2"], "global_step": ["8", "16"], "a": ["0.1", ""], "b": ["", "x,y"]}
+    assert read_csv(tmp_path / "m.csv") == {
+        "update": ["1", "2"],
+        "global_step": ["8", "16"],
+        "a": ["0.1", ""],
+        "b": ["", "x,y"],
+    }
 
 
 def test_rows_hold_plain_numbers_and_none_for_what_is_not_finite():
     values = {"a": np.float32(0.5), "b": np.nan, "c": -np.inf, "d": np.int64(3), "e": "status", "f": True}
     update = Update(1, 2, values, np.array([]), np.array([]))
-    assert row_of(update) == {"update": 1, "global_step": 2, "a": 0.5, "b": None, "c": None, "d": 3, "e": "status", "f": True}
+    assert row_of(update) == {
+        "update": 1,
+        "global_step": 2,
+        "a": 0.5,
+        "b": None,
+        "c": None,
+        "d": 3,
+        "e": "status",
+        "f": True,
+    }
 
 
 def test_f03_a_full_disk_does_not_stop_the_training(tmp_path):
-    """Files may hold 3000 bytes: the metrics do not fit, the training ends, and the exit code says that something is missing."""
+    """Files may hold 3000 bytes:
+    the metrics do not fit, the training ends, and the exit code says that something is missing.
+    """
     code = f"""
 import resource, signal, sys, warnings
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -181,12 +208,14 @@ sys.exit(main(["train", "ppo", "--total-timesteps", "2000", "--run", "full", *{S
     assert policy_file.load(tmp_path / "full")  # 600 bytes of it fit
 
 
-# ------------------------------------------------------------------------------------------------- signals, kills and errors
+# -------------------------------------------------------------------------------------------- signals, kills and errors
 
 
 def begin(tmp_path, *flags, env="CartPole-v1"):
     """A run that would not end, three updates after its start."""
-    process = start("train", "ppo", "--env", env, "--total-timesteps", 10**9, "--run", "run", *SMALL, *flags, cwd=tmp_path)
+    process = start(
+        "train", "ppo", "--env", env, "--total-timesteps", 10**9, "--run", "run", *SMALL, *flags, cwd=tmp_path
+    )
     wait_until(lambda: rows(tmp_path / "run" / "metrics.jsonl") >= 3, process)
     return process
 
@@ -232,7 +261,17 @@ def test_f14_a_running_directory_is_refused_and_f08_a_kill_frees_it(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
 def test_f09_ctrl_c_reaches_the_workers_too_and_they_stay_quiet(tmp_path):
     pids = tmp_path / "pids"
-    flags = ("--env", "broken_envs:Prints-v0", "--vectorization", "async", "--no-check-env", "--total-timesteps", "1000000", "--run", "run")
+    flags = (
+        "--env",
+        "broken_envs:Prints-v0",
+        "--vectorization",
+        "async",
+        "--no-check-env",
+        "--total-timesteps",
+        "1000000",
+        "--run",
+        "run",
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "minirl", "train", "ppo", *flags, *SMALL],
         cwd=tmp_path,
@@ -265,21 +304,25 @@ def test_f05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path
     done = cli("train", "trpo", "--env", "broken_envs:Raises-v0", "--run", "run", *SMALL, cwd=tmp_path)
     assert done.returncode == 1
     sentence = one_sentence(done.stderr)
-    assert sentence.startswith("ZeroDivisionError: no such place (broken_envs.py:") and "policy after 128 steps" in sentence
+    assert (
+        sentence.startswith("ZeroDivisionError: no such place (broken_envs.py:")
+        and "policy after 128 steps" in sentence
+    )
     assert "ZeroDivisionError" in (tmp_path / "run" / "traceback.txt").read_text()
     policy_file.load(tmp_path / "run")
 
 
 def test_f18_nobody_reads_the_output(tmp_path):
-    command = (
-        f"'{sys.executable}' -m minirl train ppo --total-timesteps 1000 --run run {' '.join(SMALL)} | head -1; exit ${{PIPESTATUS[0]}}"
+    train = f"'{sys.executable}' -m minirl train ppo --total-timesteps 1000 --run run {' '.join(SMALL)}"
+    command = f"{train} | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, encoding="utf-8"
     )
-    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, encoding="utf-8")
     assert done.returncode == 0 and done.stdout.count("\n") == 1 and "Broken" not in done.stderr
     assert len(read_metrics(tmp_path / "run")[0]) == 8
 
 
-# ------------------------------------------------------------------------------------------------------- the policy in a file
+# ------------------------------------------------------------------------------------------------- the policy in a file
 
 
 def test_m32_descriptions_that_disagree_with_the_arrays_are_refused(trained, tmp_path):
@@ -287,7 +330,9 @@ def test_m32_descriptions_that_disagree_with_the_arrays_are_refused(trained, tmp
     about = json.loads(metadata["minirl"])
 
     def attempt(arrays=arrays, text=None, **changes):
-        safetensors.write(tmp_path / "a", arrays, {"minirl": text or json.dumps(about | changes)}, any_value=policy_file.BOUNDS)
+        safetensors.write(
+            tmp_path / "a", arrays, {"minirl": text or json.dumps(about | changes)}, any_value=policy_file.BOUNDS
+        )
         return policy_file.load(tmp_path / "a")
 
     assert np.array_equal(attempt()[0].theta, arrays["theta"])
@@ -296,14 +341,19 @@ def test_m32_descriptions_that_disagree_with_the_arrays_are_refused(trained, tmp
     changes += [{"hidden": v} for v in ([], [7], [0], [-8], [8.0], "8", [1 << 40], [8] * 1000, None, 8)]
     changes += [{"dtype": "float64"}, {"family": "categorical"}, {"env": "a\nb"}, {"env": 3}, {"algorithm": "\ud800"}]
     changes += [
-        {"obs": about["obs"] | v} for v in ({"kind": "dict"}, {"shape": [4]}, {"shape": [1 << 63]}, {"shape": None}, {"start": 0.5})
+        {"obs": about["obs"] | v}
+        for v in ({"kind": "dict"}, {"shape": [4]}, {"shape": [1 << 63]}, {"shape": None}, {"start": 0.5})
     ]
-    changes += [{"action": about["action"] | v} for v in ({"kind": "x"}, {"dtype": "object"}, {"shape": [2]}, {"kind": "discrete"})]
+    changes += [
+        {"action": about["action"] | v}
+        for v in ({"kind": "x"}, {"dtype": "object"}, {"shape": [2]}, {"kind": "discrete"})
+    ]
     changes += [{"obs": None}, {"obs": []}, {"action": {}}]
     for change in changes:
         with pytest.raises(FileError, match="holds no minirl policy"):
             attempt(**change)
-    for name, value in (("obs_m2", -arrays["obs_m2"]), ("obs_count", np.array(-1.0)), ("theta", arrays["theta"][1:])):  # M40
+    # M40
+    for name, value in (("obs_m2", -arrays["obs_m2"]), ("obs_count", np.array(-1.0)), ("theta", arrays["theta"][1:])):
         with pytest.raises(FileError, match="holds no minirl policy"):
             attempt(arrays=arrays | {name: value})
     for name in ("theta", "obs_m2", "action_low"):
@@ -315,7 +365,9 @@ def test_m32_descriptions_that_disagree_with_the_arrays_are_refused(trained, tmp
 
 
 def test_loading_runs_nothing_and_imports_nothing(trained, tmp_path):
-    """[S1, S6] An audit hook sees every import, process and connection; numpy and the package are imported before it listens."""
+    """[S1, S6] An audit hook sees every import, process and connection;
+    numpy and the package are imported before it listens.
+    """
     code = f"""
 import sys
 import minirl.deploy, json, hashlib
@@ -323,19 +375,24 @@ minirl.deploy.load({str(trained[0])!r})  # once: encodings and the like
 seen = []
 sys.addaudithook(lambda event, args: seen.append(event))
 agent = minirl.deploy.load({str(trained[0])!r})
-bad = [e for e in seen if e.split(".")[0] in ("import", "exec", "compile", "subprocess", "socket") or e in ("os.system", "os.exec")]
+kinds = ("import", "exec", "compile", "subprocess", "socket")
+bad = [e for e in seen if e.split(".")[0] in kinds or e in ("os.system", "os.exec")]
 assert not bad, bad
 assert "gymnasium" not in sys.modules"""
     done = python("-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
-# ------------------------------------------------------------------------------------------------------------ what is shown
+# -------------------------------------------------------------------------------------------------------- what is shown
 
 
 def test_smoothing_keeps_constants_ends_and_length():
     x = np.arange(50.0)
-    assert np.allclose(smooth(x, 0.2), x) and smooth(np.array([])).shape == (0,) and smooth(np.array([3.0])).tolist() == [3.0]
+    assert (
+        np.allclose(smooth(x, 0.2), x)
+        and smooth(np.array([])).shape == (0,)
+        and smooth(np.array([3.0])).tolist() == [3.0]
+    )
     spike = np.zeros(41)
     spike[20] = 1
     assert np.isclose(smooth(spike, 0.25).sum(), 1) and smooth(spike, 0.25).max() < 0.2
@@ -382,7 +439,9 @@ def test_only_our_own_temporary_files_are_swept(tmp_path):
 )
 def test_every_column_is_explained(algorithm, fields, tmp_path):
     """docs/metrics.md names each column of this algorithm in a row that has the algorithm, or all."""
-    result = minirl.train(algorithm, run=tmp_path / "run", num_envs=2, num_steps=32, total_timesteps=64, minibatch_size=32, **fields)
+    result = minirl.train(
+        algorithm, run=tmp_path / "run", num_envs=2, num_steps=32, total_timesteps=64, minibatch_size=32, **fields
+    )
     columns = (result.run / "metrics.csv").read_text().splitlines()[0].split(",")
     page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
     rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
@@ -390,7 +449,7 @@ def test_every_column_is_explained(algorithm, fields, tmp_path):
         assert [who for names, who in rows if f"`{column}`" in names and ("all" in who or algorithm in who)], column
 
 
-# ------------------------------------------------------------------------------------- where it is, and what happens to it
+# ---------------------------------------------------------------------------------- where it is, and what happens to it
 
 
 class Meddler(broken_envs.Still):
@@ -434,7 +493,8 @@ def test_bug_36_so_may_a_module_when_it_is_imported(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    code = "import os, gymnasium, broken_envs\nos.chdir('elsewhere')\ngymnasium.register('Wanders-v0', broken_envs.Still)\n"
+    code = "import os, gymnasium, broken_envs\nos.chdir('elsewhere')\n"
+    code += "gymnasium.register('Wanders-v0', broken_envs.Still)\n"
     (tmp_path / "wanders.py").write_text(code)
     small = {"num_steps": 16, "total_timesteps": 64, "hidden": (8,)}
     assert minirl.train("ppo", "wanders:Wanders-v0", run="run", **small).run == tmp_path / "run"
@@ -460,7 +520,10 @@ GONE = "was removed, replaced or cut short in mid-run"
         ("os.remove('run/metrics.csv'); Path('run/metrics.csv').write_text('mine')", f"run/metrics.csv {GONE}"),
         ("open('run/metrics.jsonl', 'w').close()", f"run/metrics.jsonl {GONE}"),
         ("shutil.rmtree('run')", f"run/metrics.csv {GONE}"),
-        ("os.remove('run/policy.safetensors'); os.mkdir('run/policy.safetensors')", "policy.safetensors cannot be written"),
+        (
+            "os.remove('run/policy.safetensors'); os.mkdir('run/policy.safetensors')",
+            "policy.safetensors cannot be written",
+        ),
     ],
     ids=["csv removed", "jsonl removed", "csv replaced", "jsonl cut", "directory removed", "no place for the policy"],
 )
@@ -507,7 +570,9 @@ def test_rows_that_a_full_disk_kept_back_are_there_when_a_column_comes(tmp_path)
 
 def test_use_05_tracking_without_a_run_is_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^track = 'tensorboard': it is written into a run directory; name one as `run`"):
+    with pytest.raises(
+        UserError, match=r"^track = 'tensorboard': it is written into a run directory; name one as `run`"
+    ):
         minirl.train("ppo", track="tensorboard")
 
 

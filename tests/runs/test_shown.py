@@ -50,7 +50,17 @@ def test_use_07_every_object_is_one_short_line(result, tmp_path):
     learner = minirl.learn("ppo", vector(Wide, {}), minirl.configure("ppo", num_steps=8, hidden=(3,) * 30))
     update = next(learner)
     run = minirl.train("ppo", Wide, run=tmp_path / LONG[:200] / "end", **SMALL)
-    shown = [result, result.policy, result.history[0], minirl.evaluate(result), learner, learner.policy, update, run, run.policy]
+    shown = [
+        result,
+        result.policy,
+        result.history[0],
+        minirl.evaluate(result),
+        learner,
+        learner.policy,
+        update,
+        run,
+        run.policy,
+    ]
     shown += [
         Update(1, 10**12, {"x": 1.0}, np.full(3, -1e-200), np.ones(3)),
         Evaluation(np.full(10**4, -1.23456789e100), np.ones(10**4), 7),
@@ -68,7 +78,9 @@ def test_use_07_the_line_says_what_counts(result, tmp_path):
     assert repr(result.history[0]) == "Update(1: 16 steps, return 3 of 4 episodes)"
     assert repr(result.policy) == "Agent(box (1,) -> discrete 2, 4 tanh, 18 parameters, observations standardised)"
     assert repr(minirl.evaluate(result, episodes=5)) == "Evaluation(return 3 ± 0, length 3, 5 episodes)"
-    learner = minirl.learn("ppo", gymnasium.make_vec("CartPole-v1", 3), minirl.configure("ppo", num_steps=8, total_timesteps=90))
+    learner = minirl.learn(
+        "ppo", gymnasium.make_vec("CartPole-v1", 3), minirl.configure("ppo", num_steps=8, total_timesteps=90)
+    )
     next(learner)
     assert repr(learner) == "Learner(ppo on 3 x CartPole-v1: 1 update, 24 of 90 steps)"
     run = minirl.train("ppo", Counting, run=tmp_path / LONG[:150] / "end", **SMALL)
@@ -103,7 +115,9 @@ def test_use_07_a_notebook_shows_the_curve():
 
 
 def test_use_07_a_learner_shows_its_curve_too_and_forgets_what_was_taken_back():
-    learner = minirl.learn("ppo", vector(Counting, {"lengths": (20,)}), minirl.configure("ppo", num_steps=10, minibatch_size=10))
+    learner = minirl.learn(
+        "ppo", vector(Counting, {"lengths": (20,)}), minirl.configure("ppo", num_steps=10, minibatch_size=10)
+    )
     assert "<svg" not in learner._repr_html_()
     for _ in range(4):
         next(learner)
@@ -117,7 +131,9 @@ def test_use_07_a_learner_shows_its_curve_too_and_forgets_what_was_taken_back():
 
 
 @pytest.mark.parametrize(
-    "returns", [[], [np.nan], [0.0], [5.0] * 9, [-1e300, 1e300], np.arange(5000.0), [1e-9, 2e-9]], ids=lambda r: f"{len(r)}"
+    "returns",
+    [[], [np.nan], [0.0], [5.0] * 9, [-1e300, 1e300], np.arange(5000.0), [1e-9, 2e-9]],
+    ids=lambda r: f"{len(r)}",
 )
 def test_use_07_any_curve_can_be_drawn(returns, result):
     history = [Update(i + 1, 10 * (i + 1), {}, np.array([value]), np.ones(1)) for i, value in enumerate(returns)]
@@ -169,7 +185,9 @@ def interrupt(update):
 def test_use_07_an_interrupt_leaves_policy_and_history(algorithm):
     with pytest.warns(UserWarning, match="interrupted after 32 steps: this is the Result so far") as caught:
         result = minirl.train(algorithm, Counting, callback=interrupt, **SMALL)
-    assert result.interrupted and [update.number for update in result.history] == [1, 2] and "interrupted" in repr(result)
+    assert (
+        result.interrupted and [update.number for update in result.history] == [1, 2] and "interrupted" in repr(result)
+    )
     assert caught[0].filename == __file__
     whole = minirl.train(algorithm, Counting, callback=lambda update: update.number == 2, **SMALL)
     assert not whole.interrupted and np.array_equal(result.policy.theta, whole.policy.theta)
@@ -225,8 +243,12 @@ IMAGES = {
     "bytes": spaces.Box(0, 255, (40, 30, 3), np.uint8),
     "floats": spaces.Box(0, 1, (40, 30, 3), np.float32),
     "grey": spaces.Box(0, 255, (60, 60), np.uint8),
-    "in a dict": spaces.Dict({"camera": spaces.Box(0, 255, (40, 30, 3), np.uint8), "speed": spaces.Box(-1, 1, (1,), np.float32)}),
-    "in a tuple in a dict": spaces.Dict({"a": spaces.Tuple((spaces.Discrete(2), spaces.Box(0, 255, (40, 30, 3), np.uint8)))}),
+    "in a dict": spaces.Dict(
+        {"camera": spaces.Box(0, 255, (40, 30, 3), np.uint8), "speed": spaces.Box(-1, 1, (1,), np.float32)}
+    ),
+    "in a tuple in a dict": spaces.Dict(
+        {"a": spaces.Tuple((spaces.Discrete(2), spaces.Box(0, 255, (40, 30, 3), np.uint8)))}
+    ),
 }
 NO_IMAGES = {
     "a long vector": spaces.Box(0, 255, (3600,), np.uint8),
@@ -247,7 +269,10 @@ def test_use_08_images_are_said_to_be_flattened(case, call):
         else:
             minirl.learn("reinforce", vector(Seen, {"space": space}), minirl.configure("reinforce", hidden=(4,)))
     parameters = inputs * 4 + 4 + 4 * 2 + 2
-    assert f"flattened to {inputs} inputs, {parameters:,} parameters" in str(caught[0].message) and caught[0].filename == __file__
+    assert (
+        f"flattened to {inputs} inputs, {parameters:,} parameters" in str(caught[0].message)
+        and caught[0].filename == __file__
+    )
 
 
 @pytest.mark.parametrize("case", NO_IMAGES)

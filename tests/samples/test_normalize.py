@@ -39,7 +39,9 @@ def take(chunks, dim=1):
 
 
 def test_norm_03_merging_random_parts_equals_one_pass(rng):
-    """10⁶ samples at offset 10⁸, in parts of which some are empty or of one; the oracle takes the offset out and works in long double."""
+    """10⁶ samples at offset 10⁸, in parts of which some are empty or of one;
+    the oracle takes the offset out and works in long double.
+    """
     n, offset = 1_000_000, 1e8
     small = rng.standard_normal((n, 2)) * [1.0, 30.0]
     x = small + offset
@@ -65,7 +67,9 @@ def test_norm_03_the_variance_of_a_constant_is_never_negative(value, rng):
 def test_norm_03_weights_count_samples(rng):
     """Weight 0 leaves a row out, weight 2 takes it twice."""
     x, weight = rng.standard_normal((31, 3)), rng.integers(0, 3, 31).astype(float)
-    moments = RunningMoments.zeros(3).update(x[:10], SampleWeights(weight[:10])).update(x[10:], SampleWeights(weight[10:]))
+    moments = (
+        RunningMoments.zeros(3).update(x[:10], SampleWeights(weight[:10])).update(x[10:], SampleWeights(weight[10:]))
+    )
     repeated = np.repeat(x, weight.astype(int), axis=0)
     assert moments.count == len(repeated)
     np.testing.assert_allclose(moments.mean, repeated.mean(axis=0), rtol=1e-12)
@@ -110,7 +114,9 @@ def test_norm_06_what_is_counted(mode):
     """Each observation that was acted on, once: first ones of episodes are, final ones (13, 23) are not."""
     made, _ = run("ppo", vector(Counting, {"lengths": (3,), "ends": ("terminated", "truncated")}, mode=mode), 1)
     seen = [10, 11, 12, 20, 21, 22, 30]
-    np.testing.assert_allclose([made.normalizer.moments.mean[0], made.normalizer.moments.var[0]], [np.mean(seen), np.var(seen)], rtol=1e-12)
+    np.testing.assert_allclose(
+        [made.normalizer.moments.mean[0], made.normalizer.moments.var[0]], [np.mean(seen), np.var(seen)], rtol=1e-12
+    )
     assert made.normalizer.moments.count == 7
 
 
@@ -152,7 +158,10 @@ def test_norm_02_one_infinite_observation_leaves_no_trace():
         with pytest.raises(NonFiniteError, match="obs is not finite, env=1, step=25"):
             made.step()
         after = made.snapshot()
-        assert all(same_bits(before[part], after[part]) for part in ("algorithm", "normalizer", "scaler", "counters", "updates_stream"))
+        assert all(
+            same_bits(before[part], after[part])
+            for part in ("algorithm", "normalizer", "scaler", "counters", "updates_stream")
+        )
         assert np.isfinite(made.normalizer.moments.mean).all() and np.isfinite(made.normalizer.moments.m2).all()
 
 
@@ -162,7 +171,9 @@ def test_norm_01_evaluation_and_further_training_change_nothing_of_an_agent():
     agent, obs = made.policy, np.random.default_rng(0).standard_normal((99, 4)).astype(np.float32)
 
     def everything(agent):
-        return {"theta": agent.theta, "phi": agent.phi(obs), "inv_std": agent.normalizer.inv_std} | vars(agent.normalizer.moments)
+        return {"theta": agent.theta, "phi": agent.phi(obs), "inv_std": agent.normalizer.inv_std} | vars(
+            agent.normalizer.moments
+        )
 
     before = copy.deepcopy(everything(agent))
     played = [evaluate(agent, "CartPole-v1", episodes=20, stochastic=s, seed=s) for s in (False, True)]
@@ -184,7 +195,10 @@ def test_norm_01_without_normalize_obs_an_agent_sees_raw_numbers():
 def discounted_so_far(reward, cut, gamma):
     """R_t as the sum over the steps of the same episode up to t, (T,)."""
     starts = [0, *(np.flatnonzero(cut) + 1)]
-    return [sum(gamma ** (t - k) * reward[k] for k in range(max(s for s in starts if s <= t), t + 1)) for t in range(len(reward))]
+    return [
+        sum(gamma ** (t - k) * reward[k] for k in range(max(s for s in starts if s <= t), t + 1))
+        for t in range(len(reward))
+    ]
 
 
 def test_norm_07_the_discounted_return_starts_again_after_either_end(rng):
@@ -213,7 +227,9 @@ def test_norm_07_both_ends_restart_in_training(mode, end):
 
 def test_norm_07_scaling_keeps_signs_and_leaves_reported_returns_alone():
     scaler = RewardScaler(RunningMoments(np.array([100.0]), np.array([4.0]), 1.0), np.zeros(1))
-    np.testing.assert_allclose(scaler(np.array([[3.0], [-1.0], [0.0], [500.0]])), [[1.5], [-0.5], [0.0], [250.0]], rtol=1e-15)
+    np.testing.assert_allclose(
+        scaler(np.array([[3.0], [-1.0], [0.0], [500.0]])), [[1.5], [-0.5], [0.0], [250.0]], rtol=1e-15
+    )
     made = learner("ppo", vector(Counting, {"rewards": (50.0, -20.0)}), num_steps=12, normalize_reward=True)
     returns = np.concatenate([u.returns for u in itertools.islice(made, 3)])
     np.testing.assert_array_equal(returns[:4], [80.0, 10.0, 80.0, 10.0])  # as the environment gave them
@@ -238,14 +254,18 @@ class Bandit(gymnasium.Env):
 @pytest.mark.parametrize("offset", [0.0, 6.0, -30.0])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_bug_01_an_offset_of_the_reward_hides_nothing(algorithm, offset):
-    made, _ = run(algorithm, vector(Bandit, *[{"offset": offset}] * 4), 12, num_steps=32, normalize_reward=True, minibatch_size=64)
+    made, _ = run(
+        algorithm, vector(Bandit, *[{"offset": offset}] * 4), 12, num_steps=32, normalize_reward=True, minibatch_size=64
+    )
     low, high = made.policy.phi(np.zeros((1, 1)))[0]
     assert high > low + 0.1
 
 
 @pytest.mark.parametrize("rewards", [[6, 7], [1, 1.05], [1e-9, 3e-9], [-1e30, 1e30], [1e8, 1e8 + 1]])
 def test_bug_01_scaled_rewards_keep_their_order_and_the_ratio_of_their_differences(rewards, rng):
-    """In one-step episodes, at the end of long ones, and in a task that goes on: differences over σ(R), whatever they are."""
+    """In one-step episodes, at the end of long ones, and in a task that goes on:
+    differences over σ(R), whatever they are.
+    """
     reward, T = rng.choice(rewards, (400, 1)), 400
     for cut in (np.ones((T, 1), bool), np.arange(T)[:, None] % 50 == 49, np.zeros((T, 1), bool)):
         scaler = RewardScaler(RunningMoments.zeros(1), np.zeros(1)).update(reward, cut, counted(T), 0.9)
@@ -273,7 +293,7 @@ def test_bug_01_rewards_are_cut_where_it_is_asked_for_and_the_share_is_told():
     np.testing.assert_array_equal(updates[0].returns, [33.0] * 4)  # as the environment gave them
 
 
-# ------------------------------------------------------------------------------------------- units and digits of numbers
+# ------------------------------------------------------------------------------------------ units and digits of numbers
 
 
 def pairs(values, n=500):
@@ -284,7 +304,9 @@ def pairs(values, n=500):
 UNITS = [1e-30, 1e-9, 1e-6, 1e-4, 1.0, 1e6, 1e30]
 
 
-@pytest.mark.parametrize("unit, dtype", [*((u, np.float32) for u in UNITS), *((u, np.float64) for u in (1e-150, *UNITS, 1e150))])
+@pytest.mark.parametrize(
+    "unit, dtype", [*((u, np.float32) for u in UNITS), *((u, np.float64) for u in (1e-150, *UNITS, 1e150))]
+)
 def test_bug_06_what_varies_becomes_1_in_any_unit(unit, dtype):
     x = pairs([unit, -unit]).astype(dtype)
     normalizer = ObsNormalizer(RunningMoments.zeros(1)).update(x, counted(len(x)))
@@ -318,7 +340,11 @@ class Place(gymnasium.Env):
         self.far, self.kind = far, kind
         box = spaces.Box(-np.inf, np.inf, (1,), np.float64)
         whole = spaces.Box(-(2**60), 2**60, (1,), np.int64)
-        self.observation_space = {"float64": box, "int64": whole, "dict": spaces.Dict({"where": box, "what": spaces.Discrete(2)})}[kind]
+        self.observation_space = {
+            "float64": box,
+            "int64": whole,
+            "dict": spaces.Dict({"where": box, "what": spaces.Discrete(2)}),
+        }[kind]
 
     def _see(self):
         self.side = int(self.np_random.integers(2))
@@ -339,7 +365,9 @@ class Place(gymnasium.Env):
 @pytest.mark.parametrize("far", [0.0, 5_400_000.0, 1_700_000_000.0])
 def test_bug_02_a_large_offset_costs_no_digits(far, kind, tmp_path):
     """Trained, evaluated, saved, loaded, in float32: as at 0."""
-    made, _ = run("trpo", vector(Place, *[{"far": far, "kind": kind}] * 4), 6, num_steps=64, dtype="float32", normalize_obs=True)
+    made, _ = run(
+        "trpo", vector(Place, *[{"far": far, "kind": kind}] * 4), 6, num_steps=64, dtype="float32", normalize_obs=True
+    )
     agent, env = made.policy, Place(far, kind)
     policy_file.save(tmp_path / "p", agent, "trpo", "")
     loaded = policy_file.load(tmp_path / "p")[0]

@@ -1,4 +1,6 @@
-"""Actions that an environment rules out: read from it, kept with the samples, and the same when acting as when learning."""
+"""Actions that an environment rules out:
+read from it, kept with the samples, and the same when acting as when learning.
+"""
 
 import gymnasium
 import numpy as np
@@ -40,14 +42,16 @@ def random_masks(dist, n, rng):
     return np.concatenate(parts, axis=1)
 
 
-# -------------------------------------------------------------------------------------------------------------- collecting
+# ----------------------------------------------------------------------------------------------------------- collecting
 
 
 @actions
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_masked_training_never_takes_what_is_ruled_out(algorithm, mode, actions):
-    """The environment raises when it is given such an action; the mask at the end of an episode allows nothing and hurts nobody."""
+    """The environment raises when it is given such an action;
+    the mask at the end of an episode allows nothing and does no harm.
+    """
     trained, _ = run(algorithm, vector(Narrow, *[{"actions": actions}] * 3, mode=mode), 4, mask_actions=True)
     assert np.isfinite(trained.state["theta_pi"]).all()
 
@@ -58,7 +62,10 @@ def test_masked_rollouts_are_the_same_in_every_autoreset_mode(actions):  # ENV-0
     for mode in MODES:
         made = masked("trpo", *[{"actions": actions}] * 2, mode=mode, num_steps=30)
         rollout = made.collector.collect(made.state["theta_pi"], identity)
-        per_env = [[getattr(rollout, name)[rollout.valid[:, b], b][:20] for name in ("obs", "action", "mask", "reward")] for b in range(2)]
+        per_env = [
+            [getattr(rollout, name)[rollout.valid[:, b], b][:20] for name in ("obs", "action", "mask", "reward")]
+            for b in range(2)
+        ]
         transitions.append(per_env)
     assert same_bits(transitions[0], transitions[1]) and same_bits(transitions[1], transitions[2])
 
@@ -100,7 +107,9 @@ def test_environments_without_masks_and_actions_that_have_none():
 
 
 @pytest.mark.parametrize(
-    "mask", [np.ones((2, 4)), np.ones(2), np.array([None, None]), np.full((2, 5), "x")], ids=["wide", "flat", "object", "text"]
+    "mask",
+    [np.ones((2, 4)), np.ones(2), np.array([None, None]), np.full((2, 5), "x")],
+    ids=["wide", "flat", "object", "text"],
 )
 def test_masks_of_a_wrong_shape_or_type_are_named(mask):
     masks = masked("ppo", {}, {}).collector.state.masks
@@ -116,7 +125,7 @@ def test_an_environment_that_says_nothing_after_its_step_is_named():
     assert masks.read(np.array([False, True])).all()  # due for a reset: what it is sent does not count
 
 
-# ----------------------------------------------------------------------------------------------------------------- learning
+# ------------------------------------------------------------------------------------------------------------- learning
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -128,7 +137,10 @@ def test_a_mask_that_allows_everything_changes_no_bit(algorithm):
         def step(self, action):
             return *super().step(action)[:4], {"action_mask": np.ones(4, np.int8)}
 
-    states = [run(algorithm, vector(Wide, *[{"actions": spaces.Discrete(4)}] * 2), 3, mask_actions=on)[0].state for on in (False, True)]
+    states = [
+        run(algorithm, vector(Wide, *[{"actions": spaces.Discrete(4)}] * 2), 3, mask_actions=on)[0].state
+        for on in (False, True)
+    ]
     assert same_bits(states[0], states[1])
 
 
@@ -146,7 +158,10 @@ def test_dist_08_acting_and_updating_see_the_same_probabilities(actions):
     phi = infer(made.state["theta_pi"], batch.obs, batch.mask)
     np.testing.assert_allclose(np.exp(dist.log_prob(phi, batch.action) - logp), 1, atol=1e-14)
 
-    theta, rows = np.concatenate([made.state["theta_pi"], made.state["theta_v"]]), np.random.default_rng(0).permutation(40)[:7]
+    theta, rows = (
+        np.concatenate([made.state["theta_pi"], made.state["theta_v"]]),
+        np.random.default_rng(0).permutation(40)[:7],
+    )
     _, losses, _ = minibatch_gradient(made.nets, theta, part_of(batch, rows, logp), made.config)
     np.testing.assert_allclose(losses.ratio, 1, atol=1e-14)
     forgotten = dist.log_prob(infer(made.state["theta_pi"], batch.obs), batch.action)
@@ -209,12 +224,14 @@ def test_masks_are_learned_with(rng):
 
 @pytest.mark.parametrize("algorithm", ["trpo", "ppo"])
 def test_training_with_masks_on_taxi(algorithm):
-    result = minirl.train(algorithm, TAXI, total_timesteps=800, num_envs=2, num_steps=200, hidden=(8,), mask_actions=True)
+    result = minirl.train(
+        algorithm, TAXI, total_timesteps=800, num_envs=2, num_steps=200, hidden=(8,), mask_actions=True
+    )
     assert len(result.history) == 2 and np.isfinite(result.policy.theta).all()
     assert result.history[0].metrics["losses/entropy"] < np.log(6) - 0.2  # of fewer than six actions
 
 
-# ------------------------------------------------------------------------------------------------------------------- acting
+# --------------------------------------------------------------------------------------------------------------- acting
 
 
 @actions
@@ -237,7 +254,8 @@ def test_acting_with_a_mask(actions, rng):
 def test_evaluation_passes_the_masks_on(tmp_path):
     register()
     agent = masked("ppo", {}).policy
-    played = evaluate(agent, "minirl-test/Narrow-v0", episodes=4, stochastic=True)  # raises where an action is ruled out
+    # raises where an action is ruled out
+    played = evaluate(agent, "minirl-test/Narrow-v0", episodes=4, stochastic=True)
     assert (played.lengths >= 3).all()
     policy_file.save(tmp_path / "p", agent, "ppo", "minirl-test/Narrow-v0")
     assert minirl.load(tmp_path / "p").masked

@@ -28,7 +28,9 @@ NESTED = spaces.Dict(
     {
         "speed": spaces.Box(-1.0, 1.0, (2, 1), np.float64),
         "gear": spaces.Discrete(3, start=-1),
-        "at": spaces.Tuple((spaces.MultiDiscrete([2, 3], start=[0, 5]), spaces.Dict({"lamps": spaces.MultiBinary((2, 2))}))),
+        "at": spaces.Tuple(
+            (spaces.MultiDiscrete([2, 3], start=[0, 5]), spaces.Dict({"lamps": spaces.MultiBinary((2, 2))}))
+        ),
     }
 )
 OBSERVATIONS = [
@@ -69,7 +71,7 @@ def seeded(space, seed=0):
     return space
 
 
-# -------------------------------------------------------------------------------------------------------------- observations
+# --------------------------------------------------------------------------------------------------------- observations
 
 
 @observations
@@ -108,7 +110,14 @@ def iterate_leaves(x):
         (np.zeros((1, 3)), "takes a dict with"),
         ({"speed": np.zeros((1, 2, 1)), "gear": np.zeros(1, int), "at": np.zeros((1, 2))}, "takes a tuple of 2"),
         ({"speed": np.zeros((1, 2)), "gear": np.zeros(1, int), "at": ()}, "takes a tuple of 2"),
-        ({"speed": np.zeros((1, 2, 1)), "gear": np.array([2]), "at": (np.array([[0, 5]]), {"lamps": np.zeros((1, 2, 2))})}, "-1 to 1"),
+        (
+            {
+                "speed": np.zeros((1, 2, 1)),
+                "gear": np.array([2]),
+                "at": (np.array([[0, 5]]), {"lamps": np.zeros((1, 2, 2))}),
+            },
+            "-1 to 1",
+        ),
     ],
     ids=["missing", "array", "no tuple", "short", "outside"],
 )
@@ -118,7 +127,9 @@ def test_env_15_an_observation_of_another_structure_is_named(obs, message):
 
 
 @pytest.mark.parametrize(
-    "space", [spaces.Text(3), spaces.Sequence(spaces.Discrete(2)), spaces.Dict({1: BOX}), spaces.Graph(BOX, None)], ids=str
+    "space",
+    [spaces.Text(3), spaces.Sequence(spaces.Discrete(2)), spaces.Dict({1: BOX}), spaces.Graph(BOX, None)],
+    ids=str,
 )
 def test_env_15_observation_spaces_without_a_codec_are_named(space):
     with pytest.raises(SpaceError, match="minirl learns from"):
@@ -132,13 +143,15 @@ def test_env_15_the_check_looks_into_every_space(monkeypatch):
         def step(self, action):
             return (np.array([7, 7]), *super().step(action)[1:])
 
-    monkeypatch.setitem(gymnasium.registry, "Off-v0", gymnasium.envs.registration.EnvSpec("Off-v0", Off, disable_env_checker=True))
+    monkeypatch.setitem(
+        gymnasium.registry, "Off-v0", gymnasium.envs.registration.EnvSpec("Off-v0", Off, disable_env_checker=True)
+    )
     monkeypatch.setattr(Off, "__init__", lambda self: Match.__init__(self, spaces.MultiDiscrete([2, 3])))
     with pytest.raises(EnvError, match=r"Off-v0.*obs array\(\[7, 7\]\) does not fit its observation_space.*0 to 1"):
         check_env("Off-v0")
 
 
-# ------------------------------------------------------------------------------------------------------------------- actions
+# -------------------------------------------------------------------------------------------------------------- actions
 
 
 def decoded(codec, n=400):
@@ -180,7 +193,9 @@ def test_bounded_families_reach_from_bound_to_bound(family):
     np.testing.assert_allclose(codec.decode(raw), [[-3, 0], [-1, 0.25], [1, 0.5]], atol=1e-12)
     x = np.array([[0.3, -1.2]])
     a = (codec.decode(x) - space.low) / (space.high - space.low)
-    np.testing.assert_allclose(a, (1 + np.tanh(x)) / 2 if family == "squashed_gaussian" else 1 / (1 + np.exp(-x)), rtol=1e-12)
+    np.testing.assert_allclose(
+        a, (1 + np.tanh(x)) / 2 if family == "squashed_gaussian" else 1 / (1 + np.exp(-x)), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("family", ["squashed_gaussian", "beta"])
@@ -203,7 +218,7 @@ def test_a_family_that_does_not_fit_the_space_is_named():
         assert action_codec(space).family().name == action_codec(space).family_name in FAMILIES
 
 
-# ------------------------------------------------------------------------------------------------------------------ training
+# ------------------------------------------------------------------------------------------------------------- training
 
 
 def wrapped(x):
@@ -272,17 +287,22 @@ def test_training_with_each_family(algorithm, family):
 @pytest.mark.parametrize("family", NAMES["box"])
 @pytest.mark.parametrize("algorithm", ["trpo", "ppo"])
 def test_training_with_each_family_on_pendulum(algorithm, family):
-    result = minirl.train(algorithm, "Pendulum-v1", total_timesteps=400, num_envs=2, num_steps=100, hidden=(8,), family=family)
+    result = minirl.train(
+        algorithm, "Pendulum-v1", total_timesteps=400, num_envs=2, num_steps=100, hidden=(8,), family=family
+    )
     assert len(result.history) == 2 and np.isfinite(result.policy.theta).all()
     assert result.history[-1].metrics["losses/approx_kl"] > 0
 
 
 @pytest.mark.parametrize("family", NAMES["box"])
 def test_dist_12_13_raw_actions_are_stored_and_the_first_ratio_is_one(family):
-    """What is kept is what was drawn: decoding it again gives what the environment got, and log π of it is what acting had."""
+    """What is kept is what was drawn:
+    decoding it again gives what the environment got, and log π of it is what acting had.
+    """
     envs = vector(Drift, {"actions": BOX})
     made = learner("ppo", envs, family=family, num_steps=40)
-    made.state["theta_pi"] += np.random.default_rng(0).standard_normal(len(made.state["theta_pi"]))  # wide: many actions near the bounds
+    # wide: many actions near the bounds
+    made.state["theta_pi"] += np.random.default_rng(0).standard_normal(len(made.state["theta_pi"]))
     acted, infer = [], made.nets.policy.infer
     made.nets.policy.infer = lambda *args: acted.append(infer(*args)) or acted[-1]
     rollout = made.collector.collect(made.state["theta_pi"], lambda obs: obs)
@@ -294,7 +314,7 @@ def test_dist_12_13_raw_actions_are_stored_and_the_first_ratio_is_one(family):
     assert np.isfinite(logp).all()
 
 
-# ---------------------------------------------------------------------------------------------------------------------- files
+# ---------------------------------------------------------------------------------------------------------------- files
 
 
 def agent_for(space, action, family="auto", seed=0):
@@ -368,8 +388,9 @@ def test_a_description_that_does_not_fit_is_refused(change, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("action_low", [0, np.nan, 0]), ("action_high", [1, np.inf, 3]), ("action_low", [0, 0.5, 0]), ("action_high", [1, 2, 2.0**33]),
-     ("action_low", [0, 9, 0]), ("action_high", [1, 2, 300]), ("action_low", [-(2.0**63), 0, 0])],
+    [("action_low", [0, np.nan, 0]), ("action_high", [1, np.inf, 3]), ("action_low", [0, 0.5, 0]),
+     ("action_high", [1, 2, 2.0**33]), ("action_low", [0, 9, 0]), ("action_high", [1, 2, 300]),
+     ("action_low", [-(2.0**63), 0, 0])],
 )  # fmt: skip
 def test_choices_that_are_no_numbers_are_refused(name, value, tmp_path):
     path = tmp_path / "p"
@@ -379,8 +400,12 @@ def test_choices_that_are_no_numbers_are_refused(name, value, tmp_path):
         minirl.load(path)
 
 
-@pytest.mark.parametrize("actions", [spaces.Discrete(3), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2), BOX], ids=str)
-@pytest.mark.parametrize(("name", "value"), [("size", -1), ("size", "3"), ("start", 0.5), ("scaled", 1), ("scaled", None)])
+@pytest.mark.parametrize(
+    "actions", [spaces.Discrete(3), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2), BOX], ids=str
+)
+@pytest.mark.parametrize(
+    ("name", "value"), [("size", -1), ("size", "3"), ("start", 0.5), ("scaled", 1), ("scaled", None)]
+)
 def test_a_fact_is_checked_also_where_the_kind_has_no_use_for_it(name, value, actions, tmp_path):
     path = tmp_path / "p"
     policy_file.save(path, agent_for(OBSERVATIONS[0], actions), "ppo", "none")
@@ -404,14 +429,18 @@ def test_a_masked_file_needs_actions_that_can_be_masked(tmp_path):
 @pytest.mark.parametrize("family", ["squashed_gaussian", "beta"])
 def test_a_bounded_family_in_a_file_without_bounds_is_refused(family, tmp_path):
     path = tmp_path / "p"
-    policy_file.save(path, agent_for(OBSERVATIONS[0], spaces.Box(-np.inf, np.inf, (2,), np.float32), "state_gaussian"), "ppo", "none")
+    policy_file.save(
+        path, agent_for(OBSERVATIONS[0], spaces.Box(-np.inf, np.inf, (2,), np.float32), "state_gaussian"), "ppo", "none"
+    )
     rewritten(path, lambda d: d.update(family=family))
     with pytest.raises(FileError, match="finite bounds"):
         minirl.load(path)
 
 
 def test_a_file_cannot_ask_for_more_memory_than_it_has(tmp_path):
-    """A covariance over a million dimensions would have 5·10¹¹ entries: refused by counting, before anything is made."""
+    """A covariance over a million dimensions would have 5·10¹¹ entries:
+    refused by counting, before anything is made.
+    """
     path, n = tmp_path / "p", 1_000_000
     policy_file.save(path, agent_for(OBSERVATIONS[0], BOX, "full_gaussian"), "ppo", "none")
     bounds = {"action_low": np.zeros(n), "action_high": np.ones(n)}
@@ -426,7 +455,7 @@ def test_codecs_that_are_written_by_hand():
     assert str(TupleObs((BoxObs((2,)), DiscreteObs(3)))) == "tuple(box (2,), discrete 3)"
 
 
-# ---------------------------------------------------------------------------------------------------------- one observation alone
+# ------------------------------------------------------------------------------------------------ one observation alone
 
 
 @observations
@@ -458,7 +487,9 @@ def test_whatever_holds_its_numbers(obs):
     assert same_bits(one, codec.encode([obs], np.float32)) and one.dtype.isnative
 
 
-@pytest.mark.parametrize("obs", [np.zeros(2, np.float32), np.zeros((1, 3), np.float32), np.float32(0), [0.0, 1.0]], ids=str)
+@pytest.mark.parametrize(
+    "obs", [np.zeros(2, np.float32), np.zeros((1, 3), np.float32), np.float32(0), [0.0, 1.0]], ids=str
+)
 def test_one_observation_of_another_shape_is_refused(obs):
     with pytest.raises(SpaceError, match="this policy takes \\(3,\\)"):
         BoxObs((3,)).encode_one(obs, np.dtype(np.float32))
@@ -485,7 +516,7 @@ def test_acting_on_one_observation_is_acting_on_a_batch_of_it(actions, dtype):
     assert str(raised.value) == str(batch.value)
 
 
-# ------------------------------------------------------------------------------------------ Gaussians over finite bounds
+# ----------------------------------------------------------------------------------------- Gaussians over finite bounds
 
 
 F32_MAX = float(np.finfo(np.float32).max)
@@ -512,7 +543,9 @@ def test_bug_12_a_gaussian_acts_in_half_ranges_around_the_centre(low, high, cent
     u = rng.standard_normal((200, 3)).astype(np.float32)
     sent = action_codec(space, scaled=True).decode(u)
     assert all(space.contains(a) for a in sent)
-    np.testing.assert_allclose(sent, np.clip(centre + half * u.astype(float), space.low, space.high), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(
+        sent, np.clip(centre + half * u.astype(float), space.low, space.high), rtol=1e-6, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -541,14 +574,25 @@ class Dial(gymnasium.Env):
         low, high = self.action_space.low[0], self.action_space.high[0]
         self.sent.append(float(action[0]))
         self.t += 1
-        return np.zeros(1, np.float32), -abs(float(action[0]) - (low + high) / 2) / float(high - low), self.t == 20, False, {}
+        return (
+            np.zeros(1, np.float32),
+            -abs(float(action[0]) - (low + high) / 2) / float(high - low),
+            self.t == 20,
+            False,
+            {},
+        )
 
 
 @pytest.mark.parametrize("family", ["auto", "state_gaussian", "full_gaussian"])
 @pytest.mark.parametrize("low, high", [(300, 500), (-1e4, 1e4), (0, 1e-3)])
 def test_bug_12_what_is_learned_does_not_depend_on_the_unit_of_the_actions(family, low, high, tmp_path):
-    """The same raw actions, parameters to rounding, and actions over the whole range; the file acts as the training did."""
-    here, there = (run("ppo", vector(Dial, {"low": a, "high": b}), 2, num_steps=40, family=family) for a, b in ((-1, 1), (low, high)))
+    """The same raw actions, parameters to rounding, and actions over the whole range;
+    the file acts as the training did.
+    """
+    here, there = (
+        run("ppo", vector(Dial, {"low": a, "high": b}), 2, num_steps=40, family=family)
+        for a, b in ((-1, 1), (low, high))
+    )
     np.testing.assert_allclose(here[0].state["theta_pi"], there[0].state["theta_pi"], rtol=1e-3, atol=1e-4)
     sent = np.array(there[0].collector.envs.envs[0].sent)
     assert len(np.unique(sent)) > 40 and (np.abs(sent - (low + high) / 2) < (high - low) / 4).sum() > 15

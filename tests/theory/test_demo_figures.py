@@ -16,7 +16,15 @@ from minirl.theory import figures
 from minirl.theory.demo import CLIP, DELTA, bernoulli_kl, credited, lines, shrunk
 from minirl.theory.divergences import step_kl
 from minirl.theory.exact import pack
-from minirl.theory.figures import CONFIG, along_the_step, draw_all, draw_bound, draw_clip, draw_tangent, draw_trust_region
+from minirl.theory.figures import (
+    CONFIG,
+    along_the_step,
+    draw_all,
+    draw_bound,
+    draw_clip,
+    draw_tangent,
+    draw_trust_region,
+)
 from minirl.theory.mdp import random_mdp
 
 pytest.importorskip("matplotlib").use("Agg")
@@ -38,7 +46,7 @@ def said(text, tag):
     return re.search(rf"\[{tag}\](.*?)(?=\n\n|\n\[|$)", text, re.DOTALL)[1]
 
 
-# ------------------------------------------------------------------------------------------------------------- the numbers
+# ---------------------------------------------------------------------------------------------------------- the numbers
 
 
 def test_ex_1_a_large_step(text):
@@ -50,16 +58,26 @@ def test_ex_1_a_large_step(text):
     logit, step = math.log(0.25), math.log(6)  # .6/.4 over .2/.8 is 6
     tried = [1 / (1 + math.exp(-logit - step / 2**i)) for i in range(halvings + 1)]
     assert [coin(0.2, x) > 0.01 for x in tried] == [True] * halvings + [False]
-    assert halvings == 3 and p == pytest.approx(tried[-1], rel=1e-12) and accepted == pytest.approx(coin(0.2, tried[-1]), rel=1e-9)
+    assert (
+        halvings == 3
+        and p == pytest.approx(tried[-1], rel=1e-12)
+        and accepted == pytest.approx(coin(0.2, tried[-1]), rel=1e-9)
+    )
     part = said(text, "EX-1")
-    assert all(x in part for x in ("r = 3 ", "0.3348", "= 1.2 of", "clipped", f"halves the step 3 times: p = {tried[-1]:.4f}"))
+    assert all(
+        x in part for x in ("r = 3 ", "0.3348", "= 1.2 of", "clipped", f"halves the step 3 times: p = {tried[-1]:.4f}")
+    )
 
 
 def test_ex_2_a_small_step(text):
     """p .2 → .25: r = 1.25, just clipped; .2 ln .8 + .8 ln(.8/.75) = .0070 ≤ δ: accepted at once."""
     kl = 0.2 * math.log(0.8) + 0.8 * math.log(0.8 / 0.75)
     assert kl == pytest.approx(0.0070, abs=5e-5) and bernoulli_kl(0.2, 0.25) == pytest.approx(kl, rel=1e-11)
-    assert credited(1.25, 1.0) == pytest.approx(1.2) and shrunk(0.2, 0.25) == (0, pytest.approx(0.25), pytest.approx(kl))
+    assert credited(1.25, 1.0) == pytest.approx(1.2) and shrunk(0.2, 0.25) == (
+        0,
+        pytest.approx(0.25),
+        pytest.approx(kl),
+    )
     part = said(text, "EX-2")
     assert all(x in part for x in ("r = 1.25", "0.0070", "= 1.2 of", "clipped", "accepts it"))
 
@@ -67,7 +85,10 @@ def test_ex_2_a_small_step(text):
 def test_ex_3_a_fair_coin_and_a_loaded_one(text):
     there, back = 0.5 * math.log(5 / 9) + 0.5 * math.log(5), 0.9 * math.log(1.8) + 0.1 * math.log(0.2)
     assert (there, back) == (pytest.approx(0.51, abs=0.005), pytest.approx(0.37, abs=0.005))
-    assert (bernoulli_kl(0.5, 0.9), bernoulli_kl(0.9, 0.5)) == (pytest.approx(there, rel=1e-12), pytest.approx(back, rel=1e-12))
+    assert (bernoulli_kl(0.5, 0.9), bernoulli_kl(0.9, 0.5)) == (
+        pytest.approx(there, rel=1e-12),
+        pytest.approx(back, rel=1e-12),
+    )
     assert "0.5108" in said(text, "EX-3") and "0.3681" in said(text, "EX-3")
 
 
@@ -79,7 +100,10 @@ def test_ex_4_ex_5_the_clipped_credit(text):
 
 
 def test_ex_5_notes_remark_is_true_at_another_ratio(text):
-    """NOTES: "without the min the clipped term would look better". At r = .6 it is the worse one; at r = 1.5 it would."""
+    """NOTES: "without the min the clipped term would look better".
+
+    At r = .6 it is the worse one; at r = 1.5 it would.
+    """
     clipped = {r: min(max(r, 0.8), 1.2) * -2.0 for r in (0.6, 1.5)}
     assert clipped[0.6] < 0.6 * -2 and clipped[1.5] > 1.5 * -2
     assert credited(1.5, -2.0) == pytest.approx(-3.0)
@@ -90,7 +114,10 @@ def test_ex_6_near_and_far(text):
     near, far = coin(0.8, 0.79), coin(0.8, 0.2)
     assert near == pytest.approx(0.000304, abs=1e-6) and far == pytest.approx(0.6 * math.log(4), rel=1e-12)
     assert far > 2500 * near
-    assert (bernoulli_kl(0.8, 0.79), bernoulli_kl(0.8, 0.2)) == (pytest.approx(near, rel=1e-9), pytest.approx(far, rel=1e-12))
+    assert (bernoulli_kl(0.8, 0.79), bernoulli_kl(0.8, 0.2)) == (
+        pytest.approx(near, rel=1e-9),
+        pytest.approx(far, rel=1e-12),
+    )
     assert f"{near:.6f}" in said(text, "EX-6") and f"{far:.4f}" in said(text, "EX-6")
 
 
@@ -104,7 +131,7 @@ def test_ex_7_how_a_ratio_reads(text):
     assert "20 % likelier" in said(text, "EX-7") and "20 % less likely" in said(text, "EX-7")
 
 
-# ------------------------------------------------------------------------------------------------------------- the figures
+# ---------------------------------------------------------------------------------------------------------- the figures
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +196,8 @@ def test_fig_2_the_accepted_step_is_inside_the_region_and_gains(curve, ax):
     assert surrogate[at] == pytest.approx(j[at], abs=1e-12)
     assert np.gradient(surrogate, t)[at] == pytest.approx(np.gradient(j, t)[at], rel=0.02)
     (x,), (y,) = drawn(ax, "accepted")
-    assert 0 < x <= 1 and x == curve.accepted and np.log2(1 / x) == pytest.approx(round(np.log2(1 / x)), abs=1e-6)  # halvings
+    # halvings
+    assert 0 < x <= 1 and x == curve.accepted and np.log2(1 / x) == pytest.approx(round(np.log2(1 / x)), abs=1e-6)
     assert np.interp(x, t, curve.kl) <= CONFIG.delta and y == pytest.approx(np.interp(x, t, j)) and y > j[at]
     (region,) = ax.patches
     low, high = region.get_x(), region.get_x() + region.get_width()
@@ -191,14 +219,22 @@ def test_fig_3_the_clipped_objective_has_one_kink(adv, edge, flat, ax):
     both = beyond[1:] & beyond[:-1]
     assert np.abs(slopes[both]).max() <= 1e-12 and np.abs(slopes[~(beyond[1:] | beyond[:-1])] - adv).max() <= 1e-12
     assert objective[beyond] == pytest.approx(np.full(beyond.sum(), edge * adv))
-    assert off_by(line, ratio * adv) <= 1e-15 and (objective <= line + 1e-15).all() and (objective[beyond] < line[beyond]).all()
+    assert (
+        off_by(line, ratio * adv) <= 1e-15
+        and (objective <= line + 1e-15).all()
+        and (objective[beyond] < line[beyond]).all()
+    )
     assert off_by(objective, clipped_surrogate(ratio, np.full_like(ratio, adv), 0.2)[0]) == 0
-    assert any(np.allclose(x.get_xdata(), edge) for x in ax.get_lines() if len(x.get_xdata()) == 2)  # the edge is marked
+    # the edge is marked
+    assert any(np.allclose(x.get_xdata(), edge) for x in ax.get_lines() if len(x.get_xdata()) == 2)
     assert "FIG-3" in ax.get_title()
 
 
 def test_sur_7_the_tightness_figure_stays_below_the_bound(ax):
-    """Each dot is a pair of policies: what it loses against its surrogate, over C · max KL. None reaches the line of the theorem."""
+    """Each dot is a pair of policies: what it loses against its surrogate, over C · max KL.
+
+    None reaches the line of the theorem.
+    """
     draw_bound(ax)
     clouds = [np.asarray(c.get_offsets()) for c in ax.collections]
     assert len(clouds) == 3 and all(len(c) > 1000 for c in clouds)

@@ -1,4 +1,6 @@
-"""The performance difference, the surrogate and the bound, on random problems by the ten thousand, and on ones that were searched for."""
+"""The performance difference, the surrogate and the bound, on random problems by the ten thousand,
+and on ones that were searched for.
+"""
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ from minirl.theory.regions import best_of_bound, inside_ball
 gammas = pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9])
 
 
-# ------------------------------------------------------------------------------------------------- visits, difference, surrogate
+# ---------------------------------------------------------------------------------------- visits, difference, surrogate
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9, 0.99])
@@ -61,14 +63,19 @@ def test_sur_5_sur_3_the_surrogate_is_the_sum_with_the_old_policys_states(gamma,
     pi, new = softmax(theta), softmax(theta + rng.standard_normal((4, 3)))
     rho, eta = series_visits(mdp, pi), series_j(mdp, pi)
     v = [series_j(MDP(mdp.p, mdp.r, d, gamma), pi) for d in np.eye(4)]
-    by_hand = sum(rho[s] * new[s, a] * (mdp.r[s, a] + gamma * mdp.p[s, a] @ v - v[s]) for s in range(4) for a in range(3))
+    by_hand = sum(
+        rho[s] * new[s, a] * (mdp.r[s, a] + gamma * mdp.p[s, a] @ v - v[s]) for s in range(4) for a in range(3)
+    )
     assert off_by(surrogate(mdp, pi, new), eta + by_hand) <= 1e-12
     assert off_by(surrogate(mdp, pi, pi), eta) <= 1e-12  # L_π(π) = η(π); relative to the old policy it is 0  [SUR-3]
     assert abs(float(surrogate(mdp, pi, new) - series_j(mdp, new))) > 1e-4  # and elsewhere it is not η
 
 
 def test_sur_5_the_surrogate_is_affine_in_the_policy_and_not_in_the_parameters(rng):
-    """FROM calls L a tangent plane: over probabilities it is one, at π. Over θ it bends; only value and slope agree there. [SUR-5]"""
+    """FROM calls L a tangent plane: over probabilities it is one, at π.
+
+    Over θ it bends; only value and slope agree there. [SUR-5]
+    """
     mdp, theta = problem(0.9, states=4, actions=3)
     pi, one = softmax(theta), softmax(rng.standard_normal((4, 3)))
     t = np.array([0.0, 0.3, 1.0])
@@ -85,7 +92,9 @@ def test_sur_2_sur_5_the_gap_to_the_truth_is_of_second_order(gamma, rng):
     mdp, theta = problem(gamma, states=4, actions=3)
     pi, v = softmax(theta), rng.standard_normal((4, 3))
     step = 0.5 ** np.arange(4, 12)
-    gap = np.array([abs(series_j(mdp, softmax(theta + h * v)) - surrogate(mdp, pi, softmax(theta + h * v))) for h in step])
+    gap = np.array(
+        [abs(series_j(mdp, softmax(theta + h * v)) - surrogate(mdp, pi, softmax(theta + h * v))) for h in step]
+    )
     slope = np.polyfit(np.log(step), np.log(gap), 1)[0]
     assert slope == pytest.approx(2, abs=0.1)
     same = [gradient(f, theta) for f in (lambda x: surrogate(mdp, pi, softmax(x)), lambda x: series_j(mdp, softmax(x)))]
@@ -93,7 +102,9 @@ def test_sur_2_sur_5_the_gap_to_the_truth_is_of_second_order(gamma, rng):
 
 
 def test_sur_3_on_samples_the_surrogate_at_the_old_policy_is_the_mean_advantage(rng):
-    """GUIDE: L(θ_old) = 0. Exactly so in expectation; on a batch it is the mean Â, which is why differences are compared."""
+    """GUIDE: L(θ_old) = 0. Exactly so in expectation;
+    on a batch it is the mean Â, which is why differences are compared.
+    """
     policy = Policy(Categorical(3), 4, (5,), "tanh")
     theta = random_theta(policy, rng)
     batch = made_up_batch(policy, theta, 50, rng)
@@ -107,7 +118,7 @@ def test_sur_3_on_samples_the_surrogate_at_the_old_policy_is_the_mean_advantage(
     assert abs(reinforce_gradient(tabular, th, exact, logp, ReinforceConfig())[1]) <= 1e-13
 
 
-# ----------------------------------------------------------------------------------------------------------------- the bound
+# ------------------------------------------------------------------------------------------------------------ the bound
 
 
 @gammas
@@ -145,7 +156,9 @@ def mean_kl(mdp, pi, new):
 
 
 def searched(gamma, score, chains=300, steps=700, states=4, actions=2):
-    """The largest scores (chains,) that a random ascent over problems and pairs of policies finds; max KL stays above 1e-4."""
+    """The largest scores (chains,) that a random ascent over problems and pairs of policies finds;
+    max KL stays above 1e-4.
+    """
     rng = np.random.default_rng(1)
     shapes = {
         "p": (states, actions, states),
@@ -178,15 +191,20 @@ def searched(gamma, score, chains=300, steps=700, states=4, actions=2):
 
 @pytest.mark.parametrize(("gamma", "at_least"), [(0.1, 1.3), (0.5, 0.7), (0.9, 0.13)])
 def test_sur_7_no_pair_found_by_ascent_violates_the_bound(gamma, at_least):
-    """The search drives the factor that is needed up to 1.65, 0.92 and 0.19, never to 2: a factor of 1 is caught at γ = .1."""
+    """The search drives the factor that is needed up to 1.65, 0.92 and 0.19, never to 2:
+    a factor of 1 is caught at γ = .1.
+    """
     found = searched(gamma, tightness)
     assert at_least < found.max() <= 2
     assert (found.max() > 1) == (gamma == 0.1)  # the negative control C = γε/(1−γ)²
 
 
 def majority(gamma, reach):
-    """A walker steps up or down, counts within ±reach, and a tie keeps the last sign. A = ±1: π̃ goes down more often, and that is
-    worth +1 where the count is positive, −1 where it is negative. All values are 0 under π = (½, ½)."""
+    """A walker steps up or down, counts within ±reach, and a tie keeps the last sign.
+
+    A = ±1: π̃ goes down more often, and that is worth +1 where the count is positive, −1 where it is negative. All
+    values are 0 under π = (½, ½).
+    """
     counts = [(c, np.sign(c)) for c in range(-reach, reach + 1) if c] + [(0, 1), (0, -1)]
     number = {state: i for i, state in enumerate(counts)}
     p, r = np.zeros((len(counts), 2, len(counts))), np.zeros((len(counts), 2))
@@ -203,7 +221,10 @@ def majority(gamma, reach):
 
 @pytest.mark.parametrize("gamma", [0.01, 0.1, 0.5, 0.9])
 def test_sur_7_a_problem_that_needs_a_factor_of_nearly_2(gamma):
-    """It needs 2 √((1−γ)/(1+γ)): 1.98 at γ = .01, 1.81, 1.15, and .46 at γ = .9. So C = γ max|A| / (1−γ)² is false below γ = 3/5."""
+    """It needs 2 √((1−γ)/(1+γ)): 1.98 at γ = .01, 1.81, 1.15, and .46 at γ = .9.
+
+    So C = γ max|A| / (1−γ)² is false below γ = 3/5.
+    """
     mdp, pi, new = majority(gamma, reach=30)
     factor = float(tightness(mdp, pi, new))
     assert factor == pytest.approx(2 * np.sqrt((1 - gamma) / (1 + gamma)), rel=1e-4)
@@ -215,7 +236,8 @@ def test_sur_7_a_problem_that_needs_a_factor_of_nearly_2(gamma):
 def four_states(gamma, p=1e-2, q=1.03e-2, good=0.42):
     """A door with odds p, behind it a room of ±1, and another room of ±1 elsewhere; then nothing more.
 
-    π̃ opens the door a little more often, does worse behind it, and makes up for that elsewhere in the old policy's proportions.
+    π̃ opens the door a little more often, does worse behind it, and makes up for that elsewhere in the old policy's
+    proportions.
     """
     move = np.zeros((4, 2, 4))
     move[0, 0, 1] = move[0, 1, 2] = move[1, :, 3] = move[2, :, 3] = move[3, :, 3] = 1
@@ -228,7 +250,10 @@ def four_states(gamma, p=1e-2, q=1.03e-2, good=0.42):
 
 
 def test_sur_7_sur_8_kl_12_the_mean_kl_is_not_enough():
-    """GUIDE's bound has mean KL. Four states at γ = .02: L rises, η falls by more than C · mean KL; with max KL there is room."""
+    """GUIDE's bound has mean KL.
+
+    Four states at γ = .02: L rises, η falls by more than C · mean KL; with max KL there is room.
+    """
     mdp, pi, new = four_states(0.02)
     eta = [series_j(mdp, x) for x in (pi, new)]
     gain = float(surrogate(mdp, pi, new)) - eta[0]
@@ -237,7 +262,8 @@ def test_sur_7_sur_8_kl_12_the_mean_kl_is_not_enough():
     kls = plain_kl(pi, new)
     mean = series_visits(mdp, pi) @ kls * 0.98  # normalised visits
     assert gain > 0 > eta[1] - eta[0]
-    assert eta[1] < eta[0] + gain - c * mean and eta[1] < eta[0] - c * mean  # the bound with mean KL, and J_new ≥ J_old − C·KL
+    # the bound with mean KL, and J_new ≥ J_old − C·KL
+    assert eta[1] < eta[0] + gain - c * mean and eta[1] < eta[0] - c * mean
     assert eta[1] < eta[0] + gain - c * mean / 0.98  # ρ of GUIDE's formula, which sums to 1/(1−γ), does not save it
     assert needed(mdp, pi, new, mean) == pytest.approx(6.71, abs=0.01)  # instead of 4
     assert eta[1] > eta[0] + gain - c * kls.max()
@@ -245,7 +271,9 @@ def test_sur_7_sur_8_kl_12_the_mean_kl_is_not_enough():
 
 
 def test_sur_7_negative_controls_are_caught(rng):
-    """What would make the bound false is found: mean KL by the search, ε = max|E_π̃ A| by every twentieth random pair."""
+    """What would make the bound false is found:
+    mean KL by the search, ε = max|E_π̃ A| by every twentieth random pair.
+    """
     assert searched(0.02, lambda m, pi, new: needed(m, pi, new, mean_kl(m, pi, new))).max() > 4
     n = 12_000
     for gamma, share in ((0.1, 0.04), (0.5, 0.02), (0.9, 0.002)):
@@ -256,7 +284,7 @@ def test_sur_7_negative_controls_are_caught(rng):
         assert violated.mean() > share
 
 
-# ------------------------------------------------------------------------------------------------------------- its maximiser
+# -------------------------------------------------------------------------------------------------------- its maximiser
 
 
 @pytest.mark.parametrize("factor", [4.0, 2.0])
@@ -275,7 +303,9 @@ def test_sur_8_policy_iteration_on_the_bound_never_loses(gamma, factor, rng):
         assert (eta - before - promised).min() >= -1e-12 * np.abs(eta).max()
         assert (eta - before).min() >= -1e-13 * np.abs(eta).max()
     best = np.array([one_of(mdps, i).start @ value_iteration(one_of(mdps, i), terms_for(gamma)) for i in range(30)])
-    assert (eta <= best + 1e-12).all() and ((eta - start) / (best - start)).mean() > {0.1: 0.3, 0.5: 0.05, 0.9: 0.001}[gamma]
+    assert (eta <= best + 1e-12).all() and ((eta - start) / (best - start)).mean() > {0.1: 0.3, 0.5: 0.05, 0.9: 0.001}[
+        gamma
+    ]
 
 
 @gammas
@@ -296,7 +326,10 @@ def test_sur_8_the_maximiser_is_one(gamma, rng):
 
 
 def test_sur_8_a_limit_on_max_kl_and_a_gain_of_l_do_not_keep_eta_from_falling(rng):
-    """NOTES: max KL ≤ δ gives J_new ≥ J_old "under mild assumptions". Of random pairs that obey it and raise L some fall."""
+    """NOTES: max KL ≤ δ gives J_new ≥ J_old "under mild assumptions".
+
+    Of random pairs that obey it and raise L some fall.
+    """
     n, rates = 40_000, {}
     for delta in (0.1, 0.01, 0.001):
         mdps = problems(rng, n, 0.9)
@@ -312,7 +345,9 @@ def test_sur_8_a_limit_on_max_kl_and_a_gain_of_l_do_not_keep_eta_from_falling(rn
 
 
 def test_sur_8_the_best_policy_inside_a_ball_never_loses_where_states_are_free(rng):
-    """Where every state has its own parameters, the maximiser of L under max KL ≤ δ raises Σ_a π̃ A in each state, so η for any δ."""
+    """Where every state has its own parameters, the maximiser of L under max KL ≤ δ raises Σ_a π̃ A in each state,
+    so η for any δ.
+    """
     mdps = problems(rng, 3000, 0.9)
     pi = softmax(2 * rng.standard_normal((3000, 4, 3)))
     exact = solve(mdps, pi)
@@ -325,7 +360,9 @@ def test_sur_8_the_best_policy_inside_a_ball_never_loses_where_states_are_free(r
 
 
 def test_sur_8_the_best_policy_inside_a_ball_can_lose_where_states_share_parameters(rng):
-    """One θ for four states: the maximiser of L under max KL ≤ δ has a lower η than π in some of 400 problems; fewer for smaller δ."""
+    """One θ for four states: the maximiser of L under max KL ≤ δ has a lower η than π in some of 400 problems;
+    fewer for smaller δ.
+    """
     mdps, t, falls = problems(rng, 400, 0.9), np.linspace(-6, 6, 1001), dict.fromkeys((1.0, 0.1, 0.01), 0)
     theta, direction = rng.standard_normal((2, 400, 4, 3))
     for i in range(400):

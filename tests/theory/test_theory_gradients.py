@@ -21,7 +21,15 @@ from minirl.samples.batch import Batch
 from minirl.theory.bounds import surrogate
 from minirl.theory.divergences import step_kl
 from minirl.theory.exact import exact_batch, pack, tabular_policy
-from minirl.theory.gradients import RUNGS, discounted_return, exact_gradient, mean_and_variance, reward_to_go, rung_gradients, score
+from minirl.theory.gradients import (
+    RUNGS,
+    discounted_return,
+    exact_gradient,
+    mean_and_variance,
+    reward_to_go,
+    rung_gradients,
+    score,
+)
 from minirl.theory.mdp import horizon_values, softmax_policy, solve, trajectories, trajectory_prob
 from minirl.theory.reweighting import reweighted_gradient, trajectory_ratio
 
@@ -55,7 +63,7 @@ def batch_of(paths, weight, adv):
     )
 
 
-# --------------------------------------------------------------------------------------------------------- paths and returns
+# ---------------------------------------------------------------------------------------------------- paths and returns
 
 
 @gammas
@@ -68,11 +76,16 @@ def test_pg_1_j_is_the_mean_return_over_all_paths(gamma):
 
 @pytest.mark.parametrize("gamma", [0.1, 0.5, 0.9, 0.99])
 def test_pg_1_pg_9_solved_values_are_the_sums_over_time(gamma):
-    """V, Q, A and J of the linear systems, against discounted rewards added up from each state and each first action."""
+    """V, Q, A and J of the linear systems,
+    against discounted rewards added up from each state and each first action.
+    """
     mdp, theta = problem(gamma, states=4, actions=3)
     pi, exact = softmax(theta), solve(mdp, softmax_policy(theta))
     from_state = [series_j(type(mdp)(mdp.p, mdp.r, d, gamma), pi) for d in np.eye(4)]
-    after = [[mdp.r[s, a] + gamma * series_j(type(mdp)(mdp.p, mdp.r, mdp.p[s, a], gamma), pi) for a in range(3)] for s in range(4)]
+    after = [
+        [mdp.r[s, a] + gamma * series_j(type(mdp)(mdp.p, mdp.r, mdp.p[s, a], gamma), pi) for a in range(3)]
+        for s in range(4)
+    ]
     assert off_by(exact.j, series_j(mdp, pi)) <= 1e-12
     assert off_by(exact.v, np.array(from_state)) <= 1e-12
     assert off_by(exact.adv, np.array(after) - np.array(from_state)[:, None]) <= 2e-12  # [PG-9]
@@ -91,7 +104,10 @@ def test_pg_2_the_probabilities_of_all_paths_are_the_products_and_sum_to_1():
 
 
 def test_pg_2_as_notes_print_it_the_logarithm_lacks_the_dynamics():
-    """NOTES: log p_θ(τ) = Σ_t log π. As a value it is wrong by the log of the dynamics; quotients and gradients do not see that."""
+    """NOTES: log p_θ(τ) = Σ_t log π.
+
+    As a value it is wrong by the log of the dynamics; quotients and gradients do not see that.
+    """
     mdp, theta = problem(0.9)
     paths = trajectories(mdp, H)
     printed = np.log(softmax(theta)[paths.states[:, :-1], paths.actions]).sum(axis=1)
@@ -111,10 +127,11 @@ def test_pg_3_pg_4_the_score_of_a_path_is_the_sum_of_its_actions_scores():
     assert off_by(scores, jacobian(lambda th: np.log(trajectory_prob(paths, softmax(th))), theta)) <= 1e-10  # [PG-4]
     other, _ = problem(0.9, seed=1)
     moved = trajectories(other, H)
-    assert off_by(scores, jacobian(lambda th: np.log(trajectory_prob(moved, softmax(th))), theta)) <= 1e-10  # whatever the dynamics
+    # whatever the dynamics
+    assert off_by(scores, jacobian(lambda th: np.log(trajectory_prob(moved, softmax(th))), theta)) <= 1e-10
 
 
-# ---------------------------------------------------------------------------------------------------------------- the ladder
+# ----------------------------------------------------------------------------------------------------------- the ladder
 
 
 @gammas
@@ -156,14 +173,18 @@ def test_pg_5_pg_6_pg_8_pg_10_each_rung_has_less_variance_here():
 
 
 def test_pg_6_pg_8_a_rung_can_have_more_variance_than_the_one_below():
-    """GUIDE: "much lower variance". There are problems where causality, and ones where the baseline V, makes it larger."""
+    """GUIDE: "much lower variance".
+
+    There are problems where causality, and ones where the baseline V, makes it larger.
+    """
     worse = {"reward_to_go": 0.0, "baseline": 0.0}
     for seed in range(60):
         mdp, theta = problem(0.9, seed=seed, scale=2.0)
         variance = {rung: mean_and_variance(mdp, theta, 2, rung)[1] for rung in RUNGS}
         worse["reward_to_go"] = max(worse["reward_to_go"], variance["reward_to_go"] / variance["trajectory"])
         worse["baseline"] = max(worse["baseline"], variance["baseline"] / variance["reward_to_go"])
-        assert variance["advantage"] <= variance["baseline"]  # E[G | s, a] in place of G: this one never loses (Rao and Blackwell)
+        # E[G | s, a] in place of G: this one never loses (Rao and Blackwell)
+        assert variance["advantage"] <= variance["baseline"]
     assert min(worse.values()) > 1.02, worse
 
 
@@ -184,12 +205,16 @@ def test_pg_7_any_baseline_of_the_state_averages_out_for_a_categorical_policy(rn
     push, _ = reinforce_gradient(policy, th, fake, logp, ReinforceConfig())
     assert np.abs(push).max() <= 1e-12 * np.abs(batch.weights.w * b).sum()
     b[::4] += 1.0  # a baseline that knows the action is not one
-    tilted, _ = reinforce_gradient(policy, th, Batch(batch.obs, batch.action, b, b, b, batch.weights), logp, ReinforceConfig())
+    tilted, _ = reinforce_gradient(
+        policy, th, Batch(batch.obs, batch.action, b, b, b, batch.weights), logp, ReinforceConfig()
+    )
     assert np.abs(tilted).max() > 0.1
 
 
 def test_pg_7_any_baseline_of_the_state_averages_out_for_a_gaussian_policy(rng):
-    """By Gauss–Hermite quadrature, exact for scores, which are quadratic in the action; through a network with hidden units."""
+    """By Gauss–Hermite quadrature, exact for scores, which are quadratic in the action;
+    through a network with hidden units.
+    """
     policy, d = Policy(DiagGaussian(2), 3, (4,), "tanh"), 2
     theta = 0.5 * rng.standard_normal(policy.num_params)
     node, weight = np.polynomial.hermite_e.hermegauss(5)
@@ -212,7 +237,9 @@ def test_pg_7_any_baseline_of_the_state_averages_out_for_a_gaussian_policy(rng):
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9, 0.95])
 def test_pg_10_pg_11_sur_2_the_gradient_theorem_and_the_librarys_gradient(gamma):
-    """∇J by differences of a sum over time; `policy_gradient` on exact expectations is it, up to Σρ = 1/(1−γ). [PG-10]"""
+    """∇J by differences of a sum over time;
+    `policy_gradient` on exact expectations is it, up to Σρ = 1/(1−γ). [PG-10]
+    """
     mdp, theta = problem(gamma, states=4, actions=3)
     true = gradient(lambda th: series_j(mdp, softmax(th)), theta)
     assert off_by(exact_gradient(mdp, theta), true) <= 1e-10
@@ -253,12 +280,15 @@ def test_pg_12_plain_ascent_adds_the_gradient_and_climbs():
         first = (new - th) if first is None else first
         th = new
         returns.append(series_j(mdp, softmax(weights_of(th, mdp) + th[12:])))
-    assert off_by(weights_of(first, mdp) / 0.05, gradient(lambda x: series_j(mdp, softmax(x)), theta)) <= 1e-10  # θ + α∇J
+    # θ + α∇J
+    assert off_by(weights_of(first, mdp) / 0.05, gradient(lambda x: series_j(mdp, softmax(x)), theta)) <= 1e-10
     assert np.diff(returns).min() > 0 and returns[-1] > returns[0] + 0.5
 
 
 def test_pg_13_the_loss_of_reinforce_has_n_over_s_times_the_mean_gradient(rng):
-    """∇ of −(1/|S|) Σ_i Σ_t A log π by differences; (N/|S|) times PG-11's mean over samples, which is −`policy_gradient`. [PG-13]"""
+    """∇ of −(1/|S|) Σ_i Σ_t A log π by differences;
+    (N/|S|) times PG-11's mean over samples, which is −`policy_gradient`. [PG-13]
+    """
     mdp, theta = problem(0.9)
     paths = trajectories(mdp, H)
     pick = rng.integers(0, len(paths.actions), 11)
@@ -291,7 +321,9 @@ def test_pg_13_is_7_the_objective_that_evo_names_is_0_for_every_policy():
 
 
 def test_pg_14_one_step_in_the_parameters_moves_a_confident_policy_less():
-    """Two states, one step of length 1 in the logit: KLs by scipy's relative entropy, and the ratio as the step shrinks. [PG-14]"""
+    """Two states, one step of length 1 in the logit:
+    KLs by scipy's relative entropy, and the ratio as the step shrinks. [PG-14]
+    """
     confident, even = np.log([0.95, 0.05]), np.log([0.5, 0.5])
     theta = np.array([confident, even])
 
@@ -309,10 +341,11 @@ def test_pg_14_one_step_in_the_parameters_moves_a_confident_policy_less():
     tiny = step_kl(theta, np.array([1e-3, 0.0]))
     assert tiny[1] / tiny[0] == pytest.approx(0.25 / 0.0475, rel=2e-3)  # p(1−p): the Fisher information, 5.26
     _, moved = both(-3.0)
-    assert flip[0] > 0.2 and moved[0] == pytest.approx([0.486, 0.514], abs=1e-3)  # a large enough step flips a 95 % policy too
+    # a large enough step flips a 95 % policy too
+    assert flip[0] > 0.2 and moved[0] == pytest.approx([0.486, 0.514], abs=1e-3)
 
 
-# ------------------------------------------------------------------------------------------------------- importance sampling
+# -------------------------------------------------------------------------------------------------- importance sampling
 
 
 def test_is_1_an_expectation_from_another_distributions_samples(rng):  # [IS-1]
@@ -321,9 +354,12 @@ def test_is_1_an_expectation_from_another_distributions_samples(rng):  # [IS-1]
     drawn = rng.choice(7, size=20_000, p=q)
     samples = f[drawn] * (p / q)[drawn]
     assert abs(samples.mean() - p @ f) <= 3 * samples.std() / np.sqrt(20_000)
-    assert abs(f[drawn].mean() - p @ f) > 10 * f[drawn].std() / np.sqrt(20_000)  # without the weights it is another number
+    # without the weights it is another number
+    assert abs(f[drawn].mean() - p @ f) > 10 * f[drawn].std() / np.sqrt(20_000)
     zero = np.where(np.arange(7) == 2, 0.0, q) / (1 - q[2])  # q = 0 < p: what q never shows is lost
-    assert abs((zero * f * np.divide(p, zero, out=np.zeros(7), where=zero > 0)).sum() - p @ f) == pytest.approx(abs(p[2] * f[2]))
+    assert abs((zero * f * np.divide(p, zero, out=np.zeros(7), where=zero > 0)).sum() - p @ f) == pytest.approx(
+        abs(p[2] * f[2])
+    )
 
 
 def test_is_2_is_3_the_ratio_of_paths_is_the_product_of_the_steps_ratios():  # [IS-3]
@@ -397,10 +433,12 @@ def test_is_7_evo_puts_the_wrong_advantage_on_the_left(gamma):
     left = one.rho @ (new * one.adv).sum(axis=1)
     right = zero.rho @ (old * (new / old) * zero.adv).sum(axis=1)
     assert abs(left) <= 1e-13 and abs(right) > 0.1
-    by_hand = sum(zero.rho[s] * new[s, a] * zero.adv[s, a] for s in range(4) for a in range(3))  # E_π₁[A₀] in π₀'s states
+    # E_π₁[A₀] in π₀'s states
+    by_hand = sum(zero.rho[s] * new[s, a] * zero.adv[s, a] for s in range(4) for a in range(3))
     assert off_by(right, by_hand) <= 1e-14
     assert off_by(surrogate(mdp, old, new) - zero.j, by_hand) <= 1e-12
-    in_new_states = one.rho @ (new * zero.adv).sum(axis=1)  # with π₁'s states E_π₁[A₀] is η(π₁) − η(π₀), and not the right side
+    # with π₁'s states E_π₁[A₀] is η(π₁) − η(π₀), and not the right side
+    in_new_states = one.rho @ (new * zero.adv).sum(axis=1)
     assert off_by(in_new_states, series_j(mdp, new) - series_j(mdp, old)) <= 1e-12
     assert abs(in_new_states - right) > 0.01
 

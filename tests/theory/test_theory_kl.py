@@ -36,7 +36,10 @@ def test_kl_1_kl_6_a_table_of_policies_state_by_state(rng):
 
 
 def test_kl_1_kl_13_the_true_distribution_comes_first(rng):
-    """D(P‖Q) is the extra surprise of one who believes Q while P happens. GUIDE: "if I think P, but it is Q": the other way round."""
+    """D(P‖Q) is the extra surprise of one who believes Q while P happens.
+
+    GUIDE: "if I think P, but it is Q": the other way round.
+    """
     p, q = np.array([0.5, 0.5]), np.array([0.9, 0.1])
     for true, believed, nats in ((p, q, 0.5108), (q, p, 0.3681)):
         drawn = rng.choice(2, 20_000, p=true)
@@ -50,10 +53,14 @@ def test_kl_2_kl_7_the_integral_of_two_gaussians(rng):
     for mean1, log_std1, mean2, log_std2 in rng.standard_normal((8, 4)):
         p, q = stats.norm(mean1, np.exp(log_std1)), stats.norm(mean2, np.exp(log_std2))
         low, high = mean1 - 12 * np.exp(log_std1), mean1 + 12 * np.exp(log_std1)
-        integral = quad(lambda x, p=p, q=q: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), low, high, epsabs=1e-12, limit=200)[0]
+        integral = quad(lambda x, p=p, q=q: p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), low, high, epsabs=1e-12, limit=200)[
+            0
+        ]
         kl = DiagGaussian(1).kl(np.array([[mean1, log_std1]]), np.array([[mean2, log_std2]]))[0]
         assert kl == pytest.approx(integral, rel=1e-9, abs=1e-10)
-        full = gaussian_kl_full(*(np.array(x) for x in ([mean1], [[np.exp(2 * log_std1)]], [mean2], [[np.exp(2 * log_std2)]])))
+        full = gaussian_kl_full(
+            *(np.array(x) for x in ([mean1], [[np.exp(2 * log_std1)]], [mean2], [[np.exp(2 * log_std2)]]))
+        )
         assert full == pytest.approx(integral, rel=1e-9, abs=1e-10)
 
 
@@ -67,7 +74,10 @@ def test_kl_3_cross_entropy_minus_entropy(rng):
 
 
 def test_kl_4_divergences_of_independent_parts_add_up(rng):
-    """Two tables as one of their products; three dimensions as one Gaussian. Means of P/Q multiply instead, as GUIDE says."""
+    """Two tables as one of their products; three dimensions as one Gaussian.
+
+    Means of P/Q multiply instead, as GUIDE says.
+    """
     p1, q1 = rng.dirichlet(np.ones(3), 50), rng.dirichlet(np.ones(3), 50)
     p2, q2 = rng.dirichlet(np.ones(4), 50), rng.dirichlet(np.ones(4), 50)
     p, q = ((a[:, :, None] * b[:, None, :]).reshape(50, 12) for a, b in ((p1, p2), (q1, q2)))
@@ -85,7 +95,8 @@ def test_kl_5_properties(rng):
     assert tabular_kl(np.array([0.5, 0.5]), np.array([1.0, 0.0])) == np.inf  # q = 0 < p
     assert tabular_kl(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(np.log(2))  # p = 0 < q is finite
     a, b, c = (np.array([x, 1 - x]) for x in (0.5, 0.7, 0.9))
-    assert tabular_kl(a, c) > tabular_kl(a, b) + tabular_kl(b, c) + 0.2  # .511 against .087 + .154: no triangle inequality
+    # .511 against .087 + .154: no triangle inequality
+    assert tabular_kl(a, c) > tabular_kl(a, b) + tabular_kl(b, c) + 0.2
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
@@ -100,7 +111,8 @@ def test_kl_8_gaussians_with_full_covariance(d, rng):
     whiten = np.linalg.inv(np.linalg.cholesky(cov2))  # Σ₂ -> I; then rotate Σ₁ to its eigenvalues
     values, axes = np.linalg.eigh(whiten @ cov1 @ whiten.T)
     shift = axes.T @ whiten @ (mean1 - mean2)
-    by_axes = sum(-0.5 * np.log(v) + (v + s * s) / 2 - 0.5 for v, s in zip(values, shift, strict=True))  # KL-7 with σ₂ = 1
+    # KL-7 with σ₂ = 1
+    by_axes = sum(-0.5 * np.log(v) + (v + s * s) / 2 - 0.5 for v, s in zip(values, shift, strict=True))
     assert full == pytest.approx(by_axes, rel=1e-10)
     p, q = stats.multivariate_normal(mean1, cov1), stats.multivariate_normal(mean2, cov2)
     x = p.rvs(20_000, random_state=7).reshape(-1, d)
@@ -117,7 +129,10 @@ def test_kl_9_two_coins():
 
 
 def test_kl_10_pinsker_on_a_hundred_thousand_pairs(rng):
-    """D_TV² ≤ ½ D_KL; near equality for two nearly equal halves, so the ½ cannot be made smaller. Without TV's own ½ it is false."""
+    """D_TV² ≤ ½ D_KL; near equality for two nearly equal halves, so the ½ cannot be made smaller.
+
+    Without TV's own ½ it is false.
+    """
     concentration = 10.0 ** rng.uniform(-1, 1, 100_000)
     mass = rng.standard_gamma(np.repeat(concentration[:, None], 4, axis=1), size=(100_000, 4)) + 1e-12
     q = mass / mass.sum(axis=1, keepdims=True)
@@ -134,7 +149,10 @@ def test_kl_10_pinsker_on_a_hundred_thousand_pairs(rng):
 
 
 def test_kl_11_kl_12_the_direction_and_variance_of_importance_sampling():
-    """GUIDE: KL(old‖new) "controls the variance of importance sampling". It does not: that is χ²(new‖old), here ten million."""
+    """GUIDE: KL(old‖new) "controls the variance of importance sampling".
+
+    It does not: that is χ²(new‖old), here ten million.
+    """
     old, new = np.array([1 - 1e-9, 1e-9]), np.array([0.9, 0.1])
     weight = new / old
     variance = old @ (weight - 1) ** 2
@@ -143,11 +161,15 @@ def test_kl_11_kl_12_the_direction_and_variance_of_importance_sampling():
     states = np.array([[0.2, 0.8], [0.5, 0.5]])
     moved = np.array([[0.6, 0.4], [0.5, 0.5]])
     kls = tabular_kl(states, moved)
-    assert kls.max() == pytest.approx(0.3348, abs=1e-4) and kls.mean() == pytest.approx(0.1674, abs=1e-4)  # [KL-12] and [KL-11]
+    # [KL-12] and [KL-11]
+    assert kls.max() == pytest.approx(0.3348, abs=1e-4) and kls.mean() == pytest.approx(0.1674, abs=1e-4)
 
 
 def test_kl_13_surprise_and_the_ratio_without_the_logarithm(rng):
-    """Σ P (P/Q) is 1 at P = Q and has no bound. Nor has KL, for the same near pairs: GUIDE's contrast is one of rate. [KL-13]"""
+    """Σ P (P/Q) is 1 at P = Q and has no bound.
+
+    Nor has KL, for the same near pairs: GUIDE's contrast is one of rate. [KL-13]
+    """
     assert off_by(surprise(np.array([1.0, 0.5, 0.01])), np.array([0, np.log(2), np.log(100)])) <= 1e-15
     assert surprise(np.array(0.0)) == np.inf
     p = rng.dirichlet(np.ones(5), 1000)
@@ -190,4 +212,7 @@ def test_kl_14_kl_4_the_divergence_of_paths_by_samples():
     at = drawn.states[:, :-1], drawn.actions
     paths = trajectories(mdp, 3)
     assert sigmas(np.log(pi[at] / new[at]).sum(axis=1), trajectory_kl(paths, pi, new)) <= 3
-    assert off_by(trajectory_kl(paths, pi, new), plain_kl(trajectory_prob(paths, pi), trajectory_prob(paths, new))) <= 1e-14
+    assert (
+        off_by(trajectory_kl(paths, pi, new), plain_kl(trajectory_prob(paths, pi), trajectory_prob(paths, new)))
+        <= 1e-14
+    )

@@ -1,7 +1,7 @@
 """From sampled paths to gradients: the library's own estimators on rollouts of a tabular problem, against exact values.
 
-What can be enumerated is: then every path is one environment of the rollout, with its probability as weight, and nothing is left to chance.
-Where chance is the point, means of independent groups are held against exact values at 3σ.
+What can be enumerated is: then every path is one environment of the rollout, with its probability as weight, and
+nothing is left to chance. Where chance is the point, means of independent groups are held against exact values at 3σ.
 """
 
 from dataclasses import replace
@@ -59,7 +59,7 @@ def by_start(mdp, prob, paths, first):
     return out
 
 
-# ------------------------------------------------------------------------------------------------------------ the samples
+# ---------------------------------------------------------------------------------------------------------- the samples
 
 
 def test_pg_1_pg_2_sampled_paths_have_the_probabilities_and_the_mean_return():
@@ -85,15 +85,17 @@ def test_sur_6_the_share_of_discounted_steps_is_rho():
         assert sigmas(visits, solve(mdp, pi).rho[s]) <= 3
 
 
-# ------------------------------------------------------------------------------------------------- Monte-Carlo gradients
+# ------------------------------------------------------------------------------------------------ Monte-Carlo gradients
 
 
 @pytest.mark.parametrize("advantage", ["trajectory", "reward_to_go", "baseline"])
 @pytest.mark.parametrize("gamma", [1.0, 0.8])
 def test_pg_11_pg_13_the_sampled_gradient_is_unbiased(advantage, gamma):
-    """REINFORCE's gradient, sum over t and mean over trajectories, on sampled batches: every component within 3σ of its exact mean.
+    """REINFORCE's gradient, sum over t and mean over trajectories, on sampled batches:
+    every component within 3σ of its exact mean.
 
-    At γ = 1 that is ∇J on every rung. Below, R(τ) still gives ∇J, the others the gradient as printed, whose bias is known.
+    At γ = 1 that is ∇J on every rung. Below, R(τ) still gives ∇J, the others the gradient as printed, whose bias is
+    known.
     """
     mdp, theta = problem(gamma)
     pi, policy, th = softmax(theta), tabular_policy(mdp), pack(theta)
@@ -111,11 +113,14 @@ def test_pg_11_pg_13_the_sampled_gradient_is_unbiased(advantage, gamma):
     assert max(sigmas(grads[:, i], expected[i]) for i in range(len(expected))) <= 3
     unbiased = gamma == 1 or advantage == "trajectory"
     assert off_by(expected, true) <= 1e-11 if unbiased else np.abs(expected - true).max() > 0.05
-    assert max(sigmas(grads[:, i], 1.3 * expected[i]) for i in range(len(expected))) > 4  # 3σ is tight enough to see 30 %
+    # 3σ is tight enough to see 30 %
+    assert max(sigmas(grads[:, i], 1.3 * expected[i]) for i in range(len(expected))) > 4
 
 
 def test_pg_6_pg_11_weights_of_gamma_to_the_t_make_the_sampled_gradient_exact():
-    """All 648 paths at once, each with its probability: with weight P(τ) γ^t the library's batch gradient is ∇J to rounding."""
+    """All 648 paths at once, each with its probability:
+    with weight P(τ) γ^t the library's batch gradient is ∇J to rounding.
+    """
     mdp, theta = problem(0.8)
     pi, policy, th = softmax(theta), tabular_policy(mdp), pack(theta)
     paths = trajectories(mdp, H)
@@ -153,7 +158,7 @@ def test_pg_5_pg_6_pg_8_pg_10_the_librarys_ladder_is_that_of_the_theory(rung):
     assert off_by(push, mean_and_variance(mdp, theta, H, rung, discounted=False)[0]) <= 1e-12
 
 
-# ------------------------------------------------------------------------------------------------------- GAE, exact critic
+# ---------------------------------------------------------------------------------------------------- GAE, exact critic
 
 
 @pytest.mark.parametrize("lam", LAMBDAS)
@@ -192,11 +197,13 @@ def test_gae_2_on_sampled_rollouts_within_three_sigma(lam):
             assert sigmas(adv[here], exact.adv[s, a]) <= 3
 
 
-# ---------------------------------------------------------------------------------------------------- GAE, inexact critic
+# -------------------------------------------------------------------------------------------------- GAE, inexact critic
 
 
 def finite_bias(mdp, pi, error, lam, steps):
-    """−e(s) + Σ_l γ(γλ)^l E[e(s_{l+1})] − Σ_{l≥1} (γλ)^l E[e(s_l)], the sums cut after `steps`, carried forward from (s, a)."""
+    """−e(s) + Σ_l γ(γλ)^l E[e(s_{l+1})] − Σ_{l≥1} (γλ)^l E[e(s_l)], the sums cut after `steps`,
+    carried forward from (s, a).
+    """
     g, bias = mdp.gamma, np.empty(mdp.shape)
     for s in range(mdp.shape[0]):
         for a in range(mdp.shape[1]):
@@ -208,7 +215,9 @@ def finite_bias(mdp, pi, error, lam, steps):
 
 @pytest.mark.parametrize("lam", LAMBDAS)
 def test_gae_2_the_bias_of_a_wrong_critic_is_the_formula(lam):
-    """V + e as critic: E[Â₀ | s₀, a₀] − A over all paths of three steps; and of infinitely many, where `gae_bias` is closed."""
+    """V + e as critic: E[Â₀ | s₀, a₀] − A over all paths of three steps;
+    and of infinitely many, where `gae_bias` is closed.
+    """
     mdp, theta = problem(0.9)
     pi, exact, paths = softmax(theta), solve(mdp, softmax(theta)), trajectories(mdp, H)
     error = np.array([0.7, -0.4, 0.2])
@@ -237,7 +246,9 @@ def test_gae_2_gae_3_gae_4_only_lambda_below_1_biases_the_gradient():
 
 
 def test_gae_2_the_biased_gradient_on_samples():
-    """The library's REINFORCE with a wrong critic and λ = 0: 3σ from ∇J plus the bias of the formula, and not from ∇J."""
+    """The library's REINFORCE with a wrong critic and λ = 0:
+    3σ from ∇J plus the bias of the formula, and not from ∇J.
+    """
     mdp, theta = problem(0.9)
     pi, exact = softmax(theta), solve(mdp, softmax(theta))
     policy, th = tabular_policy(mdp), pack(theta)
@@ -259,7 +270,9 @@ def test_gae_2_the_biased_gradient_on_samples():
 
 def test_sampled_paths_are_drawn_from_the_given_generator():
     mdp, theta = problem(0.9)
-    one, two, other = (sample_trajectories(mdp, softmax(theta), H, 50, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    one, two, other = (
+        sample_trajectories(mdp, softmax(theta), H, 50, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     assert isinstance(one, Trajectories) and one.dynamics.sum() == pytest.approx(1)
     assert (one.states == two.states).all() and (one.actions == two.actions).all()
     assert (one.states != other.states).any()

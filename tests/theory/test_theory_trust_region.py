@@ -1,6 +1,8 @@
-"""Trust-region steps with exact expectations: the very code that trains on samples, against closed forms of a softmax table.
+"""Trust-region steps with exact expectations:
+the very code that trains on samples, against closed forms of a softmax table.
 
-For a table of logits the Fisher matrix is Σ_s ρ(s) (diag π_s − π_s π_sᵀ) block by block, and the natural gradient is the advantage itself.
+For a table of logits the Fisher matrix is Σ_s ρ(s) (diag π_s − π_s π_sᵀ) block by block, and the natural gradient is
+the advantage itself.
 """
 
 import dataclasses
@@ -8,7 +10,17 @@ import dataclasses
 import numpy as np
 import pytest
 from oracles import gradient, hessian, score
-from oracles.tabular import off_by, one_of, plain_kl, problem, problems, series_j, series_visits, softmax, value_iteration
+from oracles.tabular import (
+    off_by,
+    one_of,
+    plain_kl,
+    problem,
+    problems,
+    series_j,
+    series_visits,
+    softmax,
+    value_iteration,
+)
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
@@ -62,7 +74,7 @@ def mean_kl(mdp, theta, visits):
     return lambda th: visits @ plain_kl(old, softmax(logits_of(th)))
 
 
-# ----------------------------------------------------------------------------------------------------------- the two models
+# ------------------------------------------------------------------------------------------------------- the two models
 
 
 def test_tr_2_the_gain_is_linear_to_second_order():
@@ -70,7 +82,12 @@ def test_tr_2_the_gain_is_linear_to_second_order():
     mdp, theta, policy, batch, _ = setting()
     step, _, info = natural_step(policy, pack(theta), batch, NPGConfig(delta=0.5, **EXACT))
     t = 0.5 ** np.arange(2, 10)
-    gain = np.array([surrogate(mdp, softmax(theta), softmax(logits_of(pack(theta) + x * step))) - series_j(mdp, softmax(theta)) for x in t])
+    gain = np.array(
+        [
+            surrogate(mdp, softmax(theta), softmax(logits_of(pack(theta) + x * step))) - series_j(mdp, softmax(theta))
+            for x in t
+        ]
+    )
     error = np.abs(gain * 0.1 - t * info["predicted_gain"])  # (1−γ): the batch's mean is over normalised visits
     assert np.polyfit(np.log(t), np.log(error), 1)[0] == pytest.approx(2, abs=0.1)
     assert error[0] > 1e-4
@@ -87,7 +104,9 @@ def test_tr_3_mean_kl_is_quadratic_to_third_order():
 
 
 def test_tr_4_tr_9_three_fisher_matrices_are_one():
-    """Products of the library, the closed form, the enumerated score products, the Hessian of mean KL by differences."""
+    """Products of the library, the closed form, the enumerated score products,
+    the Hessian of mean KL by differences.
+    """
     mdp, theta, policy, batch, visits = setting()
     th = pack(theta)
     fisher = dense_fisher(mdp, policy, th, batch)
@@ -102,12 +121,14 @@ def test_tr_4_tr_9_three_fisher_matrices_are_one():
     assert off_by(fisher, hessian(mean_kl(mdp, theta, visits), th)) <= 1e-6
 
 
-# ------------------------------------------------------------------------------------------------------------------ the step
+# ------------------------------------------------------------------------------------------------------------- the step
 
 
 @pytest.mark.parametrize("delta", [1e-4, 0.01, 0.3])
 def test_tr_5_tr_7_the_step_meets_the_kkt_conditions(delta, rng):
-    """g = λ F Δ with λ > 0 and ½ ΔᵀFΔ = δ, F in closed form and g by differences of L; no other step in the region gains more."""
+    """g = λ F Δ with λ > 0 and ½ ΔᵀFΔ = δ, F in closed form and g by differences of L;
+    no other step in the region gains more.
+    """
     mdp, theta, policy, batch, visits = setting()
     step, _, info = natural_step(policy, pack(theta), batch, NPGConfig(delta=delta, **EXACT))
     fisher = closed_fisher(softmax(theta), visits)
@@ -117,16 +138,21 @@ def test_tr_5_tr_7_the_step_meets_the_kkt_conditions(delta, rng):
     multiplier = g @ step / (2 * delta)
     assert multiplier > 0
     assert np.abs(g - multiplier * fisher @ step).max() <= 1e-9 * np.abs(g).max()  # stationary
-    others = step + np.linalg.norm(step) * rng.standard_normal((2000, len(step))) * 10.0 ** rng.uniform(-3, 0, (2000, 1))
+    others = step + np.linalg.norm(step) * rng.standard_normal((2000, len(step))) * 10.0 ** rng.uniform(
+        -3, 0, (2000, 1)
+    )
     others *= np.sqrt(2 * delta / np.einsum("ni,ij,nj->n", others, fisher, others))[:, None]  # on the boundary
     assert (others @ g).max() <= g @ step * (1 + 1e-12)
     assert info["predicted_gain"] == pytest.approx(g @ step, rel=1e-8)
-    assert g @ step == pytest.approx(np.sqrt(2 * delta * g @ np.linalg.pinv(fisher) @ g), rel=1e-8)  # [TR-7]: √(2δ gᵀF⁻¹g)
+    # [TR-7]: √(2δ gᵀF⁻¹g)
+    assert g @ step == pytest.approx(np.sqrt(2 * delta * g @ np.linalg.pinv(fisher) @ g), rel=1e-8)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
 def test_tr_6_the_natural_gradient_of_a_table_is_the_advantage(gamma):
-    """Δlogits(s, a) ∝ A(s, a) up to a constant per state: in every state alike, however rarely it is visited (Kakade, 2001)."""
+    """Δlogits(s, a) ∝ A(s, a) up to a constant per state:
+    in every state alike, however rarely it is visited (Kakade, 2001).
+    """
     mdp, theta, policy, batch, _ = setting(gamma)
     step, _, _ = natural_step(policy, pack(theta), batch, NPGConfig(**EXACT))
     pi, adv = softmax(theta), solve(mdp, softmax(theta)).adv
@@ -139,7 +165,9 @@ def test_tr_6_the_natural_gradient_of_a_table_is_the_advantage(gamma):
 
 
 def test_tr_6_pg_14_rescaled_features_turn_the_plain_gradient_alone():
-    """The same policies with state 0 seen ten times as large: the natural step changes the probabilities as before, the plain one not."""
+    """The same policies with state 0 seen ten times as large:
+    the natural step changes the probabilities as before, the plain one not.
+    """
     mdp, theta, _, _, _ = setting()
     policy, moved, ascended = linear_policy(S, K), [], []
     for scale in (np.ones(S), np.array([10.0, 1, 1, 1])):
@@ -149,13 +177,17 @@ def test_tr_6_pg_14_rescaled_features_turn_the_plain_gradient_alone():
         step, _, _ = natural_step(policy, th, batch, NPGConfig(**EXACT))
         moved.append(probabilities(policy, th + step, features))
         cfg = ReinforceConfig(optimizer="ascent", lr=0.1, dtype="float64")
-        ascended.append(probabilities(policy, reinforce_step(policy, th, adam_init(len(th), np.float64), batch, cfg)[0], features))
+        ascended.append(
+            probabilities(policy, reinforce_step(policy, th, adam_init(len(th), np.float64), batch, cfg)[0], features)
+        )
     assert off_by(*moved) <= 1e-7
     assert np.abs(ascended[0] - ascended[1]).max() > 0.05
 
 
 def test_tr_1_tr_13_accepted_steps_obey_in_exact_expectation():
-    """Forty exact TRPO steps under the mean and under the largest KL, measured with the textbook's KL and visits summed over time."""
+    """Forty exact TRPO steps under the mean and under the largest KL,
+    measured with the textbook's KL and visits summed over time.
+    """
     for kind, delta in (("mean", 0.05), ("max", 0.05)):
         mdp, theta, policy, _, _ = setting(seed=3)
         th, cfg = pack(theta), TRPOConfig(delta=delta, kl=kind, **EXACT)
@@ -171,7 +203,7 @@ def test_tr_1_tr_13_accepted_steps_obey_in_exact_expectation():
         assert tight > 0.5
 
 
-# ------------------------------------------------------------------------------------------- constraint and penalty, solved
+# --------------------------------------------------------------------------------------- constraint and penalty, solved
 
 
 def test_tr_12_the_penalised_maximiser_is_that_of_a_general_solver():
@@ -191,7 +223,10 @@ def test_tr_12_the_penalised_maximiser_is_that_of_a_general_solver():
 
 @pytest.mark.parametrize("delta", [1e-3, 0.05, 0.5])
 def test_tr_15_tr_1_one_beta_gives_the_constrained_maximiser(delta):
-    """Against SLSQP on the constrained problem; β is the price of δ, dL*/dδ, by differences. The two values differ by βδ."""
+    """Against SLSQP on the constrained problem; β is the price of δ, dL*/dδ, by differences.
+
+    The two values differ by βδ.
+    """
     mdp, theta, _, _, visits = setting()
     pi, adv = softmax(theta), solve(mdp, softmax(theta)).adv
     best = constrained(mdp, pi, delta)
@@ -216,8 +251,8 @@ def test_tr_15_tr_1_one_beta_gives_the_constrained_maximiser(delta):
 def test_tr_15_where_theta_is_not_convex_there_may_be_no_such_beta():
     """One θ for two states: the first pays early and soon no more, the second late. Between, no β makes Form 2 stop.
 
-    The point at KL = δ lies below a chord of the curve (KL, L): a mixture of two other points has its KL and more L, so that one of
-    the two beats it in L − β KL, whatever β is.
+    The point at KL = δ lies below a chord of the curve (KL, L): a mixture of two other points has its KL and more L,
+    so that one of the two beats it in L − β KL, whatever β is.
     """
     theta = np.linspace(0, 12, 24001)
     logit = np.stack([4 * theta, theta - 6])  # of action 0 in both states
@@ -235,7 +270,7 @@ def test_tr_15_where_theta_is_not_convex_there_may_be_no_such_beta():
     assert (stops < 0.02).any() and (stops > 8).any()
 
 
-# ---------------------------------------------------------------------------------------------- the algorithms, without samples
+# -------------------------------------------------------------------------------------- the algorithms, without samples
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
@@ -244,7 +279,9 @@ def test_pg_12_pg_13_reinforce_with_exact_expectations_climbs(gamma):
     mdp, theta, _, _, _ = setting(gamma)
     cfg = ReinforceConfig(optimizer="ascent", lr=0.2 * (1 - gamma), dtype="float64")
     adam = adam_init(len(pack(theta)), np.float64)
-    _, returns = improve(mdp, lambda policy, th, batch, cfg: reinforce_step(policy, th, adam, batch, cfg)[::2], cfg, pack(theta), 200)
+    _, returns = improve(
+        mdp, lambda policy, th, batch, cfg: reinforce_step(policy, th, adam, batch, cfg)[::2], cfg, pack(theta), 200
+    )
     best = mdp.start @ value_iteration(mdp)
     assert np.diff(returns).min() > 0
     assert best - returns[-1] < 0.6 * (best - returns[0])
@@ -253,15 +290,22 @@ def test_pg_12_pg_13_reinforce_with_exact_expectations_climbs(gamma):
 @pytest.mark.parametrize("gamma", [0.5, 0.9])
 @pytest.mark.parametrize(("delta", "updates"), [(0.1, 7), (0.01, 17), (0.001, 47)])
 def test_tr_6_tr_7_npg_reaches_the_optimum(delta, updates, gamma):
-    """J rises at every exact update until the gap to value iteration is 1e-4 of what it was; REINFORCE is far from that by then."""
+    """J rises at every exact update until the gap to value iteration is 1e-4 of what it was;
+    REINFORCE is far from that by then.
+    """
     mdp, theta, _, _, _ = setting(gamma)
     best = mdp.start @ value_iteration(mdp)
     _, returns = improve(mdp, npg_step, NPGConfig(delta=delta, **EXACT), pack(theta), updates)
     gap = best - np.array(returns)
     there = (gap <= 1e-4 * gap[0]).argmax()
     assert there > 0 and np.diff(returns[: there + 1]).min() > 0 and gap.min() >= -1e-12
-    cfg, adam = ReinforceConfig(optimizer="ascent", lr=0.2 * (1 - gamma), dtype="float64"), adam_init(len(pack(theta)), np.float64)
-    _, plain = improve(mdp, lambda policy, th, batch, cfg: reinforce_step(policy, th, adam, batch, cfg)[::2], cfg, pack(theta), updates)
+    cfg, adam = (
+        ReinforceConfig(optimizer="ascent", lr=0.2 * (1 - gamma), dtype="float64"),
+        adam_init(len(pack(theta)), np.float64),
+    )
+    _, plain = improve(
+        mdp, lambda policy, th, batch, cfg: reinforce_step(policy, th, adam, batch, cfg)[::2], cfg, pack(theta), updates
+    )
     assert best - plain[-1] > 100 * gap.min()
 
 
@@ -316,7 +360,9 @@ def test_p_01_a_step_from_a_singular_solve_is_refused(monkeypatch):
 
 
 def test_tr_6_sur_8_an_exact_natural_step_of_any_length_improves(rng):
-    """θ + ηA: more weight for more advantage in each state, so Σ_a π̃ A ≥ 0 everywhere and J cannot fall, whatever η is."""
+    """θ + ηA: more weight for more advantage in each state, so Σ_a π̃ A ≥ 0 everywhere and J cannot fall,
+    whatever η is.
+    """
     mdps, theta = problems(rng, 2000, 0.9, S, K), rng.standard_normal((2000, S, K))
     exact = solve(mdps, softmax(theta))
     for eta in (1e-3, 1.0, 30.0):
@@ -326,7 +372,9 @@ def test_tr_6_sur_8_an_exact_natural_step_of_any_length_improves(rng):
 
 
 def test_tr_14_sur_8_trpo_on_the_bound_never_loses(rng):
-    """form = "bound": every accepted step has L − C max KL > 0, so J rises each time; twenty problems, exact expectations."""
+    """form = "bound": every accepted step has L − C max KL > 0, so J rises each time;
+    twenty problems, exact expectations.
+    """
     mdps = problems(rng, 20, 0.5, S, K)
     cfg = TRPOConfig(form="bound", gamma=0.5, normalize_adv=False, backtracks=15, **EXACT)
     for i in range(20):
@@ -336,7 +384,9 @@ def test_tr_14_sur_8_trpo_on_the_bound_never_loses(rng):
 
 @pytest.mark.parametrize("kl", ["mean", "max"])
 def test_tr_14_trpo_with_exact_expectations_climbs_to_the_optimum(kl, rng):
-    """δ = 0.02: monotone on ten problems (no theorem says so), and near the optimum; ten times the δ gets there sooner."""
+    """δ = 0.02: monotone on ten problems (no theorem says so), and near the optimum;
+    ten times the δ gets there sooner.
+    """
     mdps = problems(rng, 10, 0.9, S, K)
     for i in range(10):
         mdp, start = one_of(mdps, i), pack(rng.standard_normal((S, K)))

@@ -31,7 +31,10 @@ def registered():
 def outcome(made, updates):
     """All that a run has to show but the time it took."""
     clock = ("charts/SPS", "time/rollout", "time/update")
-    rows = [{k: v for k, v in u.metrics.items() if k not in clock} | {"returns": u.returns, "lengths": u.lengths} for u in updates]
+    rows = [
+        {k: v for k, v in u.metrics.items() if k not in clock} | {"returns": u.returns, "lengths": u.lengths}
+        for u in updates
+    ]
     return {"snapshot": made.snapshot(), "obs": made.collector.state.obs, "rows": rows}
 
 
@@ -77,7 +80,9 @@ def test_det_02_global_generators_are_neither_used_nor_moved(algorithm, actions)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("env_id", ["minirl-test/Drift-v0", "minirl-test/DriftBox-v0"])
 def test_det_04_environments_in_other_processes_change_nothing(algorithm, env_id):
-    here, there = (train(algorithm, envs=make_envs(env_id, 2, kind), num_steps=15, updates=2) for kind in ("sync", "async"))
+    here, there = (
+        train(algorithm, envs=make_envs(env_id, 2, kind), num_steps=15, updates=2) for kind in ("sync", "async")
+    )
     assert same_bits(here, there)
 
 
@@ -116,13 +121,14 @@ def test_det_07_a_restored_learner_goes_on_bit_for_bit(algorithm):
     assert same_bits(made.snapshot(), tree)
 
 
-# ------------------------------------------------------------------------------------------------------- other processes
+# ------------------------------------------------------------------------------------------------------ other processes
 
 SCRIPT = """
 import sys
 import numpy as np
 from toy_envs import Drift, run, vector
-made, _ = run(sys.argv[2], vector(Drift, *[{}] * 4), int(sys.argv[3]), hidden=(64, 64), num_steps=150, minibatch_size=100)
+sizes = {"hidden": (64, 64), "num_steps": 150, "minibatch_size": 100}
+made, _ = run(sys.argv[2], vector(Drift, *[{}] * 4), int(sys.argv[3]), **sizes)
 np.savez(sys.argv[1], **{name: made.state[name] for name in ("theta_pi", "theta_v")})
 """
 
@@ -142,12 +148,16 @@ def elsewhere(tmp_path, algorithm, updates, *environments):
 
 
 def test_det_03_bit_identity_holds_for_a_number_of_threads(tmp_path):
-    """Same machine, same number of BLAS threads: equal bits. Between one and two sums may differ in order: equal to rounding."""
+    """Same machine, same number of BLAS threads: equal bits.
+
+    Between one and two sums may differ in order: equal to rounding.
+    """
     one, two = ({f"{library}_NUM_THREADS": str(n) for library in ("OPENBLAS", "OMP", "MKL")} for n in (1, 2))
     first, second, third, fourth = elsewhere(tmp_path, "trpo", 1, one, one, two, two)
     assert same_bits(first, second) and same_bits(third, fourth)
     for name in ("theta_pi", "theta_v"):
-        assert relative_error(third[name], first[name]) < 1e-8  # float64, one update: rounding times the condition of CG and Adam
+        # float64, one update: rounding times the condition of CG and Adam
+        assert relative_error(third[name], first[name]) < 1e-8
 
 
 def test_det_06_the_order_of_sets_and_hashes_does_not_matter(tmp_path):
@@ -155,7 +165,7 @@ def test_det_06_the_order_of_sets_and_hashes_does_not_matter(tmp_path):
     assert same_bits(zero, one)
 
 
-# ------------------------------------------------------------------------------------------------------- with and without the core
+# -------------------------------------------------------------------------------------------- with and without the core
 
 TRAINING = """
 import sys
@@ -165,7 +175,8 @@ from minirl.envs.make import make_envs
 from minirl.training.learner import Learner
 
 algorithm, env, dtype, path = sys.argv[1:]
-cfg = algorithms.find(algorithm).config(num_envs=2, num_steps=128, total_timesteps=2560, hidden=(16, 16), dtype=dtype, **{fields})
+sizes = dict(num_envs=2, num_steps=128, total_timesteps=2560, hidden=(16, 16))
+cfg = algorithms.find(algorithm).config(dtype=dtype, **sizes, **{fields})
 learner = Learner(algorithms.find(algorithm), make_envs(env, 2), cfg)
 thetas = [np.concatenate([learner.state["theta_pi"], learner.state["theta_v"]])]
 for _ in range(2):
@@ -178,7 +189,8 @@ np.savez(path, compiled=_core.COMPILED, theta=thetas)
 @pytest.mark.skipif(not _core.COMPILED, reason="the compiled core is not built, or MINIRL_REFERENCE is set")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-8), ("float32", 1e-4)])
 @pytest.mark.parametrize(
-    ("algorithm", "env"), [("ppo", "CartPole-v1"), ("ppo", "Pendulum-v1"), ("trpo", "CartPole-v1"), ("npg", "Pendulum-v1")]
+    ("algorithm", "env"),
+    [("ppo", "CartPole-v1"), ("ppo", "Pendulum-v1"), ("trpo", "CartPole-v1"), ("npg", "Pendulum-v1")],
 )
 def test_the_compiled_core_and_the_twins_train_alike(algorithm, env, dtype, tolerance, tmp_path):
     """Two updates of one seed, end to end: what θ has moved differs by rounding only, times the condition of CG.

@@ -69,7 +69,9 @@ def test_bug_13_the_limit_of_the_environment_counts(counter, register, monkeypat
 def test_bug_13_where_an_episode_has_to_be_stopped_that_is_said(counter, register, limit, monkeypatch):
     monkeypatch.setattr("minirl.training.evaluation.MAX_STEPS", 20)
     env = gymnasium.make(register("Ever", Counting, limit, lengths=())).unwrapped
-    with pytest.warns(UserWarning, match=r"Ever-v0'?: 3 of 3 episodes were stopped after 20 steps: .*TimeLimit") as caught:
+    with pytest.warns(
+        UserWarning, match=r"Ever-v0'?: 3 of 3 episodes were stopped after 20 steps: .*TimeLimit"
+    ) as caught:
         played = minirl.evaluate(counter, env, 3)
     assert (played.lengths == 20).all() and played.cut == 3 and "3 of them stopped" in repr(played)
     assert caught[0].filename == __file__  # it points at whoever asked
@@ -86,9 +88,17 @@ def box(low, high):
 
 
 ACTIONS = {
-    "discrete start": (spaces.Discrete(3), spaces.Discrete(3, start=5), "discrete 3 from 5, the policy was trained for discrete 3 from 0"),
+    "discrete start": (
+        spaces.Discrete(3),
+        spaces.Discrete(3, start=5),
+        "discrete 3 from 5, the policy was trained for discrete 3 from 0",
+    ),
     "discrete number": (spaces.Discrete(3), spaces.Discrete(4), "discrete 4 .* discrete 3 "),
-    "multi_discrete start": (spaces.MultiDiscrete([2, 3]), spaces.MultiDiscrete([2, 3], start=[1, 0]), r"from \[1, 0\] to 2"),
+    "multi_discrete start": (
+        spaces.MultiDiscrete([2, 3]),
+        spaces.MultiDiscrete([2, 3], start=[1, 0]),
+        r"from \[1, 0\] to 2",
+    ),
     "bounds": (box(-1, 1), box(-2, 2), "from -2.0 to 2.0, .*from -1.0 to 1.0"),
     "one bound": (box(-1, 1), box(np.array([-1, 0]), 1), r"from \[-1.0, 0.0\] to 1.0"),
     "no bounds": (box(-1, 1), box(-np.inf, np.inf), "from -inf to inf"),
@@ -198,14 +208,19 @@ class Falls(Counting):
         self.closed = True
 
 
-@pytest.mark.parametrize("error", [RuntimeError("stuck at\nthe wall"), StopIteration(), KeyError("x"), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("stuck at\nthe wall"), StopIteration(), KeyError("x"), SystemExit(3)], ids=repr
+)
 def test_bug_26_an_environment_that_raises_is_named_with_episode_and_step(counter, register, error):
     """Episodes have three steps: the fifth step is the second one of the second episode."""
     env = register("Falls", Falls, error=error, step=5)
     with pytest.raises(EnvError) as caught:
         minirl.evaluate(counter, env, 5)
     sentence = str(caught.value)
-    assert sentence.startswith(f"env = '{env}', episode 2, step 2: step() raised {type(error).__name__}") and "\n" not in sentence
+    assert (
+        sentence.startswith(f"env = '{env}', episode 2, step 2: step() raised {type(error).__name__}")
+        and "\n" not in sentence
+    )
     assert type(caught.value.__cause__) is type(error)
     with pytest.raises(EnvError, match=r"Falls'?, episode 3, step 0: reset\(\) raised"):
         minirl.evaluate(counter, Falls(error, reset=3), 5)

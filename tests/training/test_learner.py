@@ -80,7 +80,9 @@ def test_learning_with_normalised_values_is_finite_and_moves_the_units(name):
 
 
 def test_an_interrupted_rollout_is_dropped_and_the_next_begins_with_fresh_episodes(monkeypatch):
-    """Ctrl-C in the middle of a rollout: what was half collected counts nowhere, and later episode lengths are true ones."""
+    """Ctrl-C in the middle of a rollout:
+    what was half collected counts nowhere, and later episode lengths are true ones.
+    """
     cfg = algorithms.find("ppo").config(num_envs=2, num_steps=16, total_timesteps=10_000)
     learner = Learner(algorithms.find("ppo"), make_envs("CartPole-v1", 2), cfg)
     learner.step()
@@ -114,7 +116,7 @@ def test_an_interrupted_rollout_is_dropped_and_the_next_begins_with_fresh_episod
     assert reported == lengths and len(lengths) > 2
 
 
-# --------------------------------------------------------------------------------- snapshots of others, episodes of others
+# ------------------------------------------------------------------------------ snapshots of others, episodes of others
 
 
 def made(algorithm="ppo", env="CartPole-v1", num_envs=4, **fields):
@@ -157,7 +159,9 @@ def test_bug_37_what_is_no_snapshot_is_refused(tree):
 
 def test_bug_37_spaces_are_compared_where_the_vector_has_no_id():
     """Actions 0, 1 and actions 5, 6 are the same network's, and not the same environment's."""
-    one, other = (toy_envs.learner("ppo", toy_envs.vector(Counting, {"actions": Discrete(2, start=start)})) for start in (0, 5))
+    one, other = (
+        toy_envs.learner("ppo", toy_envs.vector(Counting, {"actions": Discrete(2, start=start)})) for start in (0, 5)
+    )
     with pytest.raises(ConfigError, match="actions"):
         other.restore(one.snapshot())
 
@@ -191,7 +195,9 @@ class Count(gymnasium.Env):
 
 @pytest.mark.parametrize("mode", toy_envs.MODES)
 def test_bug_17_after_reset_no_transition_is_made_up(mode):
-    """Somebody plays between two updates and says so: every transition is one of the environment, every episode has 10 steps."""
+    """Somebody plays between two updates and says so:
+    every transition is one of the environment, every episode has 10 steps.
+    """
     learner = toy_envs.learner("ppo", toy_envs.vector(Count, {}, {}, mode=mode), num_steps=16, normalize_reward=True)
     collect, rollouts, lengths = learner.collector.collect, [], []
     learner.collector.collect = lambda *a: rollouts.append(collect(*a)) or rollouts[-1]

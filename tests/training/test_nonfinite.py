@@ -19,7 +19,9 @@ LEARNED = ("algorithm", "normalizer", "scaler", "counters")
 
 
 def stops(made, finite_updates, **where):
-    """The learner does some updates, then raises NonFiniteError with these attributes, and all it learned is as before that update."""
+    """The learner does some updates, then raises NonFiniteError with these attributes,
+    and all it learned is as before that update.
+    """
     for _ in range(finite_updates):
         made.step()
     before = made.snapshot()
@@ -82,7 +84,9 @@ def test_nan_02_an_observation_never_reaches_the_policy(mode, value, monkeypatch
         return lambda obs, noise, mask: seen.append(np.isfinite(obs).all()) or act(obs, noise, mask)
 
     monkeypatch.setattr(Policy, "actor", watched)
-    envs = vector(Counting, {"lengths": (), "dim": 3}, {"lengths": (), "dim": 3, "fault": ("obs", 17, value)}, mode=mode)
+    envs = vector(
+        Counting, {"lengths": (), "dim": 3}, {"lengths": (), "dim": 3, "fault": ("obs", 17, value)}, mode=mode
+    )
     message = stops(learner("trpo", envs), 2, what="obs", env=1, step=17)
     assert f"entry 2 is {value}" in message and all(seen) and len(seen) > 16
     assert envs.envs[0].steps == 17  # stopped there and then
@@ -97,7 +101,13 @@ def test_nan_02_in_the_first_reset():
 @pytest.mark.parametrize("end", ["truncated", "terminated"])
 def test_nan_03_a_final_observation_alone(mode, end):
     """The 8th step of environment 1 ends its second episode; what the reset returns is in order."""
-    envs = vector(Counting, {"lengths": (5,)}, {"lengths": (4,), "ends": (end,), "fault": ("obs", 8, np.nan)}, {"lengths": ()}, mode=mode)
+    envs = vector(
+        Counting,
+        {"lengths": (5,)},
+        {"lengths": (4,), "ends": (end,), "fault": ("obs", 8, np.nan)},
+        {"lengths": ()},
+        mode=mode,
+    )
     made = learner("ppo", envs, num_steps=20)
     stops(made, 0, what="obs", env=1)
     assert envs.envs[1].steps == 8
@@ -125,7 +135,9 @@ def test_nan_04_in_the_gradient_of_the_critic(algorithm, monkeypatch):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("actions", [3, spaces.Box(-1, 1, (2,))], ids=["discrete", "box"])
 def test_nan_04_in_the_gradient_of_the_policy(algorithm, actions, monkeypatch):
-    """First-order methods stop; the natural step is refused, with the reason in the metrics, and the policy stays bit for bit."""
+    """First-order methods stop; the natural step is refused, with the reason in the metrics,
+    and the policy stays bit for bit.
+    """
     made = learner(algorithm, vector(Drift, *[{"actions": actions}] * 2))
     made.step()
     monkeypatch.setattr(Policy, "vjp", poisoned(Policy.vjp))

@@ -1,4 +1,4 @@
-"""The five problems: which kernel steps them, which of gymnasium's environments they are, where their episodes start."""
+"""The five problems: the kernel that steps each, its environment in gymnasium, and where its episodes start."""
 
 from typing import Any
 
@@ -22,7 +22,12 @@ class Pendulum(NativeVectorEnv):
 
     def _bounds(self, options: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """x_init and y_init are the largest angle and speed to start from."""
-        high = np.array([number(name, options.get(name, default)) for name, default in zip(("x_init", "y_init"), self.high, strict=True)])
+        high = np.array(
+            [
+                number(name, options.get(name, default))
+                for name, default in zip(("x_init", "y_init"), self.high, strict=True)
+            ]
+        )
         return -high, high
 
     def _picture(self, one: Any) -> Any:

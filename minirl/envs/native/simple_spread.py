@@ -10,7 +10,7 @@ from minirl import _core
 from minirl._core.reference.simple_spread import MAX_AGENTS
 from minirl.envs import memory
 from minirl.envs.many_agents import Step
-from minirl.envs.native.vector import whole
+from minirl.envs.native.vector import integer
 from minirl.errors import EnvError
 
 Array = np.ndarray[Any, Any]
@@ -67,7 +67,7 @@ class SimpleSpread:
         """New games, one seed for each -> first observations, id -> (B, 6 N)."""
         if len(seeds) != self.num_envs:
             raise EnvError(f"{len(seeds)} seeds: takes {self.num_envs}, one for each environment")
-        generators = [rng for rng, _ in (seeding.np_random(whole(seed)) for seed in seeds)]
+        generators = [rng for rng, _ in (seeding.np_random(integer(seed)) for seed in seeds)]
         self._bits = [rng.bit_generator for rng in generators]
         obs = self._empty()
         _core.spread_reset(self._bits, np.ones(self.num_envs, bool), self._state, self._steps, obs)

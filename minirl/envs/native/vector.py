@@ -17,10 +17,13 @@ from minirl.errors import EnvError
 
 
 class NativeVectorEnv(VectorEnv):
-    """B copies of a problem, stepped together; the same transitions, seeds and infos as a SyncVectorEnv of gymnasium's environments.
+    """B copies of a problem, stepped together; transitions, seeds and infos as of a SyncVectorEnv of gymnasium's.
 
-    num_envs: B;  max_episode_steps: truncation, gymnasium's limit unless given;  autoreset_mode: SAME_STEP, NEXT_STEP or DISABLED
-    copy: hand out a copy of the observations, else one array that the next step overwrites;  render_mode: None or rgb_array
+    num_envs: B
+    max_episode_steps: truncation, gymnasium's limit unless given
+    autoreset_mode: SAME_STEP, NEXT_STEP or DISABLED
+    copy: hand out a copy of the observations, else one array that the next step overwrites
+    render_mode: None or rgb_array
     """
 
     kernel: str  # name of the problem in _core
@@ -50,7 +53,9 @@ class NativeVectorEnv(VectorEnv):
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError:
-            raise EnvError(f"autoreset_mode = {autoreset_mode!r}: takes one of {', '.join(m.value for m in AutoresetMode)}") from None
+            raise EnvError(
+                f"autoreset_mode = {autoreset_mode!r}: takes one of {', '.join(m.value for m in AutoresetMode)}"
+            ) from None
         self._one = gymnasium.make(self.single, render_mode=render_mode, disable_env_checker=True).unwrapped
         self.num_envs, self.copy, self.render_mode, self._limit = int(num_envs), copy, render_mode, int(limit)  # type: ignore[arg-type]
         self.metadata = self._one.metadata | {"render_modes": ["rgb_array"], "autoreset_mode": self.autoreset_mode}
@@ -62,15 +67,17 @@ class NativeVectorEnv(VectorEnv):
     def _make_arrays(self) -> None:
         """What lives between steps: states and observations, one generator per environment, whose episode is over."""
         B, discrete = self.num_envs, isinstance(self.single_action_space, gymnasium.spaces.Discrete)
-        self._action_dtype = None if discrete else self.single_action_space.dtype  # None: as it comes, the kernel takes integers
+        # None: actions as they come, the kernel takes any integers.
+        self._action_dtype = None if discrete else self.single_action_space.dtype
         self._generators: list[Any] = [None] * B
         self._seeds: list[int] = [-1] * B
         self._bits: list[Any] = [None] * B  # the generators' bit generators, as the kernel takes them
         self._state = np.zeros((B, self.states))
         self._steps = np.zeros(B, dtype=np.int64)  # since the reset
         self._obs = np.zeros((B, *self._one.observation_space.shape), dtype=np.float32)
-        self._nobody = np.zeros(B, dtype=bool)
-        self._due = self._nobody  # the episode is over and the reset is still to come; the same array as _nobody when there is none
+        self._none = np.zeros(B, dtype=bool)
+        # Episodes that are over and wait for their reset; the very array _none where there is none.
+        self._awaiting_reset = self._none
         self._begun = False
         self._last_action: float | None = None  # of environment 0, for the picture
 
@@ -85,24 +92,27 @@ class NativeVectorEnv(VectorEnv):
         return self._obs
 
     @property
-    def whole_rollouts(self) -> bool:
-        """Whether `rollout` gives what `step` would: SAME_STEP, and nobody has put a step or a reset of his own in place of ours."""
+    def can_rollout(self) -> bool:
+        """Whether `rollout` gives what `step` would: SAME_STEP, and `step` and `reset` are not overridden."""
         own = ("reset", "step", "_end", "_start")
-        ours = all(getattr(type(self), name) is getattr(NativeVectorEnv, name) and name not in vars(self) for name in own)
+        ours = all(
+            getattr(type(self), name) is getattr(NativeVectorEnv, name) and name not in vars(self) for name in own
+        )
         return ours and self.autoreset_mode is AutoresetMode.SAME_STEP and self._begun
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """New episodes -> obs (B, D), {}. seed: s for s, s+1, …; a list with one (or None) each; None goes on with the streams as they are.
+        """New episodes -> obs (B, D), {}.
 
-        options: reset_mask (B,) bool resets these alone; low and high (of the Pendulum x_init and y_init) are other bounds of the start.
+        seed: s for s, s+1, …; a list with one (or None) each; None goes on with the streams as they are.
+        options: reset_mask (B,) bool resets these alone; low and high (Pendulum: x_init and y_init) bound the start.
         """
         options = options or {}
         rows = self._rows(options)
         low, high = self._bounds(options)
         self._seed(self._one_each(seed), rows)
         _core.env_reset(self.kernel, self._bits, rows, low, high, self._state, self._steps, self._obs)
-        left = self._due & ~rows
-        self._due = left if left.any() else self._nobody
+        left = self._awaiting_reset & ~rows
+        self._awaiting_reset = left if left.any() else self._none
         self._begun = True
         if rows[0]:
             self._last_action = None
@@ -110,40 +120,60 @@ class NativeVectorEnv(VectorEnv):
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Actions (B,) or (B, 1) -> obs (B, D), reward (B,), terminated (B,), truncated (B,), info."""
-        B, due = self.num_envs, self._due
+        B, awaiting = self.num_envs, self._awaiting_reset
         if not self._begun:
             raise EnvError("step() before reset(): call reset() first")
-        if due is not self._nobody and self.autoreset_mode is AutoresetMode.DISABLED:
-            raise EnvError(f"step() after an episode's end, env={int(np.argmax(due))}: reset it with options={{'reset_mask': mask}}")
+        if awaiting is not self._none and self.autoreset_mode is AutoresetMode.DISABLED:
+            raise EnvError(
+                f"step() after an episode's end, env={int(np.argmax(awaiting))}: "
+                "reset it with options={'reset_mask': mask}"
+            )
         reward, terminated, truncated = np.empty(B), np.empty(B, dtype=bool), np.empty(B, dtype=bool)
         try:
             action = np.ascontiguousarray(actions, dtype=self._action_dtype)
             ended = _core.env_step(
-                self.kernel, self._state, self._steps, action, due, self._limit, self._obs, reward, terminated, truncated
+                self.kernel,
+                self._state,
+                self._steps,
+                action,
+                awaiting,
+                self._limit,
+                self._obs,
+                reward,
+                terminated,
+                truncated,
             )
         except (TypeError, ValueError) as why:
-            raise EnvError(self._wrong_action(actions, due, why)) from why
-        if due is not self._nobody:  # NEXT_STEP: this was the step that only resets them
-            self._start(due)
-            self._due = self._nobody
+            raise EnvError(self._wrong_action(actions, awaiting, why)) from why
+        if awaiting is not self._none:  # NEXT_STEP: this was the step that only resets them
+            self._start(awaiting)
+            self._awaiting_reset = self._none
         if self.render_mode:
-            self._last_action = None if due[0] else float(action.flat[0])
+            self._last_action = None if awaiting[0] else float(action.flat[0])
         info = self._end(terminated | truncated) if ended else {}
         return self._obs.copy() if self.copy else self._obs, reward, terminated, truncated, info
 
-    def rollout(self, policy: PolicyArguments, noise: np.ndarray, out: tuple[np.ndarray, ...], spread: Any = None) -> int:
-        """As many steps as there are rows of `noise` (T, B, …), with `policy` choosing the actions -> how many were taken; SAME_STEP alone.
+    def rollout(
+        self, policy: PolicyArguments, noise: np.ndarray, out: tuple[np.ndarray, ...], spread: Any = None
+    ) -> int:
+        """A step per row of `noise` (T, B, …), `policy` choosing the actions -> how many were taken. SAME_STEP only.
 
-        out: the fields of RolloutArrays; spread: centre and half-range that a Gaussian's actions are in, None for 0 and 1.
+        out: the fields of RolloutArrays
+        spread: centre and half-range that a Gaussian's actions are in, None for 0 and 1
 
         What `reset` and `step` would have given one by one: _core's `env_rollout` says what the arguments are.
         """
-        if not self.whole_rollouts:
-            raise EnvError("rollout(): takes environments that were reset, with autoreset_mode = SAME_STEP and minirl's own step and reset")
+        if not self.can_rollout:
+            raise EnvError(
+                "rollout(): takes environments that were reset, "
+                "with autoreset_mode = SAME_STEP and minirl's own step and reset"
+            )
         space: Any = self.single_action_space
         bounds = None
         if self._action_dtype is not None:
-            bounds = np.concatenate([np.ravel(x).astype(np.float64) for x in (space.low, space.high, *(spread or (0.0, 1.0)))])
+            bounds = np.concatenate(
+                [np.ravel(x).astype(np.float64) for x in (space.low, space.high, *(spread or (0.0, 1.0)))]
+            )
         env, arrays = EnvArguments(self.kernel, self._bits, self.low, self.high, self._limit), RolloutArrays(*out)
         done = _core.env_rollout(env, self._state, self._steps, self._obs, policy, noise, bounds, arrays)
         if self.render_mode and done:
@@ -151,9 +181,9 @@ class NativeVectorEnv(VectorEnv):
         return done
 
     def _end(self, done: np.ndarray) -> dict[str, Any]:
-        """The episodes of `done` are over: reset them now (-> info with their last observations), or later (`_due`)."""
+        """Episodes of `done` are over: reset now (-> info with final observations), or later (`_awaiting_reset`)."""
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
-            self._due = done
+            self._awaiting_reset = done
             return {}
         rows = done.nonzero()[0]
         final = np.empty(self.num_envs, dtype=object)  # None where no episode ended
@@ -169,7 +199,7 @@ class NativeVectorEnv(VectorEnv):
             self._last_action = None
 
     def _rows(self, options: dict[str, Any]) -> np.ndarray:
-        """Who is to be reset (B,): everybody, or options["reset_mask"]."""
+        """Which environments to reset (B,): all, or options["reset_mask"]."""
         B = self.num_envs
         mask = options.get("reset_mask")
         if mask is None:
@@ -194,11 +224,11 @@ class NativeVectorEnv(VectorEnv):
         if seed is None:
             return [None] * B
         if np.ndim(seed) == 0:
-            first = whole(seed)
+            first = integer(seed)
             return [first + i for i in range(B)]
         if len(seed) != B:
             raise EnvError(f"seed of length {len(seed)}: takes a whole number, or {B} of them, one per environment")
-        return [None if s is None else whole(s) for s in seed]
+        return [None if s is None else integer(s) for s in seed]
 
     def _seed(self, seeds: list[Any], rows: np.ndarray) -> None:
         """New streams for those of `rows` that have a seed, or that have no stream yet."""
@@ -207,7 +237,7 @@ class NativeVectorEnv(VectorEnv):
                 self._generators[b], self._seeds[b] = seeding.np_random(seeds[b])
                 self._bits[b] = self._generators[b].bit_generator
 
-    def _wrong_action(self, actions: Any, due: np.ndarray, why: Exception) -> str:
+    def _wrong_action(self, actions: Any, awaiting: np.ndarray, why: Exception) -> str:
         """What is wrong with actions that the kernel refused."""
         B, space = self.num_envs, self.single_action_space
         discrete = isinstance(space, gymnasium.spaces.Discrete)
@@ -221,21 +251,23 @@ class NativeVectorEnv(VectorEnv):
         if discrete and action.dtype.kind not in "iu":
             return f"actions of type {action.dtype}: takes {wanted}"
         good = (action >= 0) & (action < space.n) if discrete else np.isfinite(action[:, 0])  # type: ignore[attr-defined]
-        if (good | due).all():
+        if (good | awaiting).all():
             return f"actions: {why}"
-        env = int(np.argmin(good | due))
-        return f"actions, env={env}: {action.flat[env]} is {'out of range' if discrete else 'not finite'}; takes {wanted}"
+        env = int(np.argmin(good | awaiting))
+        return (
+            f"actions, env={env}: {action.flat[env]} is {'out of range' if discrete else 'not finite'}; takes {wanted}"
+        )
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
         """The generators of the environments' first states."""
-        self._seed([None] * self.num_envs, ~self._nobody)
+        self._seed([None] * self.num_envs, ~self._none)
         return tuple(self._generators)
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
         """What they were seeded with."""
-        self._seed([None] * self.num_envs, ~self._nobody)
+        self._seed([None] * self.num_envs, ~self._none)
         return tuple(self._seeds)
 
     def render(self) -> tuple[Any, ...]:
@@ -268,7 +300,7 @@ def number(name: str, value: Any) -> float:
     return result
 
 
-def whole(seed: Any) -> int:
+def integer(seed: Any) -> int:
     """A seed as gymnasium takes it."""
     try:
         result = -1 if isinstance(seed, bool) else operator.index(seed)
