@@ -121,10 +121,10 @@ class Guarded(gymnasium.Wrapper):
         self.taken += 1
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-            over, cut = as_flag("terminated", terminated), as_flag("truncated", truncated)
-            if self.kept is not None and (over or cut):
+            over, stopped = as_flag("terminated", terminated), as_flag("truncated", truncated)
+            if self.kept is not None and (over or stopped):
                 info = {}  # no action is chosen by what it says of an end
-            return fitted(self.observation_space, obs), reward, over, cut, self._kept(info)
+            return fitted(self.observation_space, obs), reward, over, stopped, self._kept(info)
         except BaseException as why:
             self._raise_sendable(why)
 

@@ -85,11 +85,11 @@ class SerialVectorEnv(SyncVectorEnv):
         self._taken += 1
         try:
             for i, env in enumerate(envs):
-                obs, reward[i], over, cut, info = env.step(each[i])
-                if type(over) is not bool or type(cut) is not bool:
-                    over, cut = as_flag("terminated", over), as_flag("truncated", cut)
-                terminated[i], truncated[i] = over, cut
-                if over or cut:
+                obs, reward[i], over, stopped, info = env.step(each[i])
+                if type(over) is not bool or type(stopped) is not bool:
+                    over, stopped = as_flag("terminated", over), as_flag("truncated", stopped)
+                terminated[i], truncated[i] = over, stopped
+                if over or stopped:
                     self._end(i, obs, info, infos)
                     obs, info = env.reset()
                 if row is not None and type(obs) is np.ndarray and (obs.shape, obs.dtype) == row:

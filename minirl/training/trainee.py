@@ -136,7 +136,7 @@ def too_large(rollout: Rollout) -> NonFiniteError:
 
 
 def limit_rewards(reward: Array, weights: SampleWeights, limit: float | None) -> tuple[Array, dict[str, float]]:
-    """Rewards (T, B) cut at ±limit, and the share of them that was; as they are, and no share, without a limit."""
+    """Rewards (T, B) clipped at ±limit, and the share of them that was; as they are, and no share, without a limit."""
     if limit is None:
         return reward, {}
     far = (np.abs(reward) > limit).reshape(-1).astype(np.float64)
