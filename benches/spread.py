@@ -3,9 +3,9 @@
     python benches/spread.py                 both methods, seeds 10-14, 10 M steps each; goes on where it was stopped
     python benches/spread.py --draw          the picture of what there is: benches/results/spread.png
 
-The configuration was chosen on other seeds (0), 2 M steps each. Scores are R, the sum over agents and steps of mpe2's
-rewards; on-policy and EPyMARL count each agent's share of the team's reward and write 2 R − 75. One row per seed goes
-into benches/results/spread.json as soon as it is trained.
+The configuration was chosen on another seed (0), 2 M steps each. Scores are R, the sum over agents and steps of
+rewards in mpe2; on-policy and EPyMARL count each agent's share of the team's reward and write 2 R − 75. One row per
+seed goes into benches/results/spread.json as soon as it is trained.
 """
 
 import argparse

@@ -10,8 +10,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
-from minirl.envs.copies import Opener
 from minirl.envs.faults import close, raise_placed
+from minirl.envs.opener import Opener
 
 ARRAYS = (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)  # a batch of them is one array, a row per environment
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from minirl.algorithms import Algorithm, ppo
 from minirl.envs.games import make_game
-from minirl.envs.many_agents import ManyAgents, make_many_agents
+from minirl.envs.make_many_agents import make_many_agents
+from minirl.envs.many_agents import ManyAgents
 from minirl.multiagent.games_played import evaluate_games
 from minirl.multiagent.ippo import IPPOConfig
 from minirl.multiagent.mappo import MAPPOConfig
