@@ -146,22 +146,27 @@ def train(
 def learn(algorithm: str | Algorithm, envs: Any, config: Config | None = None) -> Learner:
     """An iterator over updates on a gymnasium VectorEnv: stop at any time, go on later; `.policy` is the current Agent.
 
+    envs: for IPPO and MAPPO what make_many_agents makes, for self-play what make_game makes.
     config: what `configure` makes (None: the defaults). ConfigError where it does not fit, EnvError for no vector.
     """
     row = methods.find(algorithm)
     kind = row.config
-    given.check_vector(envs)
+    if row.given is None:
+        given.check_vector(envs)
     config = kind() if config is None else config
     if not isinstance(config, kind):
         raise ConfigError(
             f"config is a {type(config).__name__}: {row.name} takes a {kind.__name__}, made by minirl.configure"
         )
+    if row.given is not None:
+        envs = row.given(envs, config)
     if isinstance(config.num_envs, Unset):
         config = config.replace(num_envs=envs.num_envs)
     if config.num_envs != envs.num_envs:
         raise ConfigError(f"num_envs = {config.num_envs}: the vector environment has {envs.num_envs}")
-    learner = Learner(row, envs, config)
-    warn_of_images(learner)
+    learner: Any = (row.learner or Learner)(row, envs, config)
+    if row.given is None:
+        warn_of_images(learner)
     return learner
 
 

@@ -44,6 +44,6 @@ def evaluate(
     play = (row and row.evaluate) or evaluation.evaluate
     if isinstance(policy, Team):
         play = evaluate_team
-    elif isinstance(env, str) and env in GAMES:
+    elif isinstance(env, str) and (env in GAMES or env.startswith("pettingzoo/")) and play is not evaluate_team:
         play = evaluate_games
     return play(policy, env, episodes, stochastic, seed, env_kwargs)  # type: ignore[return-value]  # a row's own

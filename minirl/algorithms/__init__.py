@@ -49,6 +49,7 @@ class Algorithm:
     environments: Callable[..., Closeable] | None = None  # of a configuration; None: a gymnasium vector of its `env`
     learner: Callable[..., object] | None = None  # (row, environments, configuration) -> what iterates; None: a Learner
     evaluate: Callable[..., object] | None = None  # in place of training.evaluation.evaluate, with its arguments
+    given: Callable[..., Closeable] | None = None  # (what `learn` got, configuration) -> environments, or EnvError
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and re.fullmatch(r"\w[\w.-]*", self.name)):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from minirl.deploy.agent import Agent
 from minirl.errors import FileError, SpaceError
 
 FOLDER = "policies"  # in a run directory: a policy file for each agent, each of which acts by itself
+SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,10 +57,10 @@ def save(directory: Path, team: Team, algorithm: str, env: str, said: dict[str, 
 def load(path: Path | str) -> tuple[Team, dict[str, Any]]:
     """The team in a run directory, and what its files say of the training; FileError where one cannot be read."""
     folder = Path(path) / FOLDER
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(folder.glob(f"*{SUFFIX}"))
     if not files:
         raise FileError(f"{folder}: there is no policy file of an agent in it")
-    loaded = {file.name.removesuffix(".safetensors"): policy_file.load(file) for file in files}
+    loaded = {unquote(file.name.removesuffix(SUFFIX)): policy_file.load(file) for file in files}
     return Team({name: agent for name, (agent, _) in loaded.items()}), next(iter(loaded.values()))[1]
 
 
@@ -70,7 +72,5 @@ def load_policy(path: Path | str) -> tuple[Agent | Team, dict[str, Any]]:
 
 
 def file_name(agent: str) -> str:
-    """agent_0.safetensors; an id that no file could have is refused."""
-    if os.sep in agent or agent.startswith(".") or not agent:
-        raise FileError(f"agent {agent!r}: its policy cannot be saved under this name; call it otherwise")
-    return f"{agent}.safetensors"
+    """agent_0.safetensors; a letter that no file's name could have is written as %2F."""
+    return f"{quote(agent, safe='')}{SUFFIX}"

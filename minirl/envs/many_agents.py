@@ -7,7 +7,7 @@
 Who plays: `native/simple_spread.py` in one compiled call; all others, one after the other, `pettingzoo_parallel.py`.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class Step(NamedTuple):
     masks: dict[str, Array]  # id -> (B, K) bool: what is allowed in the next step; without agents that have none
 
 
+@runtime_checkable
 class ManyAgents(Protocol):
     """B copies of an environment in which N agents act at once. A game that no agent is left in starts again in `step`.
 

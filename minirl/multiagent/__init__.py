@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from minirl.algorithms import Algorithm, ppo
-from minirl.envs.games import make_game
+from minirl.envs.games import Game, make_game
 from minirl.envs.make_many_agents import make_many_agents
 from minirl.envs.many_agents import ManyAgents
+from minirl.errors import ConfigError, EnvError
 from minirl.multiagent.games_played import evaluate_games
 from minirl.multiagent.ippo import IPPOConfig
 from minirl.multiagent.mappo import MAPPOConfig
@@ -26,10 +27,33 @@ def many_agents(config: Any) -> ManyAgents:
     return make_many_agents(config.env, config.num_envs, **config.env_kwargs)
 
 
+def given_agents(envs: Any, config: Any) -> ManyAgents:
+    """What a user gave to learn on, if it is one."""
+    if isinstance(envs, type) or not isinstance(envs, ManyAgents):
+        wanted = "learn takes what minirl.envs.many_agents.make_many_agents makes, or use minirl.train"
+        raise EnvError(f"envs is a {kind(envs)}, no vector of several agents: {wanted}")
+    return envs
+
+
 def game(config: Any) -> OpponentVector:
     """The game of a configuration, against a pool that has nobody but a random player yet."""
+    if config.env_kwargs:
+        raise ConfigError(f"env_kwargs = {config.env_kwargs!r}: a game takes none, leave it out")
+    return against_itself(make_game(config.env, config.num_envs), config)
+
+
+def against_itself(game: Any, config: Any) -> OpponentVector:
+    """A game, as make_game makes it, against a pool that has nobody but a random player yet."""
+    if isinstance(game, type) or not isinstance(game, Game):
+        wanted = "learn takes what minirl.envs.games.make_game makes, or use minirl.train"
+        raise EnvError(f"envs is a {kind(game)}, no game of two players: {wanted}")
     pool = Pool(config.pool_size, config.opponents, np.random.default_rng([config.seed, 1]))
-    return OpponentVector(make_game(config.env, config.num_envs), pool)
+    return OpponentVector(game, pool)
+
+
+def kind(thing: Any) -> str:
+    """What messages call it."""
+    return f"class, {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
 
 
 TEAM: dict[str, Any] = {
@@ -37,6 +61,7 @@ TEAM: dict[str, Any] = {
     "environments": many_agents,
     "learner": TeamLearner,
     "evaluate": evaluate_team,
+    "given": given_agents,
 }
 METHODS = {
     row.name: row
@@ -57,6 +82,7 @@ METHODS = {
             game,
             SelfPlayLearner,
             evaluate_games,
+            against_itself,
         ),
     )
 }

@@ -123,7 +123,9 @@ class JointCollector:
             real = None if alive.all() else alive
             mask = None
             if rollout.mask is not None:
-                mask = rollout.mask[t] = group.rows(state.masks) | ~alive[:, None]
+                mask = rollout.mask[t] = self.allowed(group) | ~alive[:, None]
+            elif self._masked(group):
+                raise EnvError(f"{group.name} has an action_mask now, and had none before: give it always or never")
             action = actors[i](state.obs[i], state.noises[i].next(real), mask)
             if action.dtype.kind == "f" and not _core.all_finite(action):
                 why = "the policy's σ or mean overflowed; lower the learning rate"
@@ -132,12 +134,24 @@ class JointCollector:
             chosen |= group.per_agent(rollout.action[t])
             sent |= group.per_agent(group.action_codec.decode(rollout.action[t].copy()))
         if self.with_actions:
-            self.fill_actions([rollout.obs[t] for rollout in rollouts], chosen)
+            self.fill_actions([rollout.obs[t] for rollout in rollouts], chosen, state.alive)
         return sent
 
-    def fill_actions(self, rows: list[Array], chosen: dict[str, Array]) -> None:
-        """Write the actions of all agents, as indicators, into the last columns of each group's rows; dead: 0."""
-        alive = self.state.alive
+    def _masked(self, group: Group) -> bool:
+        """Whether one of these agents has a mask."""
+        return bool(self.state.masks) and any(agent in self.state.masks for agent in group.agents)
+
+    def allowed(self, group: Group) -> Array:
+        """What the agents of a group may do next (n·B, K) bool: everything, for one without masks."""
+        K, masks = group.action_codec.family().num_params, self.state.masks
+        everything = np.ones((self.envs.num_envs, K), bool)
+        return group.rows({agent: masks.get(agent, everything) for agent in group.agents})
+
+    def fill_actions(self, rows: list[Array], chosen: dict[str, Array], alive: Array) -> None:
+        """Write the actions of all agents, as indicators, into the last columns of each group's rows.
+
+        alive (B, N) bool: who acts; of the others all indicators are 0.
+        """
         blocks = [
             np.eye(k)[chosen[agent]] * alive[:, [place]]
             for place, (agent, k) in enumerate(zip(self.envs.agents, self.num_actions, strict=True))
@@ -177,7 +191,7 @@ class JointCollector:
     def _empty(self, group: Group, obs: Array, fresh: bool) -> Rollout:
         T, (rows, D), dist = self.num_steps, obs.shape, group.action_codec.family()
         action_type = np.int64 if dist.action_dtype is np.int64 else np.dtype(self.config.dtype)
-        masked = all(agent in self.state.masks for agent in group.agents)
+        masked = self._masked(group)
         return Rollout(
             obs=np.empty((T, rows, D), self.obs_dtype),
             action=np.empty((T, rows, *dist.action_shape), action_type),

@@ -86,11 +86,10 @@ class OpponentVector(gymnasium.vector.VectorEnv):
         return self.game.observe(self.side), {"action_mask": self.game.legal(self.side)}
 
     def _opponents_move(self, boards: Array) -> None:
-        """Moves on those of these boards where it is the opponent's turn."""
+        """Moves on those of these boards where it is the opponent's turn, until it is the learner's."""
         if self.game.simultaneous:
             return
-        theirs = boards & ~self.game.over & (self.game.to_move != self.side)
-        if theirs.any():
+        while (theirs := boards & ~self.game.over & (self.game.to_move != self.side)).any():
             moved(self.game, theirs, self._choose(theirs))
 
     def _choose(self, boards: Array) -> Array:

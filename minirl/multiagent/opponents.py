@@ -1,11 +1,16 @@
 """The pool of past selves: frozen checkpoints, who of them is played next, and how strong each is."""
 
-from dataclasses import dataclass
+import copy
+import math
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from minirl.deploy.agent import Agent
+from minirl.numerics import random_streams
 from minirl.numerics.arrays import Array
+from minirl.numerics.running_moments import RunningMoments
 
 Choice = Literal["latest", "uniform", "prioritised"]
 K_FACTOR = 32.0  # Elo points at stake in an update
@@ -77,17 +82,27 @@ class Pool:
 
         What the learner gains the opponents lose: the sum of all ratings stays.
         """
-        gained = 0.0
-        before = self.elo
+        before, changes = self.elo, []
         for each in {id(o): o for o in opponents}.values():
             scores = np.array([(np.sign(p) + 1) / 2 for o, p in zip(opponents, payoff, strict=True) if o is each])
             expected = 1 / (1 + 10 ** ((each.elo - before) / SCALE))
-            change = K_FACTOR * float((scores - expected).sum()) / len(payoff)
+            change = K_FACTOR * float(scores.sum() - len(scores) * expected) / len(payoff)
             each.elo -= change
-            gained += change
+            changes.append(change)
             each.games += len(scores)
             each.score += float(scores.sum())
-        self.elo = before + gained
+        self.elo = before + math.fsum(changes)  # in whatever order
+
+    def snapshot(self) -> dict[str, Any]:
+        """Checkpoints, ratings and results as a tree of arrays and JSON scalars, copied."""
+        scores = self.tree()["members"]
+        members = [{**score, "agent": of_agent(m.agent)} for score, m in zip(scores, self.members, strict=True)]
+        return {"elo": self.elo, "members": members, "rng": random_streams.get_state(self.rng)}
+
+    def restore(self, tree: dict[str, Any], now: Agent) -> None:
+        """Back to a snapshot, which can be used again; its policies are built as `now` is."""
+        self.elo, self.rng = tree["elo"], random_streams.from_state(tree["rng"])
+        self.members = [Checkpoint(**{**each, "agent": as_agent(each["agent"], now)}) for each in tree["members"]]
 
     def tree(self) -> dict[str, Any]:
         """Ratings and results as JSON scalars, from old to new."""
@@ -95,3 +110,20 @@ class Pool:
             "elo": self.elo,
             "members": [{"step": m.step, "elo": m.elo, "games": m.games, "score": m.score} for m in self.members],
         }
+
+
+def of_agent(player: Player) -> dict[str, Any] | None:
+    """What tells a checkpoint's policy from others, copied; None of the random player."""
+    if not isinstance(player, Agent):
+        return None
+    normalizer = player.normalizer
+    return {"theta": player.theta.copy(), "normalizer": normalizer.moments.tree() if normalizer else None}
+
+
+def as_agent(tree: dict[str, Any] | None, now: Agent) -> Player:
+    """The player that `of_agent` describes."""
+    if tree is None:
+        return RandomPlayer()
+    moments = tree["normalizer"] and RunningMoments(**copy.deepcopy(tree["normalizer"]))
+    normalizer = now.normalizer and replace(now.normalizer, moments=moments)
+    return replace(now, theta=tree["theta"].copy(), normalizer=normalizer)

@@ -80,6 +80,15 @@ class SelfPlayLearner(Learner):
         )
         return update
 
+    def snapshot(self) -> dict[str, Any]:
+        """All that learning changes, the pool with it."""
+        return {**super().snapshot(), "pool": self.pool.snapshot()}
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Back to a snapshot; games that are going on are finished against those who play them."""
+        super().restore(tree)
+        self.pool.restore(tree["pool"], self.policy)
+
     def save_policy(self, directory: Path, env: str, said: dict[str, Any]) -> None:
         """The policy, and the ratings of its checkpoints."""
         super().save_policy(directory, env, said)

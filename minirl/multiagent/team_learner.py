@@ -1,8 +1,10 @@
 """The loop of IPPO and MAPPO: a rollout of all agents, an update of each policy, all kept together. [EXT-1, EXT-2]"""
 
 import copy
+import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,9 @@ from minirl.algorithms import Algorithm
 from minirl.config import Config
 from minirl.deploy import team
 from minirl.deploy.agent import Agent
-from minirl.envs import given
+from minirl.envs import given, memory
 from minirl.envs.many_agents import ManyAgents
-from minirl.errors import ConfigError, MinirlError, shorten
+from minirl.errors import ConfigError, EnvError, MinirlError, shorten
 from minirl.models.actor_critic import Networks
 from minirl.models.critic import Critic
 from minirl.models.input_pipeline import ObsNormalizer
@@ -26,12 +28,13 @@ from minirl.multiagent.joint_collector import JointCollector
 from minirl.multiagent.mappo import MAPPOConfig, counterfactual_advantages
 from minirl.numerics import random_streams
 from minirl.numerics.arrays import Array
-from minirl.numerics.running_moments import RunningMoments
+from minirl.numerics.running_moments import RESOLUTION, RunningMoments
 from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch
 from minirl.samples.rollout import Rollout
+from minirl.spaces.observations import ObsCodec
 from minirl.training.learner import Update, actions_of, episode_means, keep_freed_memory
-from minirl.training.trainee import Prepared, Trainee
+from minirl.training.trainee import Learned, Prepared, Trainee
 
 
 def agent_seed(seed: int, group: int) -> int:
@@ -54,9 +57,12 @@ class TeamLearner:
         self.groups = groups_of(envs, config.family, config.scale_actions, config.share_policy)
         if self.with_actions:
             check_discrete(envs, self.groups)
+        self._check_memory()
         configs = [config.replace(seed=agent_seed(config.seed, i)) for i in range(len(self.groups))]
         seeds = [random_streams.stream_seeds(each.seed) for each in configs]
         self.collector = JointCollector(envs, self.groups, config, seeds, self.central, self.with_actions)
+        if config.mask_actions and not self.collector.state.masks:
+            raise EnvError("mask_actions = True: no agent has an action_mask after reset(); set it to False")
         self.trainees = [self._trainee(i, each) for i, each in enumerate(configs)]
         self.updates = self.global_step = 0
         self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which games ended
@@ -69,12 +75,26 @@ class TeamLearner:
         if self.central:
             local = LocalPolicy(family, own, *shape)
             nets = Networks(local, CentralCritic(own, columns - own, *shape, scaled=config.normalize_value))
-            resolution = np.concatenate([resolution, np.full(columns - own, resolution.max())])
+            actions = np.full(sum(self.collector.num_actions), RESOLUTION)
+            resolution = np.concatenate([resolution, *(codec.resolution for codec in self._codecs()), actions])
         else:
             policy, critic = Policy(family, own, *shape), Critic(own, *shape, config.normalize_value)
             nets = self.algorithm.networks(policy, critic, config)
         normalizer = ObsNormalizer(RunningMoments.zeros(columns), resolution, np.dtype(config.dtype))
         return Trainee(self.algorithm, nets, normalizer, config, B * len(group.agents))
+
+    def _codecs(self) -> list[ObsCodec]:
+        """Of the observations of each agent, in order."""
+        of_agent = {agent: group.obs_codec for group in self.groups for agent in group.agents}
+        return [of_agent[agent] for agent in self.envs.agents]
+
+    def _check_memory(self) -> None:
+        """ConfigError where samples and networks cannot fit."""
+        joint = sum(codec.dim for codec in self._codecs()) if self.central else 0
+        for group in self.groups:
+            family, rows = group.action_codec.family(), self.envs.num_envs * len(group.agents)
+            dim = group.obs_codec.dim + joint
+            memory.check(self.config, rows, dim, math.prod(family.action_shape), family.num_params)
 
     def __iter__(self) -> Iterator[Update]:
         return self
@@ -96,9 +116,9 @@ class TeamLearner:
         collected = time.perf_counter()
 
         progress = min(self.global_step / self.config.total_timesteps, 1.0)
-        learned = [trainee.learn(each, progress) for trainee, each in zip(self.trainees, prepared, strict=True)]
-        for trainee, each in zip(self.trainees, learned, strict=True):
-            trainee.keep(each)
+        learned = {i: self._learn(i, each, progress) for i, each in enumerate(prepared) if len(each.batch)}
+        for i, each in learned.items():
+            self.trainees[i].keep(each)
         self.collector.commit()
 
         self.updates += 1
@@ -112,18 +132,31 @@ class TeamLearner:
         }
         if len(totals):
             self.curve.append((self.global_step, float(totals.mean())))
-        metrics = {**episode_means(totals, lengths), **self._means([each.metrics for each in learned]), **timing}
+        learning = self._means([each.metrics for each in learned.values()])
+        metrics = {**episode_means(totals, lengths), **learning, **timing}
         return Update(self.updates, self.global_step, metrics, totals, lengths)
 
     def _prepare(self, i: int, rollout: Rollout) -> Prepared:
         """A group's rollout ready to learn from; with a critic of actions, Â against each agent's other actions."""
-        try:
+        with self._named(i):
             prepared = self.trainees[i].prepare(rollout)
+        if not self.with_actions:
+            return prepared
+        return replace(prepared, batch=self._counterfactual(i, prepared.batch, rollout))
+
+    def _learn(self, i: int, prepared: Prepared, progress: float) -> Learned:
+        """A group's update."""
+        with self._named(i):
+            return self.trainees[i].learn(prepared, progress)
+
+    @contextmanager
+    def _named(self, i: int) -> Iterator[None]:
+        """An error says whose policy it was."""
+        try:
+            yield
         except MinirlError as why:
-            raise MinirlError(f"agent {self.groups[i].name}: {why}") from why
-        return (
-            replace(prepared, batch=self._counterfactual(i, prepared.batch, rollout)) if self.with_actions else prepared
-        )
+            why.args = (f"agent {self.groups[i].name}: {why}",)
+            raise
 
     def _means(self, metrics: list[Any]) -> dict[str, Any]:
         """Metrics of the policies as one row: means of the numbers, the first policy's words."""
@@ -171,28 +204,45 @@ class TeamLearner:
         return slice(start, start + sizes[place])
 
     def _last_actions(self, actors: list[Any], rollouts: list[Rollout]) -> None:
-        """Actions that would follow the observations which the steps led to, so that Q(s', a') has its a'.
+        """Put a' into what truncated games and the end of the rollout led to, so that Q(s', a') has it. [EXT-2]
 
-        Within a game these are the actions that were taken; at the end of a rollout or a cut game they are drawn here.
+        Everywhere else a' is in the next row. Who is truncated would have gone on, with the mask that it had.
         """
-        rng = self.trainees[0].rng
-        chosen: dict[str, Array] = {}
-        for rollout in rollouts:
-            rollout.next_obs[:-1] = np.where(rollout.cut[:-1, :, None], rollout.next_obs[:-1], rollout.obs[1:])
-        T = self.config.num_steps
-        last = np.zeros(T, bool)
-        last[-1] = True
-        for t in range(T):
-            if not (last[t] or any(r.truncated[t].any() for r in rollouts)):
-                continue
-            for i, (group, rollout) in enumerate(zip(self.groups, rollouts, strict=True)):
-                noise = group.action_codec.family().noise(rng, rollout.next_obs.shape[1])
-                chosen |= group.per_agent(actors[i](rollout.next_obs[t], noise, None))
-            rows = [r.next_obs[t].copy() for r in rollouts]
-            self.collector.fill_actions(rows, chosen)
-            for rollout, x in zip(rollouts, rows, strict=True):
-                ask = rollout.cut[t] | last[t]
-                rollout.next_obs[t, ask] = x[ask]
+        last, state = self.config.num_steps - 1, self.collector.state
+        for t in range(last + 1):
+            truncated = [rollout.truncated[t] for rollout in rollouts]
+            if t == last or any(flags.any() for flags in truncated):
+                chosen = self._next_actions(actors, rollouts, t)
+                self._fill(rollouts, t, (truncated, chosen, self._going_on(rollouts, t)))
+            if t == last:
+                self._fill(rollouts, t, ([~rollout.cut[t] for rollout in rollouts], chosen, state.alive))
+
+    def _next_actions(self, actors: list[Any], rollouts: list[Rollout], t: int) -> dict[str, Array]:
+        """Actions drawn for what row t led to, id -> (B,)."""
+        rng, chosen, last = self.trainees[0].rng, dict[str, Array](), self.config.num_steps - 1
+        for actor, group, rollout in zip(actors, self.groups, rollouts, strict=True):
+            noise = group.action_codec.family().noise(rng, rollout.next_obs.shape[1])
+            mask = None if rollout.mask is None else rollout.mask[t]
+            if mask is not None and t == last:
+                mask = np.where(rollout.cut[t][:, None], mask, self.collector.allowed(group))
+            chosen |= group.per_agent(actor(rollout.next_obs[t], noise, mask))
+        return chosen
+
+    def _going_on(self, rollouts: list[Rollout], t: int) -> Array:
+        """Who would act after row t if nothing had been truncated (B, N) bool."""
+        alive = np.zeros((self.envs.num_envs, len(self.envs.agents)), bool)
+        for group, rollout in zip(self.groups, rollouts, strict=True):
+            rows = rollout.valid[t] & ~rollout.terminated[t]
+            alive[:, group.places] = rows.reshape(len(group.agents), -1).T
+        return alive
+
+    def _fill(self, rollouts: list[Rollout], t: int, what: tuple[list[Array], dict[str, Array], Array]) -> None:
+        """Write actions, of those who act, into some rows of what step t led to: (rows of each, actions, who acts)."""
+        where, chosen, alive = what
+        filled = [rollout.next_obs[t].copy() for rollout in rollouts]
+        self.collector.fill_actions(filled, chosen, alive)
+        for rollout, rows, x in zip(rollouts, where, filled, strict=True):
+            rollout.next_obs[t, rows] = x[rows]
 
     @property
     def size(self) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 from minirl.deploy.team import Team
 from minirl.envs import given
 from minirl.envs.make_many_agents import make_many_agents
-from minirl.errors import SpaceError
+from minirl.errors import ConfigError, SpaceError
 from minirl.numerics import random_streams
+from minirl.spaces.actions import action_codec
 from minirl.spaces.observations import obs_codec
 from minirl.training.evaluation import MAX_STEPS, Evaluation
 
@@ -27,6 +28,8 @@ def evaluate_team(
 
     A game that has not ended after MAX_STEPS steps is stopped: a warning says so, and `cut` how many.
     """
+    if not isinstance(team, Team):
+        raise ConfigError("policy_or_run is one agent's policy: give the run directory, which has that of each agent")
     envs = make_many_agents(env, 1, **(env_kwargs or {}))
     sequence = random_streams.stream_seeds(seed)["evaluation"]
     rng = random_streams.generator(sequence) if stochastic else None
@@ -44,8 +47,7 @@ def evaluate_team(
                 obs, masks = step.obs, step.masks
             cut += bool(alive.any())
     finally:
-        if given.stored(env) is not None or isinstance(env, type):
-            envs.close()
+        envs.close()
     if cut:
         warnings.warn(
             f"env = {given.name(env)!r}: {cut} of {episodes} games were stopped after {MAX_STEPS} steps", stacklevel=3
@@ -59,6 +61,9 @@ def check_fits(team: Team, envs: Any, name: str) -> None:
         its, mine = ", ".join(envs.agents), ", ".join(team.agents)
         raise SpaceError(f"env = {name!r}: its agents are {its}, the policies are of {mine}")
     for agent, policy in team.agents.items():
-        codec = obs_codec(envs.observation_spaces[agent])
-        if codec.facts() != policy.obs_codec.facts():
-            raise SpaceError(f"env = {name!r}: {agent} observes {codec}, its policy was trained for {policy.obs_codec}")
+        obs, action = obs_codec(envs.observation_spaces[agent]), action_codec(envs.action_spaces[agent])
+        if obs.facts() != policy.obs_codec.facts():
+            raise SpaceError(f"env = {name!r}: {agent} observes {obs}, its policy was trained for {policy.obs_codec}")
+        if action.facts() != policy.action_codec.facts():
+            its, mine = (f"{codec}{codec.extent}" for codec in (action, policy.action_codec))
+            raise SpaceError(f"env = {name!r}: {agent} has {its}, its policy was trained for {mine}")

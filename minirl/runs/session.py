@@ -145,11 +145,13 @@ def training(
     run: a directory, "auto" for runs/ENV-ALGORITHM-SEED-N, or None to write nothing. The errors are those of its parts.
     """
     here = current() if run is not None else None  # a module or an environment may change it
-    env, kwargs = given.plain(config.env, config.env_kwargs)
-    config = config.replace(env=env, env_kwargs=kwargs)
-    metrics.check_tracker(track, run)
+    env = config.env
     if algorithm.environments is None:
-        memory.check(config, config.num_envs, each=make.chosen(make.find(env), config.vectorization)[1])
+        env, kwargs = given.plain(env, config.env_kwargs)
+        config = config.replace(env=env, env_kwargs=kwargs)
+    metrics.check_tracker(track, run)
+    each = 0 if algorithm.environments else make.chosen(make.find(env), config.vectorization)[1]
+    memory.check(config, config.num_envs, each=each)
     with ExitStack() as stack:
         directory = None
         if run is not None:

@@ -1,7 +1,7 @@
 """What a two-player game is: B boards side by side, moves for all of them at once; and what the native ones share."""
 
 import copy
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from minirl.errors import UserError
 from minirl.numerics.arrays import Array
 
 
+@runtime_checkable
 class Game(Protocol):
     """A zero-sum game of two players, 0 and 1, on B boards, each of them over until its first `reset`.
 
