@@ -68,7 +68,7 @@ def conjugate_gradient(
 
     x: the iterate; r = b − A x: the residual; p: the direction of the next step, pᵢᵀA pⱼ = 0 for i ≠ j; Ap: A p.
     Stops at ‖r‖ ≤ rtol ‖b‖, after `iters` products, or when the curvature pᵀAp/pᵀp is not positive beyond `flat`
-    times the largest so far (A singular or indefinite along p): x is then the previous iterate. b = 0 gives x = 0.
+    times the largest so far (A singular or indefinite along p): x is then the iterate so far. b = 0 gives x = 0.
     fused: α, x, r, β and p by the kernel; the other branch shows what it computes, and runs where nothing is compiled.
     """
     r = b.astype(np.float64)  # a copy: r = b − A·0
