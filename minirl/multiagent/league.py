@@ -6,6 +6,7 @@ The ratings R are the most likely ones for the points of all pairs (Bradley & Te
 the one that moves at random, whom the learner meets before there is a checkpoint.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minirl.deploy import policy_file
+from minirl.deploy.agent import Agent
 from minirl.errors import ConfigError, FileError
 from minirl.multiagent.games_played import Mover, at_random, of_agent, play_games
 from minirl.multiagent.opponents import SCALE, Pool
@@ -34,7 +36,7 @@ def save(directory: Path, pool: Pool, algorithm: str, env: str, said: dict[str, 
             policy_file.save(path, agent, algorithm, env, said)  # type: ignore[arg-type]  # those with a step are Agents
 
 
-def load(run: Path | str, most: int | None = None) -> tuple[dict[int, Any], str]:
+def load(run: Path | str, most: int | None = None) -> tuple[dict[int, Agent], str]:
     """The checkpoints of a run by their step, from old to new, and the id of the game; at most `most`, evenly spaced.
 
     FileError where there are none.
@@ -48,6 +50,17 @@ def load(run: Path | str, most: int | None = None) -> tuple[dict[int, Any], str]
         steps = [steps[i] for i in np.linspace(0, len(steps) - 1, most).round().astype(int)]
     loaded = {step: policy_file.load(paths[step]) for step in steps}
     return {step: agent for step, (agent, _) in loaded.items()}, loaded[steps[-1]][1]["env"]
+
+
+def probabilities(agent: Agent) -> Callable[[Array, Array], Array]:
+    """An agent as minirl.theory.games takes one: observations (N, D), legal moves (N, K) -> probabilities (N, K)."""
+
+    def policy(obs: Array, legal: Array) -> Array:
+        phi = np.where(legal, agent.phi(obs, legal).astype(np.float64), -np.inf)
+        weight = np.exp(phi - phi.max(axis=1, keepdims=True))
+        return weight / weight.sum(axis=1, keepdims=True)
+
+    return policy
 
 
 @dataclass(frozen=True)
