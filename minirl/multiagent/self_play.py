@@ -17,6 +17,7 @@ from minirl.algorithms.ppo import PPOConfig
 from minirl.config import AtLeastOne, Environment, NonNegative, Unit, Unset, explain_fields
 from minirl.errors import ConfigError
 from minirl.files.atomic import write_atomically
+from minirl.multiagent import league
 from minirl.multiagent.opponent_vector import OpponentVector
 from minirl.training.learner import Learner, Update
 
@@ -90,6 +91,7 @@ class SelfPlayLearner(Learner):
         self.pool.restore(tree["pool"], self.policy)
 
     def save_policy(self, directory: Path, env: str, said: dict[str, Any]) -> None:
-        """The policy, and the ratings of its checkpoints."""
+        """The policy, its checkpoints, and their ratings."""
         super().save_policy(directory, env, said)
+        league.save(directory, self.pool, self.algorithm.name, env, said)
         write_atomically(directory / LEAGUE, json.dumps(self.pool.tree(), indent=1).encode())
