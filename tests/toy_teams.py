@@ -70,9 +70,7 @@ class Copies(Parallel):
 
 
 class Dying(Parallel):
-    """Games of 6 steps; agent_1 is gone after its third, terminated or truncated. Observed: 10 · agent + t, reward 2ᵗ.
-
-    """
+    """Games of 6 steps; agent_1 is gone after its third, terminated or truncated. Observed: 10 · agent + t, reward 2ᵗ."""
 
     spaces = spaces.Box(-np.inf, np.inf, (1,), np.float64), spaces.Discrete(2)
 

@@ -100,7 +100,9 @@ def test_ma_01_ext_1_ext_2_values_are_in_units_of_the_rewards_before_advantages(
         trainee.state["theta_v"][-2:] = 5.0, 3.0
         batch = trainee.prepare(rollout).batch
         critic, theta = trainee.nets.critic, trainee.state["theta_v"]
-        inner = type(critic)(*(critic.own, critic.mlp.sizes[0]) if method == "mappo" else critic.mlp.sizes[:1], (5,), "tanh")
+        inner = type(critic)(
+            *(critic.own, critic.mlp.sizes[0]) if method == "mappo" else critic.mlp.sizes[:1], (5,), "tanh"
+        )
         y = inner.value(theta[:-2], rollout.obs[:, 0])
         value = 5.0 + 3.0 * y
         life = int(rollout.valid.sum())
@@ -128,7 +130,9 @@ def without_the_dead(learner, rollout):
     place = np.argsort(np.concatenate(order))
     weights = SampleWeights(np.ones(len(place)))
     assert len(place) < T * rollout.obs.shape[1]
-    columns = {n: np.concatenate([getattr(p, n) for p in parts])[place] for n in ["obs", "action", "adv", "returns", "value"]}
+    columns = {
+        n: np.concatenate([getattr(p, n) for p in parts])[place] for n in ["obs", "action", "adv", "returns", "value"]
+    }
     columns["adv"] = standardize_adv(columns["adv"], weights)
     return Batch(**columns, weights=weights)
 
