@@ -32,10 +32,10 @@ FILES = (
         "_core/reference/*.py",
         "models/distributions/*.py",
         "models/critic.py",
-        "numerics/sample_weights.py",
+        "numerics/sums_over_samples.py",
         "numerics/running_moments.py",
     ),
-    *("numerics/linear_solvers.py", "numerics/optimizers.py", "samples/*.py", "algorithms/*.py"),
+    *("numerics/conjugate_gradient.py", "numerics/optimizers.py", "samples/*.py", "algorithms/*.py"),
 )
 # Programs, files and processes say nothing about an equation; parity compares mutated twins with themselves.
 APART = {

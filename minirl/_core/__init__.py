@@ -17,7 +17,7 @@ SUBJECTS = (
     "mlp",
     "losses",
     "adam",
-    "conjugate_gradient",
+    "cg_step",
     "vectors",
     "acting",
     "classic_control",

@@ -21,9 +21,10 @@ from minirl.models.actor_critic import Networks
 from minirl.models.mlp import Cache
 from minirl.models.policy import Policy
 from minirl.numerics.arrays import Array
-from minirl.numerics.linear_solvers import Solution, conjugate_gradient, dense_solve
+from minirl.numerics.conjugate_gradient import Solution, conjugate_gradient
+from minirl.numerics.dense_solve import dense_solve
 from minirl.numerics.optimizers import AdamState, adam_init
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.batch import Batch, one_in
 
 Info = dict[str, float | int | str]

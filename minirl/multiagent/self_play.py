@@ -1,7 +1,7 @@
 """Self-play: PPO against a pool of past selves, which grows with it: an automatic curriculum. [EXT-3]
 
 Every `pool_every` updates a copy of the policy joins the pool; each new game is played against one of its members,
-drawn as `opponents` says. The learner sees a game as an environment (opponent_vector.py), so PPO needs to know nothing
+drawn as `opponents` says. The learner sees a game as an environment (game_env.py), so PPO needs to know nothing
 of it.
 """
 
@@ -18,7 +18,7 @@ from minirl.config import AtLeastOne, Environment, NonNegative, Unit, Unset, exp
 from minirl.errors import ConfigError
 from minirl.files.atomic import write_atomically
 from minirl.multiagent import league
-from minirl.multiagent.opponent_vector import OpponentVector
+from minirl.multiagent.game_env import OpponentVector
 from minirl.training.learner import Learner, Update
 
 LEAGUE = "league.json"  # in the run directory: ratings of the checkpoints

@@ -9,7 +9,7 @@ from minirl import _core
 from minirl.config import Config
 from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import is_constant
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.rollout import Rollout
 
 Function: TypeAlias = Callable[[Array], Array]

@@ -8,7 +8,7 @@ import numpy as np
 
 from minirl.errors import SpaceError
 from minirl.models.distributions import FAMILIES, Family
-from minirl.spaces.action_codec import BOUNDS, ActionCodec, Arrays, RangedAction
+from minirl.spaces.action_interface import BOUNDS, ActionCodec, Arrays, RangedAction
 from minirl.spaces.facts import FLOATS, MAX_SIZE, Facts, among
 
 __all__ = [

@@ -84,7 +84,7 @@ def evaluate(
     if cut:
         remedy = "their returns are those so far; give the environment a limit with gymnasium.wrappers.TimeLimit"
         warnings.warn(
-            f"env = {name!r}: {cut} of {episodes} episodes were stopped after {limit} steps: {remedy}", stacklevel=3
+            f"env = {name!r}: {cut} of {episodes} episodes were stopped after {limit} steps: {remedy}", stacklevel=4
         )
     return Evaluation(returns, lengths, cut)
 

@@ -16,7 +16,7 @@ from minirl.numerics import random_streams
 from minirl.numerics.arrays import Array
 from minirl.numerics.communicator import SERIAL, Communicator
 from minirl.numerics.running_moments import RunningMoments
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import Function
 from minirl.samples.batch import Batch, make_batch
 from minirl.samples.reward_scaling import RewardScaler

@@ -15,7 +15,7 @@ from minirl.envs.make import make_envs
 from minirl.errors import ConfigError
 from minirl.models.distributions import Categorical, DiagGaussian
 from minirl.models.policy import Policy
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.training.learner import Learner
 
 both_families = pytest.mark.parametrize("dist", [Categorical(3), DiagGaussian(2)], ids=lambda d: d.name)

@@ -16,7 +16,7 @@ from minirl.multiagent import METHODS
 from minirl.multiagent.team_learner import TeamLearner, agent_seed
 from minirl.numerics import random_streams
 from minirl.numerics.running_moments import RunningMoments
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, make_batch
 from minirl.training.learner import Learner

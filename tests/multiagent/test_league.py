@@ -11,7 +11,7 @@ from minirl.cli import main
 from minirl.errors import ConfigError, FileError
 from minirl.multiagent import league
 from minirl.multiagent.league import elo, spearman, tournament
-from minirl.multiagent.opponents import SCALE, Pool
+from minirl.multiagent.opponent_pool import SCALE, Pool
 
 SMALL = {"num_envs": 8, "num_steps": 8, "minibatch_size": 32, "hidden": (8,), "epochs": 1, "pool_every": 2}
 
