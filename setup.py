@@ -23,7 +23,7 @@ MODULES = (
     "arrays",
     "categorical",
     "classic_control",
-    "conjugate_gradient",
+    "cg_step",
     "gaussian",
     "losses",
     "mlp",

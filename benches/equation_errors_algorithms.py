@@ -10,8 +10,8 @@ from minirl.algorithms import losses
 from minirl.algorithms.npg import NPGConfig, fisher_vector_product, natural_step, policy_gradient
 from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
-from minirl.numerics.linear_solvers import conjugate_gradient
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.conjugate_gradient import conjugate_gradient
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.theory import demo
 
 # ------------------------------------------------------------------------------------------------------------------- TR

@@ -24,7 +24,7 @@ from minirl.algorithms.ppo import PPOConfig
 from minirl.algorithms.reinforce import ReinforceConfig, reinforce_gradient
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.models.distributions import Categorical, DiagGaussian
-from minirl.theory import bounds, demo, divergences, exact, gradients, mdp, reweighting
+from minirl.theory import bounds, demo, divergences, exact_batch, gradients, mdp, reweighting
 
 # --------------------------------------------------------------------------------------------------- PG, by enumeration
 
@@ -282,12 +282,14 @@ def _(policy, theta, batch, _w, _moved, _rng):
 @measures("SUR-2", "the library's policy gradient with exact expectations against differences of J", DIFFERENCES)
 def _(rng):
     problem, logits, _ = tabular(rng, 4)
-    policy, theta = exact.tabular_policy(problem), exact.pack(logits)
-    batch = exact.exact_batch(problem, policy, theta)
+    policy, theta = exact_batch.tabular_policy(problem), exact_batch.pack(logits)
+    batch = exact_batch.exact_batch(problem, policy, theta)
     phi, cache = policy.forward(theta, batch.obs)
     found = policy_gradient(policy, theta, cache, phi, batch) * batch.weights.n
     eye = np.eye(problem.shape[0])
-    return relative_error(found, gradient(lambda th: mdp.solve(problem, exact.probabilities(policy, th, eye)).j, theta))
+    return relative_error(
+        found, gradient(lambda th: mdp.solve(problem, exact_batch.probabilities(policy, th, eye)).j, theta)
+    )
 
 
 def random_pairs(rng, n, gammas=(0.1, 0.5, 0.9)):

@@ -1,7 +1,7 @@
 """Do the default configurations learn? Trains many seeds and writes every one of them down.
 
     python benches/learning.py cartpole                    seeds 0-9, on which the defaults were chosen
-    python benches/learning.py cartpole --seeds 100-109    seeds that nobody had looked at, run once
+    python benches/learning.py cartpole --seeds 100-109    unseen seeds, run once
     python benches/learning.py pendulum halfcheetah
     python benches/learning.py methods-cartpole methods-pendulum       every method, 200 000 and 400 000 transitions
 

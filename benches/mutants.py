@@ -32,10 +32,10 @@ FILES = (
         "_core/reference/*.py",
         "models/distributions/*.py",
         "models/critic.py",
-        "numerics/sample_weights.py",
+        "numerics/sums_over_samples.py",
         "numerics/running_moments.py",
     ),
-    *("numerics/linear_solvers.py", "numerics/optimizers.py", "samples/*.py", "algorithms/*.py"),
+    *("numerics/conjugate_gradient.py", "numerics/optimizers.py", "samples/*.py", "algorithms/*.py"),
 )
 # Programs, files and processes say nothing about an equation; parity compares mutated twins with themselves.
 APART = {
@@ -104,7 +104,7 @@ def _pytest(tests: list[str]) -> int:
 
 
 def judge(job: tuple[Mutant, list[str], list[str]]) -> tuple[Mutant, str]:
-    """Who kills a mutant: `own`, the tests of its line's tags, `others`, or nobody."""
+    """Who kills a mutant: `own`, the tests of its line's tags, `others`, or none."""
     mutant, own, others = job
     path = COPY / "minirl" / mutant.file
     original = path.read_text("utf-8")
@@ -201,7 +201,7 @@ def main() -> int:
         action="append",
         default=[],
         metavar="NAME",
-        help="leave tests/test_NAME.py out, while it is being mended",
+        help="leave tests/test_NAME.py out, while it is being fixed",
     )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
@@ -211,7 +211,7 @@ def main() -> int:
         "--own", action="store_true", help="the tests of the line's own tags alone: quick; what lives may yet be killed"
     )
     parser.add_argument(
-        "--again", action="store_true", help="keep the kills by own tests of the last result, judge the rest anew"
+        "--again", action="store_true", help="keep the kills by own tests of the last result, judge the rest again"
     )
     parser.add_argument("--write", action="store_true", help="write the result of a piece as well")
     args = parser.parse_args()
@@ -237,7 +237,7 @@ def main() -> int:
         tests = sorted({test for _, own, _ in work for test in own})
         complaint = pool.submit(baseline, tests).result() or pool.submit(baseline, work[0][2] if work else []).result()
         if complaint:
-            print(f"{complaint}\nThese tests fail without any mutant: mend them first.", file=sys.stderr)
+            print(f"{complaint}\nThese tests fail without any mutant: fix them first.", file=sys.stderr)
             return 2
         verdicts = []
         for number, (mutant, verdict) in enumerate(pool.map(judge, work), 1):

@@ -1,5 +1,4 @@
-"""The first speed floor, on one thread:
-whole workloads, best understood beside `pytest benches` for the single kernels.
+"""The first speed floor: whole workloads on one thread; `pytest benches` has the single kernels.
 
     python benches/speed.py     W1 PPO end to end on CartPole, W2 PPO update, W3 TRPO update, W5 acting, W6 import
 

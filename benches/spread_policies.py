@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np  # noqa: E402
 from machine import describe  # noqa: E402
 
-from minirl.envs.many_agents import make_many_agents  # noqa: E402
+from minirl.envs.make_many_agents import make_many_agents  # noqa: E402
 
 Array = np.ndarray
 Policy = Callable[[dict[str, Array]], dict[str, Array]]

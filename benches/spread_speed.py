@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 from machine import describe  # noqa: E402
 
 from minirl import _core  # noqa: E402
-from minirl.envs.many_agents import make_many_agents  # noqa: E402
+from minirl.envs.make_many_agents import make_many_agents  # noqa: E402
 
 ENVS = (1, 16, 128, 1024)
 ROUNDS, SECONDS = 9, 0.5

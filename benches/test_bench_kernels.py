@@ -101,7 +101,7 @@ def vector_cases(rng, dtype):
 def env_cases(rng):
     for name, problem in classic_control.PROBLEMS.items():
         for B in (4, 1024):
-            state, steps, nobody = (
+            state, steps, none = (
                 0.05 * rng.standard_normal((B, problem.states)),
                 np.ones(B, np.int64),
                 np.zeros(B, bool),
@@ -109,9 +109,9 @@ def env_cases(rng):
             action = rng.integers(0, problem.actions, B) if problem.actions else rng.random((B, 1)).astype(np.float32)
             obs, low = np.zeros((B, problem.obs), np.float32), np.full(problem.draws, -0.05)
             results = (np.zeros(B), np.zeros(B, bool), np.zeros(B, bool))
-            yield "env_step", f"{name} {B}", (name, state, steps, action, nobody, 10**9, obs, *results)
+            yield "env_step", f"{name} {B}", (name, state, steps, action, none, 10**9, obs, *results)
             generators = [np.random.PCG64(i) for i in range(B)]
-            yield "env_reset", f"{name} {B}", (name, generators, ~nobody, low, -low, state, steps, obs)
+            yield "env_reset", f"{name} {B}", (name, generators, ~none, low, -low, state, steps, obs)
 
 
 def spread_cases(rng):

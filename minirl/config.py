@@ -76,7 +76,7 @@ class Config:
     dtype: Literal["float32", "float64"] = "float32"  # of parameters and samples: float32 trains, float64 proves
     normalize_adv: bool = True  # advantages to mean 0 and deviation 1 over the batch
     scale_actions: bool = True  # a Gaussian acts in half-ranges around the centre of finite bounds
-    normalize_obs: bool = True  # observations by their running mean and variance, cut at ±10
+    normalize_obs: bool = True  # observations by their running mean and variance, clipped at ±10
     normalize_reward: bool = True  # rewards divided by the running deviation of the discounted return
     reward_limit: Annotated[float, Positive] | None = None  # clip the rewards that are learned from at ± this, > 0
     normalize_value: bool = False  # the critic learns in units of the returns' running deviation (PopArt)

@@ -216,12 +216,12 @@ def test_other_ranks_stand_where_weights_are_made_and_nowhere_else():
     """The samples' weights know them: forgetting them has to be impossible, not unlikely."""
     takers = {(named(path), function.name) for path in FILES for function, names in parameters(path) if "comm" in names}
     assert takers == {
-        ("numerics/sample_weights.py", "__init__"),
+        ("numerics/sums_over_samples.py", "__init__"),
         ("training/learner.py", "__init__"),
         ("training/trainee.py", "__init__"),
     }
     sums = [named(path) for path in FILES if re.search(r"comm\.(sum|max)\(", path.read_text("utf-8"))]
-    assert sums == ["numerics/sample_weights.py"]
+    assert sums == ["numerics/sums_over_samples.py"]
 
 
 def test_deploying_needs_numpy_alone():

@@ -17,7 +17,7 @@ SUBJECTS = (
     "mlp",
     "losses",
     "adam",
-    "conjugate_gradient",
+    "cg_step",
     "vectors",
     "acting",
     "classic_control",
@@ -28,7 +28,7 @@ REFERENCE = os.environ.get("MINIRL_REFERENCE", "") not in ("", "0")
 
 
 def _built() -> bool:
-    """True when the extension modules are there. Only their absence is forgiven: a broken one raises."""
+    """True when the extension modules are there. Only their absence gives False: a broken one raises."""
     try:
         import minirl._core.compiled.returns  # noqa: F401
     except ModuleNotFoundError as missing:

@@ -6,8 +6,8 @@ from typing import Any
 from minirl._core.compiled.acting import *
 from minirl._core.compiled.adam import *
 from minirl._core.compiled.categorical import *
+from minirl._core.compiled.cg_step import *
 from minirl._core.compiled.classic_control import *
-from minirl._core.compiled.conjugate_gradient import *
 from minirl._core.compiled.gaussian import *
 from minirl._core.compiled.losses import *
 from minirl._core.compiled.mlp import *

@@ -72,7 +72,7 @@ ALGORITHMS = {
             reinforce.ReinforceConfig,
             reinforce.init,
             reinforce.update,
-            "the policy gradient: actions that paid off become likelier",
+            "the policy gradient: more of what paid off",
         ),
         Algorithm(
             "npg",

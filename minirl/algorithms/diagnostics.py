@@ -6,7 +6,7 @@ import numpy as np
 
 from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import is_constant
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 
 LOG_RATIO_LIMIT = 20.0  # e²⁰ ≈ 5e8: log ratios are clipped to ±20 in reports, so that none is infinite
 

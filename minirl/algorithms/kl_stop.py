@@ -5,7 +5,7 @@ import numpy as np
 from minirl.models.actor_critic import Networks
 from minirl.numerics.arrays import Array
 from minirl.numerics.optimizers import AdamState, copy_adam
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.batch import Batch, Minibatch
 
 HALVINGS = 30  # of a first step beyond the limit; after that the policy takes none of it

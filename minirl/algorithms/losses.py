@@ -5,7 +5,7 @@ import numpy as np
 from minirl import _core
 from minirl.models.distributions import Family
 from minirl.numerics.arrays import Array
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.batch import Minibatch
 
 

@@ -21,9 +21,10 @@ from minirl.models.actor_critic import Networks
 from minirl.models.mlp import Cache
 from minirl.models.policy import Policy
 from minirl.numerics.arrays import Array
-from minirl.numerics.linear_solvers import Solution, conjugate_gradient, dense_solve
+from minirl.numerics.conjugate_gradient import Solution, conjugate_gradient
+from minirl.numerics.dense_solve import dense_solve
 from minirl.numerics.optimizers import AdamState, adam_init
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.batch import Batch, one_in
 
 Info = dict[str, float | int | str]
@@ -133,7 +134,7 @@ def npg_step(policy: Policy, theta_old: Array, batch: Batch, cfg: NPGConfig) -> 
     step, phi_old, info = natural_step(policy, theta_old, batch, cfg)
     dist, mean = policy.dist, batch.weights.mean
     loss_old = -mean(batch.adv)
-    rejected = info | {
+    no_step = info | {
         "policy_loss": loss_old,
         "kl": 0.0,
         "gain": 0.0,
@@ -142,9 +143,9 @@ def npg_step(policy: Policy, theta_old: Array, batch: Batch, cfg: NPGConfig) -> 
         "accepted": 0,
     }
     if not step.any():
-        return theta_old, rejected
+        return theta_old, no_step
     if info["status"] == "singular":
-        return theta_old, rejected | {"refused": "singular"}
+        return theta_old, no_step | {"refused": "singular"}
     with np.errstate(over="ignore", invalid="ignore"):  # a step may go too far: then it is rejected
         theta = theta_old + step.astype(theta_old.dtype)
         phi = policy.infer(theta, batch.obs, batch.mask)
@@ -152,9 +153,9 @@ def npg_step(policy: Policy, theta_old: Array, batch: Batch, cfg: NPGConfig) -> 
         logratio = dist.log_prob(phi, batch.action) - dist.log_prob(phi_old, batch.action)
         gain = surrogate_gain(logratio, batch.adv, batch.weights)
     if not (np.isfinite(theta).all() and np.isfinite([kl, gain]).all()):
-        return theta_old, rejected | {"status": "non_finite", "refused": "not finite"}
+        return theta_old, no_step | {"status": "non_finite", "refused": "not finite"}
     if kl > RUNAWAY * cfg.delta:
-        return theta_old, rejected | {"refused": "kl"}
+        return theta_old, no_step | {"refused": "kl"}
     return theta, info | {"policy_loss": loss_old - gain, "kl": kl, "gain": gain, "refused": "", "accepted": 1}
 
 
@@ -176,9 +177,9 @@ def update_with(
     """One update: `step` moves the policy, then the critic is fitted to the returns."""
     if cfg.fisher_every > 1:
         batch = replace(batch, fisher=one_in(cfg.fisher_every, batch.weights.weight, rng))
-    theta_pi, info = step(nets.policy, state["theta_pi"], batch, cfg)
+    theta_pi, info = step(nets.policy, state["theta_pi"], batch, cfg)  # GUIDE's steps 3 to 6 [TR-14]
     theta_v = track_returns(nets.critic, state["theta_v"], batch)
-    theta_v, adam_v, critic_info = fit_critic(nets.critic, theta_v, state["adam_v"], batch, cfg, rng)
+    theta_v, adam_v, critic_info = fit_critic(nets.critic, theta_v, state["adam_v"], batch, cfg, rng)  # step 7 [TR-14]
     phi = nets.policy.infer(theta_pi, batch.obs, batch.mask)
     measured: Info = {"losses/entropy": batch.weights.mean(nets.policy.dist.entropy(phi))}
     return {"theta_pi": theta_pi, "theta_v": theta_v, "adam_v": adam_v}, metrics(info) | measured | {**critic_info}

@@ -144,7 +144,7 @@ def check_gradient(gradient_pi: Array, norm: float, scale: float) -> None:
 def passes(nets: Networks, theta: Array, batch: Batch, cfg: PPOConfig, rng: np.random.Generator) -> Iterator[Minibatch]:
     """Every minibatch of the K epochs; `recompute_adv` uses the critic as θ (n,) has it when an epoch begins."""
     value_old = batch.value
-    for epoch in range(cfg.epochs):
+    for epoch in range(cfg.epochs):  # K passes [PPO-9]
         if epoch > 0 and cfg.recompute_adv:
             batch = batch.estimated_by(lambda obs: nets.critic.value(nets.split(theta)[1], obs))
             if cfg.clip_value is not None:  # V is clipped around that of the rollout, not of this epoch

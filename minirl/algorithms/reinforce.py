@@ -26,7 +26,7 @@ from minirl.samples.batch import Batch
 class ReinforceConfig(ValueFitConfig):
     """Configuration of REINFORCE."""
 
-    advantage: Literal["gae", "baseline", "reward_to_go", "trajectory"] = "baseline"  # Â; reward_to_go is G_t
+    advantage: Literal["gae", "baseline", "reward_to_go", "trajectory"] = "baseline"  # GAE, G_t − V(s_t), G_t, or R(τ)
     lr: Annotated[float, Positive] = 1e-2  # step size α, > 0
     optimizer: Literal["adam", "ascent"] = "adam"  # ascent is θ ← θ + α∇L and nothing else
     gradient_steps: Annotated[int, AtLeastOne] = 1  # steps on a batch, >= 1; from the second on weighted by r

@@ -98,7 +98,10 @@ def why_refused(gain: float, kl_mean: float, kl_max: float, moved: Array, step: 
 
 
 def bound_coef(batch: Batch, cfg: TRPOConfig) -> float:
-    """(1−γ) C = 4 γ max|A| / (1−γ): C of Schulman et al., Theorem 1, for L as a mean over samples. [SUR-7]"""
+    """(1−γ) C = 4 γ max|A| / (1−γ), C of Schulman et al., Theorem 1. [SUR-7]
+
+    The factor 1−γ is there because L is a mean over samples here, and a sum over discounted visits in the theorem.
+    """
     return 4 * cfg.gamma * batch.weights.largest(np.abs(batch.adv)) / (1 - cfg.gamma)  # [SUR-7]
 
 

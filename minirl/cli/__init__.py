@@ -18,6 +18,8 @@ USAGE = """usage: minirl COMMAND [flags]
   train ALGORITHM   learn a policy                minirl train trpo --env CartPole-v1
   eval RUN          play a trained policy         minirl eval runs/CartPole-v1-trpo-0-1
   plot RUN ...      draw learning curves          minirl plot runs/* --out curves.png
+  play RUN          play a game against it        minirl play runs/minirl_TicTacToe-v0-selfplay-0-1
+  league RUN        rate a run's checkpoints      minirl league runs/minirl_TicTacToe-v0-selfplay-0-1
   list              algorithms, environments, runs minirl list --envs cart
   equations TAG     what computes an equation     minirl equations TR-9
   demo              one step, TRPO and PPO        minirl demo

@@ -13,15 +13,18 @@ from typing import Annotated, Any, Literal
 
 from minirl.cli.console import complain, say, say_all, width, write_utf8
 from minirl.cli.flags import flags_of
+from minirl.cli.play import Play, play_against
 from minirl.cli.tables import env_ids, run_lines
 from minirl.cli.train import play, summary
 from minirl.cli.values import literal
-from minirl.config import AtLeastOne, NonNegative, check_ranges
+from minirl.config import AtLeastOne, NonNegative, Range, check_ranges
 from minirl.deploy.team import load_policy
 from minirl.equations import index, page
 from minirl.errors import FileError, UserError
 from minirl.files.strict_json import read_json
 from minirl.methods import METHODS
+from minirl.multiagent.league import tournament
+from minirl.runs import league_picture
 from minirl.runs import plot as plotting
 from minirl.runs.directory import CONFIG, NOT_STORED, current
 from minirl.runs.listing import find_runs
@@ -53,6 +56,20 @@ class Plot:
     out: Path | None = None  # .png, .svg or .pdf; None is RUN/curve.png, or curves.png for several runs
     y: str = plotting.RETURN  # column of metrics.csv, with or without what stands before its slash: approx_kl
     band: Literal["minmax", "ci", "std"] = "minmax"  # range of the runs, 95 % interval of their mean, mean ± deviation
+
+
+@dataclass(frozen=True)
+class League:
+    """Let the checkpoints of a run of self-play play each other: payoffs and Elo ratings, as a table and a picture."""
+
+    run: Path  # run directory of self-play
+    games: Annotated[int, Range(2)] = 100  # games of each pair, half of them on each side, >= 2
+    checkpoints: Annotated[int, AtLeastOne] = 20  # how many of them, evenly spaced, besides a random player, >= 1
+    seed: Annotated[int, NonNegative] = 0  # of the games, >= 0
+    out: Path | None = None  # .png; None is RUN/league.png
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -159,6 +176,13 @@ def plot(flags: Plot) -> int:
     return 0
 
 
+def league(flags: League) -> int:
+    played = tournament(flags.run, flags.games, flags.checkpoints, flags.seed)
+    say_all(played.lines())
+    say(f"drawn: {league_picture.picture(played, flags.out or flags.run / league_picture.FILE)}")
+    return 0
+
+
 def list_all(flags: List) -> int:
     if flags.runs is not None:
         say_all(run_lines(find_runs(*(flags.runs or (Path("runs"),))), width()))
@@ -196,6 +220,8 @@ def draw_figures(flags: Figures) -> int:
 COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "eval": (Eval, evaluate),
     "plot": (Plot, plot),
+    "play": (Play, play_against),
+    "league": (League, league),
     "list": (List, list_all),
     "equations": (Equations, show_equations),
     "demo": (Demo, demonstrate),

@@ -53,6 +53,20 @@ def say_all(lines: Iterable[str]) -> None:
         say(line)
 
 
+def ask(prompt: str) -> str | None:
+    """A line of stdin after this prompt; None at its end, or where the prompt cannot be shown."""
+    if sys.stdin is None or sys.stdout is None or Lost.over:
+        return None
+    try:
+        return input(prompt)
+    except EOFError:
+        say()
+        return None
+    except (OSError, ValueError) as why:
+        discard(why)
+        return None
+
+
 def discard(why: BaseException) -> None:
     """Let stdout lead nowhere, so that no later flush, also the one at exit, fails."""
     Lost.note(why)
@@ -86,6 +100,9 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="minirl.spell", **({"encoding": "ascii"} if _wants_ascii() else {}))
+    if hasattr(sys.stdin, "reconfigure"):
+        with contextlib.suppress(OSError):  # something was read from it before
+            sys.stdin.reconfigure(errors="replace")
 
 
 def _wants_ascii() -> bool:

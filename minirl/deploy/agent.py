@@ -9,7 +9,7 @@ import numpy as np
 from minirl import _core
 from minirl.errors import ConfigError, NonFiniteError, SpaceError, shorten
 from minirl.models.fourier_features import RandomFeatures
-from minirl.models.input_pipeline import ObsNormalizer, make_preprocess
+from minirl.models.input_pipeline import ObsNormalizer, Preprocess, make_preprocess
 from minirl.models.policy import Policy
 from minirl.spaces.actions import ActionCodec
 from minirl.spaces.observation_checks import ObservationError, shown
@@ -29,7 +29,7 @@ class Agent:
     masked: bool = False  # trained on action masks: it expects to be given them
     features: RandomFeatures | None = None
     policy: Policy = field(init=False, repr=False, compare=False)
-    preprocess: Any = field(init=False, repr=False, compare=False)  # what stands before the network
+    preprocess: Preprocess = field(init=False, repr=False, compare=False)  # encoded observations -> inputs
     actor: Any = field(init=False, repr=False, compare=False)  # (obs, noise, mask) -> raw actions
 
     def __post_init__(self) -> None:

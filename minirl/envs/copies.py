@@ -4,7 +4,7 @@ import copy
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from multiprocessing.reduction import ForkingPickler
@@ -14,6 +14,8 @@ import gymnasium
 
 from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
 from minirl.envs.faults import close, named, raise_placed
+from minirl.envs.parallel import ParallelVectorEnv
+from minirl.envs.serial import SerialVectorEnv
 from minirl.errors import EnvError
 
 CHECKER = "disable_env_checker"  # gymnasium's keyword
@@ -22,9 +24,6 @@ SHOWN: set[str] = set()  # environments made before in this process: their warni
 
 def copies(spec: Any, num_envs: int, how: str, kwargs: dict[str, Any]) -> Any:
     """The vector that make_vec makes of `sync` or `async`, our own; its spec holds the environment's kwargs alone."""
-    from minirl.envs.parallel import ParallelVectorEnv
-    from minirl.envs.serial import SerialVectorEnv
-
     kind: Any = SerialVectorEnv if how == "sync" else ParallelVectorEnv
     envs = kind([partial(make_copy, spec, kwargs, i, os.getpid(), how == "async") for i in range(num_envs)])
     envs.spec = copy.deepcopy(spec)
@@ -68,22 +67,6 @@ def without_warnings() -> Iterator[None]:
                 mujoco.set_mju_user_warning(before)
 
 
-class Opener:
-    """Makes an environment and remembers it, so that it can be closed when something fails before others have it."""
-
-    def __init__(self, make: Callable[[], Any]):
-        self.make: Callable[[], Any] = make
-        self.opened: list[Any] = []
-
-    def __call__(self) -> Any:
-        env = self.make()
-        self.opened.append(env)
-        return env
-
-    def __reduce__(self) -> Any:  # another process has its own
-        return Opener, (self.make,)
-
-
 class OwnFinalObs(gymnasium.Wrapper):
     """Copies an episode's last observation: SAME_STEP hands it over after the reset, which may write into its array.
 
@@ -121,10 +104,10 @@ class Guarded(gymnasium.Wrapper):
         self.taken += 1
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-            over, cut = as_flag("terminated", terminated), as_flag("truncated", truncated)
-            if self.kept is not None and (over or cut):
+            over, stopped = as_flag("terminated", terminated), as_flag("truncated", truncated)
+            if self.kept is not None and (over or stopped):
                 info = {}  # no action is chosen by what it says of an end
-            return fitted(self.observation_space, obs), reward, over, cut, self._kept(info)
+            return fitted(self.observation_space, obs), reward, over, stopped, self._kept(info)
         except BaseException as why:
             self._raise_sendable(why)
 

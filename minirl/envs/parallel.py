@@ -8,8 +8,8 @@ from typing import Any
 
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
-from minirl.envs.copies import Opener
 from minirl.envs.faults import close
+from minirl.envs.opener import Opener
 from minirl.errors import EnvError
 
 PATIENCE = 1.0  # seconds that workers are given to close their environments after an error or an interrupt

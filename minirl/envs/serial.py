@@ -10,8 +10,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 
 from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
-from minirl.envs.copies import Opener
 from minirl.envs.faults import close, raise_placed
+from minirl.envs.opener import Opener
 
 ARRAYS = (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)  # a batch of them is one array, a row per environment
 
@@ -85,11 +85,11 @@ class SerialVectorEnv(SyncVectorEnv):
         self._taken += 1
         try:
             for i, env in enumerate(envs):
-                obs, reward[i], over, cut, info = env.step(each[i])
-                if type(over) is not bool or type(cut) is not bool:
-                    over, cut = as_flag("terminated", over), as_flag("truncated", cut)
-                terminated[i], truncated[i] = over, cut
-                if over or cut:
+                obs, reward[i], over, stopped, info = env.step(each[i])
+                if type(over) is not bool or type(stopped) is not bool:
+                    over, stopped = as_flag("terminated", over), as_flag("truncated", stopped)
+                terminated[i], truncated[i] = over, stopped
+                if over or stopped:
                     self._end(i, obs, info, infos)
                     obs, info = env.reset()
                 if row is not None and type(obs) is np.ndarray and (obs.shape, obs.dtype) == row:

@@ -6,7 +6,7 @@ import numpy.typing as npt
 from minirl import _core
 from minirl.models.mlp import MLP, Cache
 from minirl.numerics.arrays import Array
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 
 
 class Critic:

@@ -11,7 +11,7 @@ from minirl import _core
 from minirl.models.fourier_features import RandomFeatures
 from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import RESOLUTION, RunningMoments
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 
 LIMIT = 10.0  # standardised observations are clipped to ±LIMIT
 

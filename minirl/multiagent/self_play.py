@@ -1,7 +1,7 @@
 """Self-play: PPO against a pool of past selves, which grows with it: an automatic curriculum. [EXT-3]
 
 Every `pool_every` updates a copy of the policy joins the pool; each new game is played against one of its members,
-drawn as `opponents` says. The learner sees a game as an environment (opponent_vector.py), so PPO needs to know nothing
+drawn as `opponents` says. The learner sees a game as an environment (game_env.py), so PPO needs to know nothing
 of it.
 """
 
@@ -17,7 +17,8 @@ from minirl.algorithms.ppo import PPOConfig
 from minirl.config import AtLeastOne, Environment, NonNegative, Unit, Unset, explain_fields
 from minirl.errors import ConfigError
 from minirl.files.atomic import write_atomically
-from minirl.multiagent.opponent_vector import OpponentVector
+from minirl.multiagent import league
+from minirl.multiagent.game_env import OpponentVector
 from minirl.training.learner import Learner, Update
 
 LEAGUE = "league.json"  # in the run directory: ratings of the checkpoints
@@ -90,6 +91,7 @@ class SelfPlayLearner(Learner):
         self.pool.restore(tree["pool"], self.policy)
 
     def save_policy(self, directory: Path, env: str, said: dict[str, Any]) -> None:
-        """The policy, and the ratings of its checkpoints."""
+        """The policy, its checkpoints, and their ratings."""
         super().save_policy(directory, env, said)
+        league.save(directory, self.pool, self.algorithm.name, env, said)
         write_atomically(directory / LEAGUE, json.dumps(self.pool.tree(), indent=1).encode())

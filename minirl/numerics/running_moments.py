@@ -7,7 +7,7 @@ import numpy as np
 
 from minirl.errors import NonFiniteError
 from minirl.numerics.arrays import Array
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 
 RESOLUTION = 2.0**-40  # relative: smaller deviations are the rounding of sums, not variation
 

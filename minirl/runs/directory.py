@@ -1,6 +1,6 @@
 """The run directory: found or made, locked while a process writes to it, and the record of how the run was started.
 
-    RUN/  config.json  metrics.csv  metrics.jsonl  policy.safetensors  curve.png  (tensorboard/)  (checkpoints/)  .lock
+    RUN/  config.json  metrics.csv  metrics.jsonl  policy.safetensors  curve.png  (tensorboard/)  (league/)  .lock
 
 The lock is the kernel's: it goes when the process goes, however that ends.
 """
@@ -30,7 +30,8 @@ except ModuleNotFoundError:  # Windows: no lock
 NOT_STORED = "not stored"  # the key of what stands in config.json for a value that JSON has no form for
 CONFIG, LOCK = "config.json", ".lock"
 # what is written atomically, by way of a temporary file each
-WRITTEN = (CONFIG, "metrics.csv", "metrics.jsonl", "policy.safetensors", "curve.png", ".probe")
+LEAGUE = ("league.json", "league.png")
+WRITTEN = (CONFIG, "metrics.csv", "metrics.jsonl", "policy.safetensors", "curve.png", *LEAGUE, ".probe")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 FORMAT = 1
 

@@ -20,7 +20,7 @@ from minirl.runs.settings import Setting, differing, labels, order, plain, setti
 
 __all__ = ["BANDS", "Curve", "band", "draw", "plot", "read_curve", "smooth"]
 
-# Okabe & Ito: told apart by everyone. Dashes, so that of two lines that coincide both are seen.
+# Okabe & Ito: distinguishable by everyone. Dashes, so that of two lines that coincide both are seen.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (2, 1)), (0, (6, 1, 1, 1)))
 MARKERS = (None, "o", "s", "^", "D")

@@ -9,8 +9,8 @@ from minirl.config import Config
 from minirl.deploy.agent import Agent
 from minirl.envs import given
 from minirl.errors import shorten
-from minirl.training.curve_picture import html
 from minirl.training.learner import Update
+from minirl.training.notebook_curve import html
 
 C = TypeVar("C", bound=Config, covariant=True)
 PATH = 40  # letters of a run directory's name that are shown

@@ -9,7 +9,7 @@ from minirl import _core
 from minirl.config import Config
 from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import is_constant
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.rollout import Rollout
 
 Function: TypeAlias = Callable[[Array], Array]
@@ -41,7 +41,7 @@ def advantages(reward: Array, value: Array, next_value: Array, rollout: Rollout,
     An unfinished episode is continued by V of its last state; one that began in an earlier rollout counts from here on.
     """
     if cfg.advantage == "gae":
-        adv = _core.gae(reward, value, next_value, rollout.terminated, rollout.cut, cfg.gamma, cfg.lam)
+        adv = _core.gae(reward, value, next_value, rollout.terminated, rollout.cut, cfg.gamma, cfg.lam)  # [GAE-2]
         return adv, adv + value
     returns = _core.discounted_returns(reward, next_value, rollout.terminated, rollout.cut, cfg.gamma)  # G_t [PG-6]
     if cfg.advantage == "baseline":

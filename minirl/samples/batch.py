@@ -8,7 +8,7 @@ import numpy as np
 
 from minirl.config import Config
 from minirl.numerics.arrays import Array
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import Function, advantages, evaluate_states, standardize_adv
 from minirl.samples.rollout import Rollout
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from minirl import _core
 from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import RunningMoments
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 
 
 @dataclass(frozen=True)

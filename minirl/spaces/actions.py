@@ -8,7 +8,7 @@ import numpy as np
 
 from minirl.errors import SpaceError
 from minirl.models.distributions import FAMILIES, Family
-from minirl.spaces.action_codec import BOUNDS, ActionCodec, Arrays, RangedAction
+from minirl.spaces.action_interface import BOUNDS, ActionCodec, Arrays, RangedAction
 from minirl.spaces.facts import FLOATS, MAX_SIZE, Facts, among
 
 __all__ = [
@@ -125,7 +125,7 @@ class MultiDiscreteAction(RangedAction):
 
 @dataclass(frozen=True)
 class BoxAction(RangedAction):
-    """Floats, cut at the bounds; those of a bounded family are spread between them.
+    """Floats, clipped at the bounds; those of a bounded family are spread between them.
 
     A Gaussian's values u are, where the space is `scaled`, in half-ranges around the centre of finite bounds,
     a = centre + half-range · u, else in the environment's units.
@@ -191,8 +191,8 @@ class BoxAction(RangedAction):
             centre, half = self.spread
             action = centre + half * action.reshape(len(action), *self.shape)
             action = np.minimum(np.maximum(action, low), high)  # before the cast, which could overflow
-        cut: np.ndarray = np.minimum(np.maximum(_shaped(action, self.shape, self.element), low), high)
-        return cut
+        clipped: np.ndarray = np.minimum(np.maximum(_shaped(action, self.shape, self.element), low), high)
+        return clipped
 
 
 def _shaped(action: np.ndarray, shape: tuple[int, ...], element: np.dtype) -> np.ndarray:

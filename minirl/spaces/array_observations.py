@@ -12,7 +12,7 @@ import numpy as np
 from minirl.numerics.running_moments import RESOLUTION
 from minirl.spaces.facts import FLOATS, INTEGERS, Facts, among
 from minirl.spaces.observation_checks import NUMBERS, ObservationError, shown
-from minirl.spaces.observation_codec import ArrayObs, Entries, ObsCodec, cast
+from minirl.spaces.observation_interface import ArrayObs, Entries, ObsCodec, cast
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from minirl.errors import SpaceError
 from minirl.spaces.facts import Facts
 from minirl.spaces.observation_checks import ObservationError, printable, several
-from minirl.spaces.observation_codec import ArrayObs, Entries, ObsCodec
+from minirl.spaces.observation_interface import ArrayObs, Entries, ObsCodec
 
 
 class NestedObs(ObsCodec):

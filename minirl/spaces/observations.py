@@ -6,7 +6,7 @@ from minirl.errors import SpaceError
 from minirl.spaces.array_observations import BoxObs, DiscreteObs, MultiBinaryObs, MultiDiscreteObs
 from minirl.spaces.facts import Facts, among
 from minirl.spaces.nested_observations import DictObs, TupleObs, unknown
-from minirl.spaces.observation_codec import ArrayObs, Entries, ObsCodec
+from minirl.spaces.observation_interface import ArrayObs, Entries, ObsCodec
 
 __all__ = [
     "KINDS",

@@ -2,6 +2,6 @@
 
 `mdp` solves them, `gradients` takes policy gradients apart, `reweighting` estimates them from another policy's paths,
 `bounds` compares the performance bound with the exact performance, `regions` solves trust-region problems exactly,
-`exact` runs the library's own algorithms with exact expectations in place of samples; of games `tic_tac_toe` has
+`exact_batch` runs the library's own algorithms with exact expectations in place of samples; of games `tic_tac_toe` has
 perfect play and `games` exploitability. Arrays are float64; S states, K actions.
 """

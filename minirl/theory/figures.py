@@ -16,7 +16,7 @@ from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.files.atomic import write_atomically
 from minirl.theory.bounds import surrogate, tightness
 from minirl.theory.divergences import tabular_kl
-from minirl.theory.exact import exact_batch, linear_policy, pack, probabilities
+from minirl.theory.exact_batch import exact_batch, linear_policy, pack, probabilities
 from minirl.theory.mdp import MDP, random_mdp, softmax_policy, solve
 
 BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d9730d", "#2e8b57", "#8a8f98"

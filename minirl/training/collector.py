@@ -15,6 +15,7 @@ from minirl.envs.make import reset
 from minirl.envs.parallel import ParallelVectorEnv
 from minirl.envs.serial import SerialVectorEnv
 from minirl.errors import NonFiniteError
+from minirl.models.input_pipeline import AffinePreprocess, Preprocess
 from minirl.models.policy import Policy
 from minirl.samples.rollout import Rollout
 from minirl.spaces.action_masks import KEY, ActionMasks
@@ -57,8 +58,8 @@ class Collector:
         masks = ActionMasks(self.action_codec, B, info) if masked else None
         self.state = CollectorState(noise, obs, masks, np.zeros(B), np.zeros(B))
 
-    def collect(self, theta: np.ndarray, preprocess: Any) -> Rollout:
-        """`num_steps` rows (T, B) under π_θ, θ and what stands before it (`preprocess`) as they are."""
+    def collect(self, theta: np.ndarray, preprocess: Preprocess) -> Rollout:
+        """`num_steps` rows (T, B) under π_θ, θ and `preprocess` as they are."""
         rollout = self._empty_rollout(fresh=self._begin())
         if self.native and self.envs.can_rollout and self.policy.in_one_call(preprocess):
             self._in_one_call(theta, preprocess, rollout)
@@ -113,7 +114,7 @@ class Collector:
         state.noise.refill()
         return fresh
 
-    def _in_one_call(self, theta: np.ndarray, preprocess: Any, rollout: Rollout) -> None:
+    def _in_one_call(self, theta: np.ndarray, preprocess: AffinePreprocess, rollout: Rollout) -> None:
         """The rows of `_step_by_step`, by one call of a native environment."""
         state, r = self.state, rollout
         out = r.obs, r.action, r.reward, r.next_obs, r.terminated, r.truncated
@@ -125,7 +126,7 @@ class Collector:
         r.truncated[...] &= ~r.terminated
         state.obs = self.reader.read(self.envs.observations, state.steps_taken)
 
-    def _step_by_step(self, theta: np.ndarray, preprocess: Any, rollout: Rollout) -> None:
+    def _step_by_step(self, theta: np.ndarray, preprocess: Preprocess, rollout: Rollout) -> None:
         act, state = self.policy.actor(theta, preprocess), self.state
         for t in range(self.num_steps):
             action = self._act(act, rollout, t)

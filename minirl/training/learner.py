@@ -182,7 +182,7 @@ class Learner(Trainee):
         return shorten(f"Learner({where}: {done}, {self.global_step} of {cfg.total_timesteps} steps)")
 
     def _repr_html_(self) -> str:
-        from minirl.training.curve_picture import html
+        from minirl.training.notebook_curve import html
 
         return html(repr(self), self.curve)
 

@@ -16,7 +16,7 @@ from minirl.numerics import random_streams
 from minirl.numerics.arrays import Array
 from minirl.numerics.communicator import SERIAL, Communicator
 from minirl.numerics.running_moments import RunningMoments
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import Function
 from minirl.samples.batch import Batch, make_batch
 from minirl.samples.reward_scaling import RewardScaler
@@ -136,7 +136,7 @@ def too_large(rollout: Rollout) -> NonFiniteError:
 
 
 def limit_rewards(reward: Array, weights: SampleWeights, limit: float | None) -> tuple[Array, dict[str, float]]:
-    """Rewards (T, B) cut at ±limit, and the share of them that was; as they are, and no share, without a limit."""
+    """Rewards (T, B) clipped at ±limit, and the share of them that was; as they are, and no share, without a limit."""
     if limit is None:
         return reward, {}
     far = (np.abs(reward) > limit).reshape(-1).astype(np.float64)

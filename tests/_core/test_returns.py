@@ -19,7 +19,7 @@ from toy_envs import MODES, Counting, Drift, learner, vector
 from minirl import _core
 from minirl._core.reference import returns
 from minirl.algorithms.losses import value_loss
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import evaluate_states
 from minirl.samples.batch import make_batch
 from minirl.samples.rollout import Rollout

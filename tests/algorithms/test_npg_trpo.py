@@ -49,7 +49,7 @@ from minirl.models.distributions import (
 )
 from minirl.models.policy import Policy
 from minirl.numerics.optimizers import adam_init
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, one_in
 
@@ -696,12 +696,12 @@ def test_use_17_a_refused_try_says_which_test_refused_it(why, uphill, rng, monke
 
 
 def test_use_17_an_accepted_step_says_what_the_try_before_it_failed(rng):
-    told = set()
+    refused = set()
     for policy, theta, batch, cfg in forms(rng):
         _, info = trpo_step(policy, theta, batch, cfg)
         assert (info["refused"] == "") == (info["backtracks"] == 0)
-        told.add(info["refused"])
-    assert {"", "kl", "gain"} <= told
+        refused.add(info["refused"])
+    assert {"", "kl", "gain"} <= refused
 
 
 # ----------------------------------------------------------------------------------------- steps that must not be taken

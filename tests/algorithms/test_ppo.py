@@ -50,7 +50,7 @@ from minirl.models.distributions import (
 )
 from minirl.models.policy import Policy
 from minirl.numerics.optimizers import adam_init
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, minibatches
 from minirl.training.learner import Learner

@@ -20,7 +20,7 @@ from minirl.models.actor_critic import Networks, SharedNetworks
 from minirl.models.critic import Critic
 from minirl.models.distributions import Categorical, DiagGaussian
 from minirl.models.policy import Policy
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.batch import Minibatch
 from minirl.training.learner import Learner
 

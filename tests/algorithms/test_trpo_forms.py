@@ -15,7 +15,7 @@ from minirl.envs.make import make_envs
 from minirl.errors import ConfigError
 from minirl.models.distributions import Categorical, DiagGaussian
 from minirl.models.policy import Policy
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.training.learner import Learner
 
 both_families = pytest.mark.parametrize("dist", [Categorical(3), DiagGaussian(2)], ids=lambda d: d.name)
@@ -165,8 +165,10 @@ def test_bug_40_the_bound_in_float32_takes_the_steps_of_float64(dist, gamma, rng
         plain = dataclasses.replace(batch, obs=obs.astype(np.float64), action=action.astype(batch.action.dtype))
         gain, kl = plain_gain(policy, wide, theta, plain), plain_kl(policy, wide, theta, plain.obs).max()
         assert gain - 4 * gamma * np.abs(batch.adv).max() / (1 - gamma) * kl > 0
-        expected, told = trpo_step(policy, wide, plain, cfg)
-        assert relative_error(theta - theta_old, expected - wide) < 1e-2 and told["backtracks"] == info["backtracks"]
+        expected, info_new = trpo_step(policy, wide, plain, cfg)
+        assert (
+            relative_error(theta - theta_old, expected - wide) < 1e-2 and info_new["backtracks"] == info["backtracks"]
+        )
 
 
 def test_bug_40_a_step_that_float32_cannot_hold_is_refused_by_name(rng):

@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 from toy_parallel import Mortal
 
-from minirl.envs.many_agents import make_many_agents
+from minirl.envs.make_many_agents import make_many_agents
 from minirl.errors import EnvError, MinirlError
 
 MPE = ("mpe2/simple_spread_v3", "mpe2/simple_speaker_listener_v4", "mpe2/simple_tag_v3")

@@ -7,7 +7,7 @@ import pytest
 
 from minirl import _core
 from minirl._core.reference import simple_spread
-from minirl.envs.many_agents import make_many_agents
+from minirl.envs.make_many_agents import make_many_agents
 from minirl.errors import EnvError
 
 ID = "minirl/SimpleSpread-v0"

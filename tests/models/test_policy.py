@@ -35,7 +35,7 @@ from minirl.models.distributions import (
 )
 from minirl.models.policy import Policy
 from minirl.numerics.optimizers import adam_init
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 
 POLICIES = [
     Policy(Categorical(3), 4, (8,), "tanh"),

@@ -7,7 +7,7 @@ from oracles import on_ranks, relative_error, same_bits
 from minirl.algorithms.diagnostics import explained_variance
 from minirl.numerics.communicator import SERIAL
 from minirl.numerics.optimizers import ADAM_EPS, adam_init, adam_step, ascent_step, clip_by_global_norm
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import standardize_adv
 
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])

@@ -14,7 +14,7 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.batch import Batch, Minibatch
 from oracles.plain_families import PLAIN
 

@@ -16,9 +16,9 @@ from processes import python
 from toy_envs import Counting, vector
 
 import minirl
-from minirl.training.curve_picture import POINTS, thin
 from minirl.training.evaluation import Evaluation
 from minirl.training.learner import Update
+from minirl.training.notebook_curve import POINTS, thin
 
 SMALL = {"num_envs": 2, "num_steps": 8, "hidden": (4,), "total_timesteps": 64, "minibatch_size": 8}
 LONG = "x" * 300

@@ -16,7 +16,7 @@ from minirl.envs.make import make_envs
 from minirl.errors import NonFiniteError
 from minirl.models.input_pipeline import ObsNormalizer
 from minirl.numerics.running_moments import RunningMoments
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.reward_scaling import RewardScaler
 from minirl.spaces.observations import BoxObs
 from minirl.training.evaluation import evaluate

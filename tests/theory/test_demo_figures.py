@@ -15,7 +15,7 @@ from minirl._core.reference.losses import clipped_surrogate
 from minirl.theory import figures
 from minirl.theory.demo import CLIP, DELTA, bernoulli_kl, credited, lines, shrunk
 from minirl.theory.divergences import step_kl
-from minirl.theory.exact import pack
+from minirl.theory.exact_batch import pack
 from minirl.theory.figures import (
     CONFIG,
     along_the_step,

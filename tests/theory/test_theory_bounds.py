@@ -25,7 +25,7 @@ from minirl.models.distributions import Categorical
 from minirl.models.policy import Policy
 from minirl.theory.bounds import lower_bound, penalty, performance_difference, surrogate, tightness
 from minirl.theory.divergences import tabular_kl
-from minirl.theory.exact import exact_batch, pack, tabular_policy
+from minirl.theory.exact_batch import exact_batch, pack, tabular_policy
 from minirl.theory.mdp import MDP, softmax_policy, solve
 from minirl.theory.regions import best_of_bound, inside_ball
 

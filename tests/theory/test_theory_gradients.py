@@ -16,11 +16,11 @@ from minirl.algorithms.reinforce import ReinforceConfig, reinforce_gradient, rei
 from minirl.models.distributions import DiagGaussian
 from minirl.models.policy import Policy
 from minirl.numerics.optimizers import adam_init, ascent_step
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.batch import Batch
 from minirl.theory.bounds import surrogate
 from minirl.theory.divergences import step_kl
-from minirl.theory.exact import exact_batch, pack, tabular_policy
+from minirl.theory.exact_batch import exact_batch, pack, tabular_policy
 from minirl.theory.gradients import (
     RUNGS,
     discounted_return,

@@ -13,10 +13,10 @@ from oracles.tabular import occupancy, off_by, problem, series_j, softmax, walks
 
 from minirl.algorithms.npg import NPGConfig
 from minirl.algorithms.reinforce import ReinforceConfig, reinforce_gradient
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.batch import make_batch
 from minirl.samples.rollout import Rollout
-from minirl.theory.exact import pack, tabular_policy
+from minirl.theory.exact_batch import pack, tabular_policy
 from minirl.theory.gradients import RUNGS, discounted_return, exact_gradient, gae_bias, mean_and_variance
 from minirl.theory.mdp import Trajectories, horizon_values, sample_trajectories, solve, trajectories, trajectory_prob
 

@@ -29,9 +29,9 @@ from minirl.algorithms.npg import NPGConfig, fisher_vector_product, natural_step
 from minirl.algorithms.reinforce import ReinforceConfig, reinforce_step
 from minirl.algorithms.trpo import TRPOConfig, trpo_step
 from minirl.numerics.optimizers import adam_init
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.theory.bounds import surrogate
-from minirl.theory.exact import exact_batch, improve, linear_policy, pack, probabilities, tabular_policy
+from minirl.theory.exact_batch import exact_batch, improve, linear_policy, pack, probabilities, tabular_policy
 from minirl.theory.mdp import solve
 from minirl.theory.regions import constrained, penalised
 

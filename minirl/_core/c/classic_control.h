@@ -1,7 +1,7 @@
 /* Five control problems, one environment at a time: a state (S,) of doubles, an action as a double, an observation (D,)
  * of floats.
  *
- * The operations stand in the order in which gymnasium's environments do them, each rounded where theirs is, so that
+ * The operations are in the order in which gymnasium's environments do them, each rounded where theirs is, so that
  * the states are theirs to the last bit where NumPy's cos and sin are the C library's. Three of them compute partly in
  * float32: what NumPy 2 makes of a float32 array and a Python number. Another kernel may call ENVS[kind].step on one
  * environment; nothing here allocates, locks or fails. */

@@ -1,9 +1,9 @@
 /* Actions from the parameters of a distribution and random numbers, row by row; `NULL` for the random numbers asks for
- * the likeliest. */
+ * the most likely. */
 #if defined(REAL)
 
-/* The action whose stretch of the cumulative distribution holds u; e: scratch (rows, K). K − 1 remains when there is
- * NaN; a rounded sum may stay at the threshold: then the last possible action stands. */
+/* The action whose interval of the cumulative distribution contains u; e: scratch (rows, K). K − 1 where there is NaN;
+ * a rounded sum may stay at the threshold: then the last possible action. */
 static void NAME(categorical_rows)(const REAL *phi, const double *u, int64_t *action, double *e, ptrdiff_t rows,
     ptrdiff_t K)
 {

@@ -1,4 +1,4 @@
-/* Norms of flat vectors, and what an observation goes through on its way to the network. */
+/* Norms of flat vectors, and the preprocessing of observations. */
 #if defined(REAL)
 
 /* out = (x − mean) · inv_std in double, cut at ±limit; rows × cols */

@@ -94,5 +94,5 @@ def policy_actor(theta, mean, inv_std, limit, sizes, activation, free, family):
 
 
 def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, family):
-    """Actions for N observations x (N, D): standardised, through the network, sampled; the likeliest for noise None."""
+    """Actions for N observations x (N, D): standardised, through the network, sampled; most likely for noise None."""
     return Actor(theta, mean, inv_std, limit, sizes, activation, free, family).act(x, noise)

@@ -219,7 +219,7 @@ def gaussian_fisher_vec(phi, phi_dot):
 def gaussian_sample(phi, z):
     """a = μ + σ z, z (N, d) standard normal -> (N, d).
 
-    σ is not saturated here: an overflow shows as inf and is refused by the caller.
+    σ is not saturated here: an overflow gives inf, which the caller rejects.
     """
     cdef Array phi_, z_, action_
     phi = take_halves(&phi_, phi, "phi")

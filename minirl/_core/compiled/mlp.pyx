@@ -1,6 +1,6 @@
 """Multi-layer perceptron over a flat θ = [W₁ (in, out) row by row, b₁, W₂, b₂, …, free]. Loops: mlp/dispatch.h.
 
-`free` parameters of no layer may stand at the end of θ; they are handed on behind each row of the output, as log σ is.
+θ may end in `free` parameters that belong to no layer, such as log σ; they are appended to each row of the output.
 """
 
 from minirl._core.compiled.arrays cimport (

@@ -95,7 +95,7 @@ cdef inline real saturated(real log_std) noexcept nogil:
 
 
 cdef inline real moves(real log_std) noexcept nogil:
-    """1 where log σ still moves the density, 0 beyond the limit."""
+    """1 where log σ is not saturated, 0 beyond the limit."""
     return 1 if -LOG_STD_LIMIT <= log_std <= LOG_STD_LIMIT else 0
 
 

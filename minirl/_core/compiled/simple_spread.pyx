@@ -23,7 +23,7 @@ cdef extern from "simple_spread.h" nogil:
     void spread_start(Py_ssize_t N, Bits *bits, double *state)
 
 
-cdef int enter(Spread *env, Array *state_, object state, Array *obs_, object obs) except -1:
+cdef int take_batch(Spread *env, Array *state_, object state, Array *obs_, object obs) except -1:
     """B and N, from the arrays that steps and resets have in common: state (B, 6 N), obs (N, B, 6 N)."""
     take(state_, state, "state", FLOAT64 | IN_PLACE, ANY, ANY)
     env.envs, env.agents = state_.rows, state_.cols // 6
@@ -43,7 +43,7 @@ def spread_step(state, steps, action, int64_t limit, double local_ratio, obs, re
     cdef Array state_, steps_, action_, obs_, reward_, truncated_
     cdef Spread env
     cdef Py_ssize_t bad, ended
-    enter(&env, &state_, state, &obs_, obs)
+    take_batch(&env, &state_, state, &obs_, obs)
     env.limit, env.local_ratio = limit, local_ratio
     take(&steps_, steps, "steps", INT64 | IN_PLACE, env.envs, VECTOR)
     take(&reward_, reward, "reward", FLOAT64 | IN_PLACE, env.envs, env.agents)
@@ -75,7 +75,7 @@ def spread_reset(list bit_generators not None, rows, state, steps, obs):
     cdef Spread env
     cdef double *s
     cdef Py_ssize_t b
-    enter(&env, &state_, state, &obs_, obs)
+    take_batch(&env, &state_, state, &obs_, obs)
     take(&steps_, steps, "steps", INT64 | IN_PLACE, env.envs, VECTOR)
     take(&rows_, rows, "rows", BOOL | AS_IT_IS, env.envs, VECTOR)
     apart([&state_, &steps_, &obs_, &rows_], ("state", "steps", "obs", "rows"))

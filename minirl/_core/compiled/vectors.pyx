@@ -1,4 +1,4 @@
-"""Norms, and what stands between an observation and a network."""
+"""Norms, and the preprocessing of observations."""
 
 from libc.math cimport sqrt
 

@@ -11,14 +11,12 @@ __all__ = ["policy_act", "policy_actor"]
 
 
 def policy_act(theta, x, noise, mean, inv_std, limit, sizes, activation, free, family):
-    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the
-    likeliest ones for None.
+    """Actions for N observations x (N, D): standardised, through the network, and sampled with `noise`, or the most
+    likely ones for None.
 
     theta (n + free,) = [θ of the MLP, free parameters of the distribution]; x in θ's type, or in float64 where it is
-    standardised;
-    mean, inv_std (D,), or None for x as it is; family and noise: "categorical" and u (N,) in [0, 1) -> (N,) int64,
-    "gaussian" and
-    z (N, d) -> (N, d).
+    standardised;  mean, inv_std (D,), or None for x as it is;  family and noise: "categorical" and u (N,) in [0, 1)
+    -> (N,) int64, "gaussian" and z (N, d) -> (N, d).
     """
     seen = x if mean is None else standardize(x, mean, inv_std, limit, theta.dtype == np.float32)
     phi = mlp_infer(theta, seen, sizes, activation, free)

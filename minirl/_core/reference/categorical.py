@@ -15,7 +15,7 @@ __all__ = [
 
 
 def categorical_log_softmax(phi):
-    """log p (N, K) = φ − log Σ exp φ, with the largest logit taken out first so that nothing overflows."""
+    """log p (N, K) = φ − log Σ exp φ, with the largest logit subtracted first so that nothing overflows."""
     top = phi.max(axis=1, keepdims=True)
     shifted = phi - top
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -19,7 +19,7 @@ LOG_2PI = float(np.log(2 * np.pi))
 
 
 def gaussian_split(phi):
-    """φ -> μ, log σ saturated at ±LOG_STD_LIMIT, and the mask where log σ still moves the density; each (N, d)."""
+    """φ -> μ, log σ saturated at ±LOG_STD_LIMIT, and the mask where log σ is not saturated; each (N, d)."""
     d = phi.shape[1] // 2
     log_std = phi[:, d:]
     free = np.abs(log_std) <= LOG_STD_LIMIT
@@ -86,8 +86,8 @@ def gaussian_fisher_vec(phi, phi_dot):
 
 
 def gaussian_sample(phi, z):
-    """a = μ + σ z, z (N, d) standard normal -> (N, d); σ is not saturated here: an overflow shows as inf and is refused
-    by the caller.
+    """a = μ + σ z, z (N, d) standard normal -> (N, d); σ is not saturated here: an overflow gives inf, which the caller
+    rejects.
     """
     d = phi.shape[1] // 2
     with np.errstate(over="ignore", invalid="ignore"):

@@ -26,7 +26,7 @@ FAMILIES = {
 def clipped_surrogate(ratio, adv, clip, dual=None):
     """ℓ_n = min(r A, clip(r, 1−ε, 1+ε) A) (N,), and dℓ/dr: A, but 0 where the clipped term is less. [PPO-1, PPO-3]
 
-    dual: c > 1 of dual clipping (Ye et al., 2020), for A < 0 ℓ_n is held at or above c A. ε = ∞ clips nothing.
+    dual: c > 1 of dual clipping (Ye et al., 2020), for A < 0 ℓ_n is at least c A. ε = ∞ clips nothing.
     """
     plain = ratio * adv
     clipped = np.minimum(np.maximum(ratio, 1 - clip), 1 + clip) * adv  # [PPO-2]

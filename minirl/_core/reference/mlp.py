@@ -35,9 +35,9 @@ def mlp_layers(theta: np.ndarray, sizes: Sequence[int]) -> list[Layer]:
 def mlp_forward(theta, x, sizes, activation, free=0):
     """h₀ = x, h_l = σ(h_{l−1} W_l + b_l), y = [h_{L−1} W_L + b_L, free] -> (h₀, …, h_{L−1}, y).
 
-    That is all that the two products below need.
+    These activations are all that the two products below need.
 
-    `free` parameters of no layer may stand at the end of θ; they are handed on behind each row of y, as a log σ is.
+    θ may end in `free` parameters that belong to no layer, such as log σ; they are appended to each row of y.
     """
     acts = [x]
     *hidden, (weight, bias) = mlp_layers(theta, sizes)

@@ -1,4 +1,4 @@
-"""Norms, and what an observation goes through on its way to the network: the twins of compiled/vectors.pyx."""
+"""Norms, and the preprocessing of observations: the twins of compiled/vectors.pyx."""
 
 import numpy as np
 

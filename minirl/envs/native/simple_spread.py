@@ -67,7 +67,8 @@ class SimpleSpread:
         """New games, one seed for each -> first observations, id -> (B, 6 N)."""
         if len(seeds) != self.num_envs:
             raise EnvError(f"{len(seeds)} seeds: takes {self.num_envs}, one for each environment")
-        self._bits = [seeding.np_random(integer(seed))[0].bit_generator for seed in seeds]
+        generators = [rng for rng, _ in (seeding.np_random(integer(seed)) for seed in seeds)]
+        self._bits = [rng.bit_generator for rng in generators]
         obs = self._empty()
         _core.spread_reset(self._bits, np.ones(self.num_envs, bool), self._state, self._steps, obs)
         return self._by_name(obs)

@@ -86,7 +86,7 @@ class ActionCodec(ABC):
 
     @cached_property
     def bounded(self) -> bool:
-        """Whether the family's actions are spread between the bounds instead of cut at them."""
+        """Whether the family's actions are spread between the bounds instead of clipped at them."""
         return bool(FAMILIES[self.family_name].bounded)
 
     @property

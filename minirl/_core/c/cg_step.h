@@ -1,6 +1,6 @@
 /* The two loops of a step of conjugate gradients. */
-#ifndef MINIRL_CONJUGATE_GRADIENT_H
-#define MINIRL_CONJUGATE_GRADIENT_H
+#ifndef MINIRL_CG_STEP_H
+#define MINIRL_CG_STEP_H
 
 #include <math.h>
 #include <stddef.h>

@@ -9,7 +9,8 @@ from oracles import relative_error, same_bits
 from scipy.linalg import cho_factor, cho_solve, hilbert
 
 from minirl import _core
-from minirl.numerics.linear_solvers import conjugate_gradient, dense_solve
+from minirl.numerics.conjugate_gradient import conjugate_gradient
+from minirl.numerics.dense_solve import dense_solve
 
 
 def spd(spectrum, rng):

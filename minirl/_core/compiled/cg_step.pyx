@@ -1,4 +1,4 @@
-"""One step of conjugate gradients; the whole algorithm is minirl/numerics/linear_solvers.py."""
+"""One step of conjugate gradients; the whole algorithm is minirl/numerics/conjugate_gradient.py."""
 
 from minirl._core.compiled.arrays cimport ANY, AS_IT_IS, FLOAT64, IN_PLACE, SAME, VECTOR, Array, apart, take
 
@@ -7,7 +7,7 @@ cdef extern from "vectors.h" nogil:
     double sum_of_squares(bint wide, const void *x, Py_ssize_t count)
 
 
-cdef extern from "conjugate_gradient.h" nogil:
+cdef extern from "cg_step.h" nogil:
     void cg_iterate(double *x, double *r, const double *p, const double *Ap, Py_ssize_t n, double alpha)
     void cg_direction(double *p, const double *r, Py_ssize_t n, double beta)
 

@@ -1,4 +1,4 @@
-"""Shapes and meaning: reference/conjugate_gradient.py, whose functions have the same names."""
+"""Shapes and meaning: reference/cg_step.py, whose functions have the same names."""
 
 from typing import Any
 

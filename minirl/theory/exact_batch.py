@@ -8,7 +8,7 @@ import numpy as np
 
 from minirl.models.distributions import Categorical
 from minirl.models.policy import Policy
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.batch import Batch
 from minirl.theory.mdp import MDP, softmax_policy, solve
 

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from minirl.envs.games.game import Game
-from minirl.multiagent.opponents import Checkpoint, Pool
+from minirl.multiagent.opponent_pool import Checkpoint, Pool
 from minirl.numerics.arrays import Array
 
 

@@ -1,6 +1,6 @@
-"""One step of conjugate gradients: the twin of compiled/conjugate_gradient.pyx, in place as the kernel is.
+"""One step of conjugate gradients: the twin of compiled/cg_step.pyx, in place as the kernel is.
 
-The whole algorithm, these lines among the others, is on one page in minirl/numerics/linear_solvers.py.
+The whole algorithm, these lines among the others, is on one page in minirl/numerics/conjugate_gradient.py.
 """
 
 __all__ = ["cg_step"]

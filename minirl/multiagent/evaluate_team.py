@@ -8,7 +8,7 @@ import numpy as np
 
 from minirl.deploy.team import Team
 from minirl.envs import given
-from minirl.envs.many_agents import make_many_agents
+from minirl.envs.make_many_agents import make_many_agents
 from minirl.errors import ConfigError, SpaceError
 from minirl.numerics import random_streams
 from minirl.spaces.actions import action_codec

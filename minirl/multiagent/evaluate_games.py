@@ -8,7 +8,7 @@ import numpy as np
 from minirl.deploy.agent import Agent
 from minirl.envs.games import Game, make_game, one_ply, random_moves
 from minirl.errors import ConfigError, SpaceError
-from minirl.multiagent.opponent_vector import moved
+from minirl.multiagent.game_env import moved
 from minirl.numerics.arrays import Array
 from minirl.training.evaluation import Evaluation
 

@@ -1,0 +1,136 @@
+"""Self-play against what is known exactly, and against fixed players: one configuration per game, the same for all seeds.
+
+    python benches/self_play.py                                    all four games, seeds 0, 1 and 2
+    python benches/self_play.py --games tic-tac-toe --seeds 7      others; nothing is written
+    python benches/self_play.py --picture docs/self-play.png       the first seed of connect-four as a picture, too
+
+tic-tac-toe: the probability that the greedy policy loses, as first and as second player, over the whole game tree,
+against a uniform choice among perfect moves. connect-four: wins of the greedy policy in 1 000 games, half on each side,
+against random play and against one that takes a win, blocks a loss and else moves at random; rank correlation of age
+and Elo over the checkpoints. Kuhn poker and rock-paper-scissors: exploitability (NashConv / 2, exact) of the average of
+all checkpoints, weighted by how likely each comes to an information set, and of the last policy beside it.
+rock-paper-scissors starts biased: 3 is added to the logit of rock in the head of the policy, P(rock) = 0.91.
+The configurations were chosen on seeds from 100 on. Writes benches/results/self_play.json with the default flags.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np  # noqa: E402
+from machine import describe  # noqa: E402
+
+import minirl  # noqa: E402
+from minirl import methods  # noqa: E402
+from minirl.multiagent import league  # noqa: E402
+from minirl.multiagent.evaluate_games import OPPONENTS, of_agent, play_games  # noqa: E402
+from minirl.runs.session import training  # noqa: E402
+from minirl.theory.games import KUHN, ROCK, average_policy, exploitability, loss_probability  # noqa: E402
+
+RESULTS = Path(__file__).parent / "results" / "self_play.json"
+BIAS = 3.0
+SEEDS = [0, 1, 2]
+GAMES = {  # name: id, fields that differ from the defaults
+    "tic-tac-toe": ("minirl/TicTacToe-v0", {"total_timesteps": 1_000_000}),
+    "connect-four": ("minirl/ConnectFour-v0", {"total_timesteps": 4_000_000}),
+    "kuhn-poker": (KUHN, {"total_timesteps": 1_500_000, "pool_size": 1000}),
+    "rock-paper-scissors": (ROCK, {"total_timesteps": 400_000, "pool_size": 1000}),
+}
+
+
+def command(name: str) -> str:
+    """What the training is at the command line, but for the seed."""
+    env, fields = GAMES[name]
+    words = [
+        f"--{field.replace('_', '-')} {str(value).strip('()').replace(',', '')}" for field, value in fields.items()
+    ]
+    return " ".join(["minirl train selfplay --env", env, *words])
+
+
+def train(name: str, seed: int, run: Path) -> int:
+    """Train into `run`; the number of transitions."""
+    env, fields = GAMES[name]
+    config = minirl.configure("selfplay", env=env, seed=seed, **fields)
+    with training(methods.find("selfplay"), config, run, save_every=10**9) as session:
+        learner = session.learner
+        if env == ROCK:
+            theta = learner.state["theta_pi"].copy()
+            theta[-3:] += (BIAS, 0.0, 0.0)
+            learner.state["theta_pi"] = theta
+        for _ in session:
+            pass
+        return int(learner.global_step)
+
+
+def tic_tac_toe(run: Path) -> dict[str, object]:
+    first, second = loss_probability(league.probabilities(minirl.load(run)))
+    return {"loses as first": float(first), "loses as second": float(second)}
+
+
+def connect_four(run: Path) -> dict[str, object]:
+    env, agent, found = GAMES["connect-four"][0], minirl.load(run), {}
+    for name, other in OPPONENTS.items():
+        payoff, _ = play_games(env, of_agent(agent), other, 1000)
+        found[f"wins against {name}"] = float((payoff > 0).mean())
+    played = league.tournament(run)
+    elo = dict(zip(played.steps.tolist(), np.round(played.elo, 1).tolist(), strict=True))
+    return found | {"rank correlation": played.rank_correlation, "elo": elo}
+
+
+def exploited(run: Path) -> dict[str, object]:
+    agents, env = league.load(run)
+    policies = [league.probabilities(agent) for agent in agents.values()]
+    last = league.probabilities(minirl.load(run))
+    return {
+        "average": exploitability(env, average_policy(env, policies)),
+        "last": exploitability(env, last),
+        "second half": exploitability(env, average_policy(env, policies[len(policies) // 2 :])),
+        "checkpoints": len(policies),
+    }
+
+
+MEASURES = {
+    "tic-tac-toe": tic_tac_toe,
+    "connect-four": connect_four,
+    "kuhn-poker": exploited,
+    "rock-paper-scissors": exploited,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES))
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--picture", type=Path)
+    args, rows = parser.parse_args(), []
+    for name in args.games:
+        print(command(name))
+        for seed in args.seeds:
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                steps = train(name, seed, Path(folder) / "r")
+                seconds = time.perf_counter() - start
+                row = {"game": name, "seed": seed, "steps": steps, "seconds": round(seconds, 1)}
+                row |= MEASURES[name](Path(folder) / "r")
+                if args.picture and name == "connect-four" and seed == args.seeds[0]:
+                    from minirl.runs.league_picture import picture
+
+                    picture(league.tournament(Path(folder) / "r"), args.picture)
+            rows.append(row)
+            shown = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()}
+            print("  ".join(f"{key} {value}" for key, value in shown.items() if key not in ("game", "elo")), flush=True)
+    if (args.games, args.seeds) == (list(GAMES), SEEDS):
+        commands = {name: f"{command(name)} --seed SEED" for name in GAMES}
+        RESULTS.write_text(json.dumps({"machine": describe(), "commands": commands, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
