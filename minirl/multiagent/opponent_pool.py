@@ -71,11 +71,12 @@ class Pool:
             return np.full(n, 1 / n)
         score = np.array([(m.score + 1) / (m.games + 2) for m in self.members])  # ½ before the first game
         weight = (1 - score) ** 2
-        return weight / weight.sum()
+        return weight / weight.sum()  # [EXT-3]
 
     def draw(self, games: int) -> list[Checkpoint]:
         """Opponents for so many new games. [EXT-3]"""
-        return [self.members[i] for i in self.rng.choice(len(self.members), size=games, p=self.probabilities())]
+        drawn = self.rng.choice(len(self.members), size=games, p=self.probabilities())  # opponent ∼ earlier θ [EXT-3]
+        return [self.members[i] for i in drawn]
 
     def record(self, opponents: list[Checkpoint], payoff: Array) -> None:
         """Results of games (M,), the learner's payoffs: ratings move by all of them at once, in any order.
