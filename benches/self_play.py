@@ -10,7 +10,8 @@ against random play and against one that takes a win, blocks a loss and else mov
 and Elo over the checkpoints. Kuhn poker and rock-paper-scissors: exploitability (NashConv / 2, exact) of the average of
 all checkpoints, weighted by how likely each comes to an information set, and of the last policy beside it.
 rock-paper-scissors starts biased: 3 is added to the logit of rock in the head of the policy, P(rock) = 0.91.
-The configurations were chosen on seeds from 100 on. Writes benches/results/self_play.json, game by game, where the seeds are 0, 1, 2.
+The configurations were chosen on seeds from 100 on. Writes
+benches/results/self_play.json, game by game, where the seeds are 0, 1 and 2.
 """
 
 import argparse
@@ -45,8 +46,8 @@ SMALL = {"num_steps": 32, "minibatch_size": 1024, "pool_size": 1000}
 GAMES = {  # name: id, fields that differ from the defaults
     "tic-tac-toe": ("minirl/TicTacToe-v0", BOARD),
     "connect-four": ("minirl/ConnectFour-v0", LARGE | {"pool_every": 5}),
-    "kuhn-poker": (KUHN, SMALL | {"total_timesteps": 2_000_000}),
-    "rock-paper-scissors": (ROCK, SMALL | {"total_timesteps": 1_000_000}),
+    "kuhn-poker": (KUHN, SMALL | {"total_timesteps": 3_000_000}),
+    "rock-paper-scissors": (ROCK, {"ent_coef": 0.2, "pool_size": 1000, "total_timesteps": 1_000_000}),
 }
 
 
