@@ -11,7 +11,6 @@ both flat vectors (n,). N agents, D numbers in an observation, K actions, T step
 
 import argparse
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 
@@ -19,16 +18,16 @@ import numpy as np
 @dataclass(frozen=True)
 class Config:
     seed: int = 0
-    total_timesteps: int = 400_000  # steps of all environments together
+    total_timesteps: int = 200_000  # steps of all environments together
     num_envs: int = 32  # B
     num_steps: int = 32  # T, of each environment before an update
-    gamma: float = 0.99  # γ, discount of rewards
-    lam: float = 0.95  # λ of GAE
+    gamma: float = 0.95  # γ, discount of rewards
+    lam: float = 0.9  # λ of GAE
     clip: float = 0.2  # ε
     ent_coef: float = 0.01  # c_H
     vf_coef: float = 0.5  # c_V
     lr: float = 1e-3  # α, step size of Adam, which falls to 0
-    epochs: int = 5  # passes over a rollout
+    epochs: int = 10  # passes over a rollout
     minibatch_size: int = 512
     max_grad_norm: float = 0.5  # a longer gradient is shortened to this
 
@@ -77,41 +76,37 @@ def adam_step(theta, g, adam, lr):
     theta -= lr * m / (np.sqrt(v) + 1e-5)
 
 
-# ---- The environment: N agents walk on a grid until N landmarks are covered; each free one costs all of them 1/N a step.
-N, SIZE, SIGHT, LIMIT = 3, 5, 1, 20  # agents, cells on a side, from how far they see each other, steps of a game
-MOVES = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
+# ---- The environment: N agents walk in a corridor until there is one on each of N marks; all get the same reward.
+N, SIZE, LIMIT = 3, 8, 20  # agents, cells, steps of a game
+ACTIONS = np.array([0, 1, -1])  # stay, right, left
 
 
 def scatter(games, rng):
-    """New games (games, 2N, 2): the cells of the agents, then of the landmarks, no two the same."""
-    cells = rng.permuted(np.tile(np.arange(SIZE**2), (games, 1)), axis=1)[:, : 2 * N]
-    return np.stack(np.divmod(cells, SIZE), axis=2)
+    """New games (games, 2N): the cells of the agents, then those of the marks, no two the same."""
+    return rng.permuted(np.tile(np.arange(SIZE), (games, 1)), axis=1)[:, : 2 * N]
 
 
 def observe(cells):
-    """What each agent sees (N, B, D) of cells (B, 2N, 2): the way to everything, or 0 where too far, and whether."""
-    way = (cells[:, None] - cells[:, :N, None]).swapaxes(0, 1)  # (N, B, 2N, 2)
-    seen = np.abs(way).max(axis=3, keepdims=True) <= SIGHT
-    seen[:, :, N:] = True  # landmarks are seen from everywhere
-    return np.concatenate([way * seen / SIZE, seen], axis=3).reshape(N, len(cells), 6 * N)
+    """What each agent sees (N, B, D) in games (B, 2N): how far everything is from its own cell."""
+    return (cells - cells.T[:N, :, None]) / SIZE
 
 
 def move(cells, action):
-    """The agents' actions (N, B), in place; the reward of each of them (B,), and which games are won (B,)."""
-    cells[:, :N] = np.clip(cells[:, :N] + MOVES[action.T], 0, SIZE - 1)
-    covered = (cells[:, :N, None] == cells[:, None, N:]).all(axis=3).any(axis=1)  # (B, N)
-    return covered.mean(axis=1) - 1, covered.all(axis=1)
+    """The agents' actions (N, B), in place; the reward of all of them (B,), and which games are won (B,)."""
+    cells[:, :N] = np.clip(cells[:, :N] + ACTIONS[action.T], 0, SIZE - 1)
+    far = np.abs(cells[:, :N, None] - cells[:, None, N:]).min(axis=1)  # from each mark to the nearest agent (B, N)
+    return -far.mean(axis=1), ~far.any(axis=1)
 
 
 def straight(cells):
-    """Actions (N, B) of a team that sees everything: to a landmark each, so that all ways together are shortest."""
-    ways = cells[:, N + np.array(list(permutations(range(N))))] - cells[:, None, :N]  # (B, N!, N, 2)
-    shortest = np.abs(ways).sum(axis=(2, 3)).argmin(axis=1)
-    return (ways[np.arange(len(cells)), shortest] @ MOVES.T).argmax(axis=2).T
+    """Actions (N, B) of a team that sees everything: the leftmost agent to the leftmost mark, and so on."""
+    rank = cells[:, :N].argsort(axis=1).argsort(axis=1)
+    way = np.take_along_axis(np.sort(cells[:, N:], axis=1), rank, axis=1) - cells[:, :N]
+    return np.sign(way).T % 3  # in ACTIONS
 
 
 def mean_return(act):
-    """Mean of 1000 games, act: cells (B, 2N, 2) -> actions (N, B)."""
+    """Mean of 1000 games, act: cells (B, 2N) -> actions (N, B)."""
     cells, total, playing = scatter(1000, np.random.default_rng(0)), 0, 1
     for _ in range(LIMIT):
         reward, won = move(cells, act(cells))
@@ -119,7 +114,7 @@ def mean_return(act):
     return total.mean()
 
 
-# ---- The data: a rollout of the policy π_θ(k|o) = exp(y_k) / Σ_j exp(y_j), and how good its actions were.
+# ---- The data: a rollout of π_θ(k|o) = exp(y_k) / Σ_j exp(y_j), and how good its actions were.
 def log_softmax(y):
     """log π(k|s) (N, K) from y (N, K); without the largest y, which cancels, exp cannot overflow."""
     z = y - y.max(axis=1, keepdims=True)
@@ -127,7 +122,7 @@ def log_softmax(y):
 
 
 def collect(theta, cells, length, rng, rngs, config):
-    """T steps of π_θ in games, cells (B, 2N, 2) and length (B,), which go on in place: arrays (T, ...) as in `rows`."""
+    """T steps of π_θ in games (B, 2N), `length` (B,) steps old, which go on in place: arrays (T, ...) as in `rows`."""
     rows = []
     for _ in range(config.num_steps):
         obs = observe(cells)
@@ -154,7 +149,7 @@ def gae(reward, value, next_value, terminated, over, config):
 
 
 def gradient(theta, phi, samples, config):
-    """∇ of −(L^CLIP + c_H H − c_V L_V) in [theta, phi], on some of the samples: as in ppo.py, but for V of the state."""
+    """∇ of −(L^CLIP + c_H H − c_V L_V) in [theta, phi], on some of the samples: as in ppo.py, but V is of s."""
     obs, state, action, adv, returns, logp_old = samples
     n, N = np.arange(len(obs)), len(obs)
     y, cache = forward(theta, obs)
@@ -162,7 +157,7 @@ def gradient(theta, phi, samples, config):
     ratio = np.exp(logp[n, action] - logp_old)  # r = π_θ(a|s) / π_old(a|s)  [IS-2]
     clipped = np.minimum(np.maximum(ratio, 1 - config.clip), 1 + config.clip) * adv  # clip(r, 1−ε, 1+ε) A  [PPO-2]
     dratio = np.where(clipped < ratio * adv, 0, adv)  # of min(r A, clip(r) A)  [PPO-1, PPO-3]
-    dy = (dratio * ratio)[:, None] * (np.eye(len(MOVES))[action] - p)  # ∇r = r ∇log π  [IS-5]
+    dy = (dratio * ratio)[:, None] * (np.eye(len(ACTIONS))[action] - p)  # ∇r = r ∇log π  [IS-5]
     dy -= config.ent_coef * p * (logp - (p * logp).sum(axis=1, keepdims=True))  # ∇H  [PPO-7]
     value, cache_v = forward(phi, state)
     dvalue = 2 * (value - returns[:, None])  # of (V − V̂)²  [PPO-8]
@@ -175,7 +170,7 @@ def train(config):
     init_rng, rng, update_rng = map(np.random.default_rng, (init_seed, env_seed, update_seed))
     rngs = [np.random.default_rng(child) for child in action_seed.spawn(N * config.num_envs)]
     cells, length = scatter(config.num_envs, rng), np.zeros(config.num_envs, int)
-    D, K = 6 * N, len(MOVES)
+    D, K = 2 * N, len(ACTIONS)
     theta, phi = init(D, K, 0.01, init_rng), init(N * D, 1, 1.0, init_rng)  # 0.01: all actions about as likely
     params = np.concatenate([theta, phi])
     theta, phi = np.split(params, [len(theta)])  # stretches of params: what changes it changes them
@@ -203,6 +198,8 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     *_, (theta, _) = train(Config(seed=parser.parse_args().seed))
     rng = np.random.default_rng(0)
-    print(f"mean return at random: {mean_return(lambda cells: rng.integers(len(MOVES), size=(N, len(cells)))):.2f}")
-    print(f"mean return, greedy: {mean_return(lambda cells: forward(theta, observe(cells))[0].argmax(axis=2)):.2f}")
-    print(f"mean return where all see everything and walk straight: {mean_return(straight):.2f}")
+    print(f"mean return at random: {mean_return(lambda cells: rng.integers(len(ACTIONS), size=(N, len(cells)))):.2f}")
+    print(
+        f"mean return, the likeliest actions: {mean_return(lambda c: forward(theta, observe(c))[0].argmax(axis=2)):.2f}"
+    )
+    print(f"mean return, straight to the marks: {mean_return(straight):.2f}")
