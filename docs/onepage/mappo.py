@@ -2,11 +2,11 @@
 
     agent j acts by π_θ(a_j|o_j), on what it sees; the critic V_φ(s), in training only, sees s = (o_1, …, o_N)  [EXT-2]
 
-To train agents to share out the landmarks of a grid, in less than a minute:  python docs/onepage/mappo.py --seed 0
+To train three agents to share out three marks, in less than a minute:  python docs/onepage/mappo.py --seed 0
 New against ppo.py: the environment, and in train the central critic. The library, minirl/multiagent/mappo.py, is the
 same made fast, general and safe: a test finds the same parameters in both. A tag such as [PPO-1] names an equation in
-docs/equations.md and stands at the line that computes it. theta is θ of the policy π_θ that all agents share, phi is φ,
-both flat vectors (n,). N agents, D numbers in an observation, K actions, T steps of B environments.
+docs/equations.md and stands at its line. theta is θ of the policy that all agents share, phi is φ of the critic, flat
+vectors (n,). N agents, D numbers in an observation, K actions, T steps of B environments.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def adam_step(theta, g, adam, lr):
 
 # ---- The environment: N agents walk in a corridor until there is one on each of N marks; all get the same reward.
 N, SIZE, LIMIT = 3, 8, 20  # agents, cells, steps of a game
-ACTIONS = np.array([0, 1, -1])  # stay, right, left
+D, K, ACTIONS = 2 * N, 3, np.array([0, 1, -1])  # stay, right, left
 
 
 def scatter(games, rng):
@@ -157,7 +157,7 @@ def gradient(theta, phi, samples, config):
     ratio = np.exp(logp[n, action] - logp_old)  # r = π_θ(a|s) / π_old(a|s)  [IS-2]
     clipped = np.minimum(np.maximum(ratio, 1 - config.clip), 1 + config.clip) * adv  # clip(r, 1−ε, 1+ε) A  [PPO-2]
     dratio = np.where(clipped < ratio * adv, 0, adv)  # of min(r A, clip(r) A)  [PPO-1, PPO-3]
-    dy = (dratio * ratio)[:, None] * (np.eye(len(ACTIONS))[action] - p)  # ∇r = r ∇log π  [IS-5]
+    dy = (dratio * ratio)[:, None] * (np.eye(K)[action] - p)  # ∇r = r ∇log π  [IS-5]
     dy -= config.ent_coef * p * (logp - (p * logp).sum(axis=1, keepdims=True))  # ∇H  [PPO-7]
     value, cache_v = forward(phi, state)
     dvalue = 2 * (value - returns[:, None])  # of (V − V̂)²  [PPO-8]
@@ -170,7 +170,6 @@ def train(config):
     init_rng, rng, update_rng = map(np.random.default_rng, (init_seed, env_seed, update_seed))
     rngs = [np.random.default_rng(child) for child in action_seed.spawn(N * config.num_envs)]
     cells, length = scatter(config.num_envs, rng), np.zeros(config.num_envs, int)
-    D, K = 2 * N, len(ACTIONS)
     theta, phi = init(D, K, 0.01, init_rng), init(N * D, 1, 1.0, init_rng)  # 0.01: all actions about as likely
     params = np.concatenate([theta, phi])
     theta, phi = np.split(params, [len(theta)])  # stretches of params: what changes it changes them
@@ -194,12 +193,10 @@ def train(config):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="MAPPO on a grid")
+    parser = argparse.ArgumentParser(description="MAPPO in a corridor")
     parser.add_argument("--seed", type=int, default=0)
     *_, (theta, _) = train(Config(seed=parser.parse_args().seed))
     rng = np.random.default_rng(0)
-    print(f"mean return at random: {mean_return(lambda cells: rng.integers(len(ACTIONS), size=(N, len(cells)))):.2f}")
-    print(
-        f"mean return, the likeliest actions: {mean_return(lambda c: forward(theta, observe(c))[0].argmax(axis=2)):.2f}"
-    )
+    print(f"mean return, random: {mean_return(lambda cells: rng.integers(K, size=(N, len(cells)))):.2f}")
+    print(f"mean return, greedy: {mean_return(lambda cells: forward(theta, observe(cells))[0].argmax(2)):.2f}")
     print(f"mean return, straight to the marks: {mean_return(straight):.2f}")

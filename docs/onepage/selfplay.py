@@ -77,27 +77,21 @@ def adam_step(theta, g, adam, lr):
     theta -= lr * m / (np.sqrt(v) + 1e-5)
 
 
-# ---- The game. A board (9,), as one of its players sees it: 1 where its stones are, −1 where the other's are, or 0.
+# ---- The game. A board (18,), as one of its players sees it: 1 where its own stones are, then 1 where the other's are.
 LINES = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5, 8], [0, 4, 8], [2, 4, 6]])
 
 
 def result(board):
-    """Who has won boards (N, 9): 1 me, −1 the other, 0 nobody (N,); and which games are over (N,)."""
-    line = board[:, LINES].sum(axis=2)  # (N, 8): 3 or −3 where all its stones are of one player
-    winner = (line == 3).any(axis=1).astype(float) - (line == -3).any(axis=1)
-    return winner, (winner != 0) | (board != 0).all(axis=1)
+    """Who has won boards (N, 18): 1 I, −1 the other, 0 nobody (N,); and which games are over (N,)."""
+    mine, theirs = (board[:, side + LINES].all(axis=2).any(axis=1) for side in (0, 9))
+    return mine.astype(float) - theirs, mine | theirs | (board.sum(axis=1) == 9)
 
 
 # ---- The data: a rollout of the policy π_θ(k|s) = exp(y_k) / Σ_j exp(y_j), and how good its moves were.
-def see(board):
-    """What the networks see (..., 18) of boards (..., 9): 1 where my stones are, then 1 where theirs are."""
-    return np.concatenate([board == 1, board == -1], axis=-1).astype(float)
-
-
 def policy(theta, board):
-    """log π_θ (N, 9) of the player that sees boards (N, 9); a cell that is taken has probability 0, so gradient 0."""
-    y, cache = forward(theta, see(board))
-    z = np.where(board == 0, y, -1e9)
+    """log π_θ (N, 9) of the player that sees boards (N, 18); a taken cell has probability 0, and so gradient 0."""
+    y, cache = forward(theta, board)
+    z = np.where(board[:, :9] + board[:, 9:] == 0, y, -1e9)
     z = z - z.max(axis=1, keepdims=True)  # without the largest y, which cancels, exp cannot overflow
     return z - np.log(np.exp(z).sum(axis=1, keepdims=True)), cache
 
@@ -109,14 +103,14 @@ def draw(logp, u):
 
 
 def answer(board, where, opponent, pool, rng):
-    """The opponents' moves on the boards (B, 9) `where` (B,), in place; each sees its board from the other side."""
+    """The opponents' moves on the boards (B, 18) `where` (B,), in place; each sees its board from the other side."""
     for k in dict.fromkeys(opponent[where]):  # one past self after the other
         b = np.flatnonzero(where & (opponent == k))
-        board[b, draw(policy(pool[k], -board[b])[0], rng.random((len(b), 1)))] = -1
+        board[b, 9 + draw(policy(pool[k], np.roll(board[b], 9, axis=1))[0], rng.random((len(b), 1)))] = 1
 
 
 def begin(board, where, opponent, pool, rng):
-    """New games on the boards (B, 9) `where` (B,), in place: on about half of them the opponent moves first."""
+    """New games on the boards (B, 18) `where` (B,), in place: on about half of them the opponent moves first."""
     second = rng.integers(2, size=len(board)) == 1
     board[where] = 0
     opponent[where] = len(pool) * rng.random(where.sum())  # rounded down: any past self, until the game ends  [EXT-3]
@@ -124,7 +118,7 @@ def begin(board, where, opponent, pool, rng):
 
 
 def collect(theta, board, opponent, pool, rng, rngs, config):
-    """T moves of π_θ on each board (B, 9), which go on in place: five arrays (T, B, ...), in the order of `rows`."""
+    """T moves of π_θ on each board (B, 18), which go on in place: five arrays (T, B, ...), in the order of `rows`."""
     rows = []
     for _ in range(config.num_steps):
         before, u = board.copy(), np.array([[rng.random()] for rng in rngs])
@@ -150,14 +144,13 @@ def gae(reward, value, next_value, terminated, over, config):
 def gradient(theta, phi, samples, config):
     """∇ of −(L^CLIP + c_H H − c_V L_V) in [theta, phi], on some of the samples: as in ppo.py."""
     board, action, adv, returns, logp_old = samples
-    n, N = np.arange(len(board)), len(board)
-    logp, cache = policy(theta, board)
-    p, ratio = np.exp(logp), np.exp(logp[n, action] - logp_old)  # r = π_θ(a|s) / π_old(a|s)  [IS-2]
+    N, (logp, cache) = len(board), policy(theta, board)
+    p, ratio = np.exp(logp), np.exp(logp[np.arange(N), action] - logp_old)  # r = π_θ(a|s) / π_old(a|s)  [IS-2]
     clipped = np.minimum(np.maximum(ratio, 1 - config.clip), 1 + config.clip) * adv  # clip(r, 1−ε, 1+ε) A  [PPO-2]
     dratio = np.where(clipped < ratio * adv, 0, adv)  # of min(r A, clip(r) A)  [PPO-1, PPO-3]
     dy = (dratio * ratio)[:, None] * (np.eye(9)[action] - p)  # ∇r = r ∇log π  [IS-5]
     dy -= config.ent_coef * p * (logp - (p * logp).sum(axis=1, keepdims=True))  # ∇H  [PPO-7]
-    value, cache_v = forward(phi, see(board))
+    value, cache_v = forward(phi, board)
     dvalue = 2 * (value - returns[:, None])  # of (V − V̂)²  [PPO-8]
     return np.concatenate([-backward(cache, dy / N), config.vf_coef * backward(cache_v, dvalue / N)])
 
@@ -172,13 +165,13 @@ def train(config):
     theta, phi = np.split(params, [len(theta)])  # stretches of params: what changes it changes them
     adam = {"t": 0, "m": np.zeros_like(params), "v": np.zeros_like(params)}
     pool = [np.zeros_like(theta)]  # the first opponent: with θ = 0 every legal move is as likely
-    start, opponent = np.zeros((config.num_envs, 9), int), np.zeros(config.num_envs, int)
+    start, opponent = np.zeros((config.num_envs, 18)), np.zeros(config.num_envs, int)
     begin(start, np.ones(config.num_envs, bool), opponent, pool, rng)
     for update, steps in enumerate(range(0, config.total_timesteps, config.num_steps * config.num_envs), 1):
         board, action, reward, after, over = collect(theta, start, opponent, pool, rng, rngs, config)
-        value, next_value = forward(phi, see(board))[0][..., 0], forward(phi, see(after))[0][..., 0]
+        value, next_value = forward(phi, board)[0][..., 0], forward(phi, after)[0][..., 0]
         adv = gae(reward, value, next_value, over, over, config)
-        board, action, adv, returns = board.reshape(-1, 9), action.ravel(), adv.ravel(), (adv + value).ravel()
+        board, action, adv, returns = board.reshape(-1, 18), action.ravel(), adv.ravel(), (adv + value).ravel()
         logp_old = policy(theta, board)[0][np.arange(len(board)), action]
         samples = board, action, (adv - adv.mean()) / adv.std(), returns, logp_old
         lr = config.lr * (1 - steps / config.total_timesteps)  # falls to 0
@@ -188,8 +181,7 @@ def train(config):
                 adam_step(params, g * min(1, config.max_grad_norm / np.linalg.norm(g)), adam, lr)
         if update % config.pool_every == 0:
             pool.append(theta.copy())  # frozen  [EXT-3]
-        won, lost = (reward[over] > 0).mean(), (reward[over] < 0).mean()
-        print(f"{steps + len(board):7} steps   against {len(pool):2} past selves: {won:4.0%} won, {lost:4.0%} lost")
+        print(f"{steps + len(board):7} steps   result {reward[over].mean():5.2f} against {len(pool):2} past selves")
         yield theta, phi
 
 
@@ -199,10 +191,10 @@ if __name__ == "__main__":
     config = Config(seed=parser.parse_args().seed)
     *_, (theta, _) = train(config)
     theta[-65 * 9 :] *= 1000  # W3 and b3: all probability goes to the likeliest move
-    rngs = [np.random.default_rng(b) for b in range(config.num_envs)]
-    games = np.zeros((config.num_envs, 9), int), np.zeros(config.num_envs, int), [0 * theta], np.random.default_rng(0)
-    begin(games[0], np.ones(config.num_envs, bool), *games[1:])
-    board, _, reward, _, over = collect(theta, *games, rngs, config)
-    first = board.sum(axis=2) == 0  # the learner is to move, and there are as many stones of either
+    rng, B = np.random.default_rng(0), config.num_envs
+    games = np.zeros((B, 18)), np.zeros(B, int), [0 * theta], rng  # against the first opponent
+    begin(games[0], np.ones(B, bool), *games[1:])
+    board, _, reward, _, over = collect(theta, *games, [rng] * B, config)
+    first = board.sum(axis=2) % 2 == 0  # where it is to move, there are as many stones of either
     for side, mine in ("first", over & first), ("second", over & ~first):
         print(f"moving {side} against a random player: {(reward[mine] >= 0).mean():.1%} of {mine.sum()} games not lost")
