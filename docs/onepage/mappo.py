@@ -4,9 +4,9 @@
 
 To train three agents to share out three marks, in less than a minute:  python docs/onepage/mappo.py --seed 0
 New against ppo.py: the environment, and in train the central critic. The library, minirl/multiagent/mappo.py, is the
-same made fast, general and safe: a test finds the same parameters in both. A tag such as [PPO-1] names an equation in
-docs/equations.md and stands at its line. theta is θ of the policy that all agents share, phi is φ of the critic, flat
-vectors (n,). N agents, D numbers in an observation, K actions, T steps of B environments.
+same made fast, general and safe: a test finds the same parameters in both. A tag, [PPO-1], names an equation in
+docs/equations.md. theta is θ of the policy that all agents share, phi is φ of the critic, both flat vectors (n,).
+N agents, D numbers in an observation, K actions, T steps of B environments.
 """
 
 import argparse
@@ -132,10 +132,9 @@ def collect(theta, cells, length, rng, rngs, config):
         )  # (N·B, 1), uniform there: the length that it meets is the action
         action = (p.cumsum(axis=1) <= u * p.sum(axis=1, keepdims=True)).sum(axis=1).reshape(N, -1)
         reward, won = move(cells, action)
-        length += 1
-        over = won | (length == LIMIT)
+        over = won | (length == LIMIT - 1)
         rows.append((obs, action, reward, observe(cells), won, over))
-        cells[over], length[over] = scatter(over.sum(), rng), 0  # [PPO-11]
+        cells[over], length[:] = scatter(over.sum(), rng), np.where(over, 0, length + 1)  # [PPO-11]
     return [np.array(column) for column in zip(*rows, strict=True)]
 
 
@@ -151,9 +150,8 @@ def gae(reward, value, next_value, terminated, over, config):
 def gradient(theta, phi, samples, config):
     """∇ of −(L^CLIP + c_H H − c_V L_V) in [theta, phi], on some of the samples: as in ppo.py, but V is of s."""
     obs, state, action, adv, returns, logp_old = samples
-    n, N = np.arange(len(obs)), len(obs)
-    y, cache = forward(theta, obs)
-    logp, p = log_softmax(y), np.exp(log_softmax(y))  # (N, K)
+    n, (y, cache) = np.arange(len(obs)), forward(theta, obs)
+    logp, p = log_softmax(y), np.exp(log_softmax(y))  # (n, K)
     ratio = np.exp(logp[n, action] - logp_old)  # r = π_θ(a|s) / π_old(a|s)  [IS-2]
     clipped = np.minimum(np.maximum(ratio, 1 - config.clip), 1 + config.clip) * adv  # clip(r, 1−ε, 1+ε) A  [PPO-2]
     dratio = np.where(clipped < ratio * adv, 0, adv)  # of min(r A, clip(r) A)  [PPO-1, PPO-3]
@@ -161,7 +159,7 @@ def gradient(theta, phi, samples, config):
     dy -= config.ent_coef * p * (logp - (p * logp).sum(axis=1, keepdims=True))  # ∇H  [PPO-7]
     value, cache_v = forward(phi, state)
     dvalue = 2 * (value - returns[:, None])  # of (V − V̂)²  [PPO-8]
-    return np.concatenate([-backward(cache, dy / N), config.vf_coef * backward(cache_v, dvalue / N)])
+    return np.concatenate([-backward(cache, dy / len(n)), config.vf_coef * backward(cache_v, dvalue / len(n))])
 
 
 def train(config):
