@@ -128,7 +128,7 @@ def collect(theta, cells, length, rng, rngs, config):
         obs = observe(cells)
         p = np.exp(log_softmax(forward(theta, obs.reshape(len(rngs), -1))[0]))  # (N·B, K), lengths that fill [0, 1)
         u = np.array(
-            [[rng.random()] for rng in rngs]
+            [[each.random()] for each in rngs]
         )  # (N·B, 1), uniform there: the length that it meets is the action
         action = (p.cumsum(axis=1) <= u * p.sum(axis=1, keepdims=True)).sum(axis=1).reshape(N, -1)
         reward, won = move(cells, action)

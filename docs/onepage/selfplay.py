@@ -121,7 +121,7 @@ def collect(theta, board, opponent, pool, rng, rngs, config):
     """T moves of π_θ on each board (B, 18), which go on in place: five arrays (T, B, ...), in the order of `rows`."""
     rows = []
     for _ in range(config.num_steps):
-        before, u = board.copy(), np.array([[rng.random()] for rng in rngs])
+        before, u = board.copy(), np.array([[each.random()] for each in rngs])
         action = draw(policy(theta, board)[0], u)
         board[np.arange(len(board)), action] = 1
         answer(board, ~result(board)[1], opponent, pool, rng)
