@@ -6,7 +6,8 @@ To train three agents to share out three marks, in less than a minute:  python d
 New against ppo.py: the environment, and in train the central critic. The library, minirl/multiagent/mappo.py, is the
 same made fast, general and safe: a test finds the same parameters in both. A tag, [PPO-1], names an equation in
 docs/equations.md. theta is θ of the policy that all agents share, phi is φ of the critic, both flat vectors (n,).
-N agents, D numbers in an observation, K actions, T steps of B environments.
+N agents, D numbers in an observation, K actions, T steps of B environments. Here an agent sees everything, from its own
+cell, and s is that from all of their cells; the same lines serve where agents see less than the critic.
 """
 
 import argparse
@@ -127,9 +128,7 @@ def collect(theta, cells, length, rng, rngs, config):
     for _ in range(config.num_steps):
         obs = observe(cells)
         p = np.exp(log_softmax(forward(theta, obs.reshape(len(rngs), -1))[0]))  # (N·B, K), lengths that fill [0, 1)
-        u = np.array(
-            [[each.random()] for each in rngs]
-        )  # (N·B, 1), uniform there: the length that it meets is the action
+        u = np.array([[each.random()] for each in rngs])  # (N·B, 1), uniform there: what it meets is the action
         action = (p.cumsum(axis=1) <= u * p.sum(axis=1, keepdims=True)).sum(axis=1).reshape(N, -1)
         reward, won = move(cells, action)
         over = won | (length == LIMIT - 1)
@@ -151,7 +150,7 @@ def gradient(theta, phi, samples, config):
     """∇ of −(L^CLIP + c_H H − c_V L_V) in [theta, phi], on some of the samples: as in ppo.py, but V is of s."""
     obs, state, action, adv, returns, logp_old = samples
     n, (y, cache) = np.arange(len(obs)), forward(theta, obs)
-    logp, p = log_softmax(y), np.exp(log_softmax(y))  # (n, K)
+    logp, p = log_softmax(y), np.exp(log_softmax(y))  # (samples, K)
     ratio = np.exp(logp[n, action] - logp_old)  # r = π_θ(a|s) / π_old(a|s)  [IS-2]
     clipped = np.minimum(np.maximum(ratio, 1 - config.clip), 1 + config.clip) * adv  # clip(r, 1−ε, 1+ε) A  [PPO-2]
     dratio = np.where(clipped < ratio * adv, 0, adv)  # of min(r A, clip(r) A)  [PPO-1, PPO-3]
