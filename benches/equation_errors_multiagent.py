@@ -6,7 +6,7 @@ from oracles import relative_error
 from oracles.tabular_team import TabularTeam, differences_of_j, expected_gradients
 from toy_teams import ippo_beside_ppo
 
-from minirl.multiagent.opponents import Checkpoint, Pool, RandomPlayer
+from minirl.multiagent.opponent_pool import Checkpoint, Pool, RandomPlayer
 
 
 @measures("EXT-1", "parameters of three agents, nothing shared, against three runs of PPO", 0.0)

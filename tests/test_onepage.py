@@ -24,8 +24,8 @@ import minirl
 from minirl.envs.games.tic_tac_toe import TicTacToe
 from minirl.envs.many_agents import Step
 from minirl.methods import METHODS
-from minirl.multiagent.opponent_vector import OpponentVector
-from minirl.multiagent.opponents import Pool
+from minirl.multiagent.game_env import OpponentVector
+from minirl.multiagent.opponent_pool import Pool
 from minirl.multiagent.self_play import SelfPlayLearner
 from minirl.multiagent.team_learner import TeamLearner
 

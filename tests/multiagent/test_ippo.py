@@ -13,7 +13,7 @@ from minirl.algorithms import ppo
 from minirl.errors import ConfigError, EnvError, NonFiniteError
 from minirl.numerics import random_streams
 from minirl.numerics.running_moments import RunningMoments
-from minirl.numerics.sample_weights import SampleWeights
+from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, make_batch
 

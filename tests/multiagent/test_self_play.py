@@ -11,7 +11,7 @@ import minirl
 from minirl.deploy.agent import Agent
 from minirl.errors import ConfigError
 from minirl.multiagent import METHODS, game
-from minirl.multiagent.opponents import Checkpoint, Pool, RandomPlayer
+from minirl.multiagent.opponent_pool import Checkpoint, Pool, RandomPlayer
 from minirl.multiagent.self_play import SelfPlayLearner
 
 SMALL = {"num_envs": 6, "num_steps": 20, "hidden": (5,), "epochs": 2, "minibatch_size": 64, "dtype": "float64"}
