@@ -12,8 +12,8 @@ from minirl.envs.games import Game, make_game
 from minirl.envs.make_many_agents import make_many_agents
 from minirl.envs.many_agents import ManyAgents
 from minirl.errors import ConfigError, EnvError
-from minirl.multiagent.evaluate_games import evaluate_games
-from minirl.multiagent.evaluate_team import evaluate_team
+from minirl.multiagent.game_evaluation import evaluate_games
+from minirl.multiagent.team_evaluation import evaluate_team
 from minirl.multiagent.game_env import OpponentVector
 from minirl.multiagent.ippo import IPPOConfig
 from minirl.multiagent.mappo import MAPPOConfig
