@@ -104,9 +104,9 @@ def _(rng):
 
 @measures("PG-11", "policy gradient of a batch against autograd's scores", ROUNDING)
 @over_families
-def _(policy, theta, batch, w, _moved, _rng):
+def _(policy, theta, batch, _w, _moved, _rng):
     phi, cache = policy.forward(theta, batch.obs)
-    return relative_error(policy_gradient(policy, theta, cache, phi, batch, w), mean_score(policy, theta, batch))
+    return relative_error(policy_gradient(policy, theta, cache, phi, batch), mean_score(policy, theta, batch))
 
 
 @measures("PG-13", "gradient of the loss against |S| trajectories' worth of autograd's scores", ROUNDING)

@@ -14,13 +14,15 @@ import sys
 from pathlib import Path
 
 import equation_errors_algorithms
+import equation_errors_multiagent
 import equation_errors_theory
 import numpy as np
 from equation_register import MEASURES
 from machine import describe
 
 RESULTS = Path(__file__).parent / "results" / "equations.json"
-PARTS = (equation_errors_theory, equation_errors_algorithms)  # importing a part registers its measurements
+# importing a part registers its measurements
+PARTS = (equation_errors_theory, equation_errors_algorithms, equation_errors_multiagent)
 
 
 def main() -> int:

@@ -35,6 +35,13 @@ RunPath: TypeAlias = str | os.PathLike[str] | None
 Callback: TypeAlias = Callable[..., Any] | None
 
 
+class Own(str):
+    """An environment that nobody has named: the configuration has one of its own."""
+
+
+OWN = Own("CartPole-v1")
+
+
 @overload
 def configure(algorithm: Literal["reinforce"], **fields: Any) -> ReinforceConfig: ...
 @overload
@@ -102,7 +109,7 @@ def train(
 ) -> Result[Config]: ...
 def train(
     algorithm: str | Algorithm,
-    env: Any = "CartPole-v1",
+    env: Any = OWN,
     run: RunPath = None,
     callback: Callback = None,
     *,
@@ -113,7 +120,8 @@ def train(
 ) -> Result[Any]:
     """Train from the first step to `total_timesteps`; keywords are the fields of the algorithm's configuration.
 
-    env: a gymnasium id, a class or function that makes one (with `env_kwargs`), or an environment of gymnasium.make.
+    env: a gymnasium id, a class or function that makes one (with `env_kwargs`), or an environment of gymnasium.make;
+        for IPPO and MAPPO a parallel environment, for self-play a game. By default the configuration's own.
     run: directory for metrics and policy, "auto" for runs/ENV-ALGORITHM-SEED-N, None to write nothing.
     callback: called with each update, or with (update, learner) where it takes two; a true result stops.
     progress: show what the command line shows.
@@ -121,7 +129,8 @@ def train(
     Ctrl-C without a run directory gives back the Result so far, `interrupted`; with one it comes through, the policy
     saved, as does what an environment raises. Other errors are MinirlErrors.
     """
-    row, settings, heard = methods.find(algorithm), configure(algorithm, env=env, **config), listener(callback)
+    row, heard = methods.find(algorithm), listener(callback)
+    settings = configure(algorithm, **(config if isinstance(env, Own) else {"env": env, **config}))
     check_value("save_every", save_every, Annotated[int, AtLeastOne])
     check_value("progress", progress, bool)
     history, interrupted = [], False

@@ -3,6 +3,13 @@
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from toy_envs import vector
+
+import minirl
+from minirl.envs.many_agents import make_many_agents
+from minirl.multiagent import METHODS
+from minirl.multiagent.team_learner import TeamLearner, agent_seed
+from minirl.numerics import random_streams
 
 
 class Walk(gymnasium.Env):
@@ -70,7 +77,7 @@ class Copies(Parallel):
 
 
 class Dying(Parallel):
-    """Games of 6 steps; agent_1 is gone after its third, terminated or truncated. Observed: 10 · agent + t, reward 2ᵗ."""
+    """Games of 6 steps; agent_1 is gone after its third, terminated or truncated. Sees 10 · agent + t, reward 2ᵗ."""
 
     spaces = spaces.Box(-np.inf, np.inf, (1,), np.float64), spaces.Discrete(2)
 
@@ -157,3 +164,48 @@ class Unmatched(Dying):
 
     def action_space(self, agent):
         return spaces.Discrete(2) if agent == "agent_0" else spaces.Text(3)
+
+
+SMALL = {"hidden": (5,), "minibatch_size": 8, "epochs": 2, "total_timesteps": 10**6, "dtype": "float64"}
+
+
+def team(method, env, num_envs=2, **fields):
+    """A learner of several agents on copies of an environment."""
+    config = minirl.configure(method, env=env, num_envs=num_envs, **(SMALL | {"num_steps": 6} | fields))
+    return TeamLearner(METHODS[method], make_many_agents(env, num_envs, **config.env_kwargs), config)
+
+
+def rollouts_of(learner):
+    """One rollout of each group, under the policies as they are."""
+    actors = [t.nets.policy.actor(t.state["theta_pi"], t.preprocess) for t in learner.trainees]
+    return learner.collector.collect(actors)
+
+
+def same_trees(a, b):
+    """Trees of arrays and scalars, equal to the last bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same_trees(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same_trees, a, b))
+    return type(a) is type(b) and (np.array_equal(a, b) and np.asarray(a).dtype == np.asarray(b).dtype)
+
+
+def ippo_beside_ppo(options, actions=3, dtype="float64"):
+    """Three agents on copies of Walk by IPPO, and each by PPO alone with its own seed: name, trainee, learner."""
+    B, seed, names = 3, 7, ("first", "second", "third")
+    fields = SMALL | {"num_steps": 16, "num_envs": B, "seed": seed, "dtype": dtype, "total_timesteps": 5 * 16 * B}
+    own = [agent_seed(seed, i) for i in range(len(names))]
+    env_seeds = [random_streams.integer_seeds(random_streams.stream_seeds(s)["envs"], B) for s in own]
+    copies = iter(range(B))
+
+    def make():
+        b = next(copies)
+        return Copies(lambda: Walk(actions), {name: env_seeds[i][b] for i, name in enumerate(names)})
+
+    several = minirl.learn("ippo", make_many_agents(make, B), minirl.configure("ippo", **(fields | options)))
+    assert len(list(several)) == 5 and len(set(own)) == len(names)
+    for i, (name, trainee) in enumerate(zip(names, several.trainees, strict=True)):
+        config = minirl.configure("ppo", **(fields | options | {"seed": own[i]}))
+        alone = minirl.learn("ppo", vector(Walk, *[{"actions": actions}] * B), config)
+        assert len(list(alone)) == 5
+        yield name, trainee, alone

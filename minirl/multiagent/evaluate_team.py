@@ -50,7 +50,7 @@ def evaluate_team(
         envs.close()
     if cut:
         warnings.warn(
-            f"env = {given.name(env)!r}: {cut} of {episodes} games were stopped after {MAX_STEPS} steps", stacklevel=3
+            f"env = {given.name(env)!r}: {cut} of {episodes} games were stopped after {MAX_STEPS} steps", stacklevel=4
         )
     return Evaluation(returns, lengths, cut)
 

@@ -111,7 +111,8 @@ class JointCollector:
         try:
             return self.readers[agent].read(obs, step)
         except MinirlError as why:
-            raise EnvError(f"agent {agent!r}: {why}") from why
+            why.args = (f"agent {agent!r}: {why}",)
+            raise
 
     def _act(self, actors: list[Actor], rollouts: list[Rollout], t: int) -> dict[str, Array]:
         """The actions of step t by agent, as the environment takes them; stored with what they were chosen from."""

@@ -29,8 +29,9 @@ class RandomPlayer:
     """Every legal move is as likely: whom the learner meets before there is a checkpoint."""
 
     def act_batch(self, obs: Array, rng: np.random.Generator, mask: Array) -> Array:
-        """Moves (N,)."""
-        return np.where(mask, rng.random(mask.shape), -1.0).argmax(axis=1)
+        """Moves (N,), by a number each."""
+        chosen = rng.random((len(mask), 1)) * mask.sum(axis=1, keepdims=True)
+        return np.asarray((mask.cumsum(axis=1) <= chosen).sum(axis=1))
 
 
 @dataclass
@@ -71,11 +72,12 @@ class Pool:
             return np.full(n, 1 / n)
         score = np.array([(m.score + 1) / (m.games + 2) for m in self.members])  # ½ before the first game
         weight = (1 - score) ** 2
-        return weight / weight.sum()
+        return weight / weight.sum()  # [EXT-3]
 
     def draw(self, games: int) -> list[Checkpoint]:
         """Opponents for so many new games. [EXT-3]"""
-        return [self.members[i] for i in self.rng.choice(len(self.members), size=games, p=self.probabilities())]
+        drawn = self.rng.choice(len(self.members), size=games, p=self.probabilities())  # opponent ∼ earlier θ [EXT-3]
+        return [self.members[i] for i in drawn]
 
     def record(self, opponents: list[Checkpoint], payoff: Array) -> None:
         """Results of games (M,), the learner's payoffs: ratings move by all of them at once, in any order.

@@ -71,7 +71,7 @@ class SelfPlayLearner(Learner):
         if opponents:
             self.pool.record(opponents, payoff)
         if self.updates % self.config.pool_every == 0:  # type: ignore[attr-defined]
-            self.pool.add(self.policy, self.global_step)
+            self.pool.add(self.policy, self.global_step)  # [EXT-3]
         update.metrics.update(
             {
                 "league/elo": self.pool.elo,

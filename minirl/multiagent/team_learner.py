@@ -17,23 +17,21 @@ from minirl.deploy import team
 from minirl.deploy.agent import Agent
 from minirl.envs import given, memory
 from minirl.envs.many_agents import ManyAgents
-from minirl.errors import ConfigError, EnvError, MinirlError, shorten
+from minirl.errors import EnvError, MinirlError, shorten
 from minirl.models.actor_critic import Networks
 from minirl.models.critic import Critic
 from minirl.models.input_pipeline import ObsNormalizer
 from minirl.models.policy import Policy
+from minirl.multiagent.action_critic import ActionCritic, check_discrete
 from minirl.multiagent.central_critic import CentralCritic, LocalPolicy, first_columns
-from minirl.multiagent.groups import Group, groups_of
+from minirl.multiagent.groups import groups_of
 from minirl.multiagent.joint_collector import JointCollector
-from minirl.multiagent.mappo import MAPPOConfig, counterfactual_advantages
+from minirl.multiagent.mappo import MAPPOConfig
 from minirl.numerics import random_streams
-from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import RESOLUTION, RunningMoments
-from minirl.samples.advantages import standardize_adv
-from minirl.samples.batch import Batch
 from minirl.samples.rollout import Rollout
 from minirl.spaces.observations import ObsCodec
-from minirl.training.learner import Update, actions_of, episode_means, keep_freed_memory
+from minirl.training.learner import Update, actions_of, check_snapshot, episode_means, keep_freed_memory
 from minirl.training.trainee import Learned, Prepared, Trainee
 
 
@@ -64,6 +62,7 @@ class TeamLearner:
         if config.mask_actions and not self.collector.state.masks:
             raise EnvError("mask_actions = True: no agent has an action_mask after reset(); set it to False")
         self.trainees = [self._trainee(i, each) for i, each in enumerate(configs)]
+        self.actions = ActionCritic(config, self.collector, self.groups, self.trainees)
         self.updates = self.global_step = 0
         self.curve: list[tuple[int, float]] = []  # steps so far and mean return, of the updates in which games ended
 
@@ -74,12 +73,13 @@ class TeamLearner:
         resolution = group.obs_codec.resolution
         if self.central:
             local = LocalPolicy(family, own, *shape)
-            nets = Networks(local, CentralCritic(own, columns - own, *shape, scaled=config.normalize_value))
+            critic = CentralCritic(own, columns - own, *shape, scaled=config.normalize_value)
+            nets = Networks(local, critic)  # π_j(a_j|o_j) and one V(s) or Q(s, a) [EXT-2]
             actions = np.full(sum(self.collector.num_actions), RESOLUTION)
             resolution = np.concatenate([resolution, *(codec.resolution for codec in self._codecs()), actions])
         else:
-            policy, critic = Policy(family, own, *shape), Critic(own, *shape, config.normalize_value)
-            nets = self.algorithm.networks(policy, critic, config)
+            policy, value = Policy(family, own, *shape), Critic(own, *shape, config.normalize_value)
+            nets = self.algorithm.networks(policy, value, config)  # π_j(a_j|o_j) and V_j(o_j) [EXT-1]
         normalizer = ObsNormalizer(RunningMoments.zeros(columns), resolution, np.dtype(config.dtype))
         return Trainee(self.algorithm, nets, normalizer, config, B * len(group.agents))
 
@@ -110,7 +110,7 @@ class TeamLearner:
         actors = [t.nets.policy.actor(t.state["theta_pi"], t.preprocess) for t in self.trainees]
         rollouts = self.collector.collect(actors)
         if self.with_actions:
-            self._last_actions(actors, rollouts)
+            self.actions.add_next_actions(actors, rollouts)
         prepared = [self._prepare(i, rollout) for i, rollout in enumerate(rollouts)]
         returns, lengths = self.collector.finished_games()
         collected = time.perf_counter()
@@ -142,7 +142,7 @@ class TeamLearner:
             prepared = self.trainees[i].prepare(rollout)
         if not self.with_actions:
             return prepared
-        return replace(prepared, batch=self._counterfactual(i, prepared.batch, rollout))
+        return replace(prepared, batch=self.actions.counterfactual(i, prepared.batch, rollout))
 
     def _learn(self, i: int, prepared: Prepared, progress: float) -> Learned:
         """A group's update."""
@@ -162,87 +162,6 @@ class TeamLearner:
         """Metrics of the policies as one row: means of the numbers, the first policy's words."""
         first = metrics[0]
         return {k: v if isinstance(v, str) else float(np.mean([m[k] for m in metrics])) for k, v in first.items()}
-
-    def _counterfactual(self, i: int, batch: Batch, rollout: Rollout) -> Batch:
-        """The batch with Â_i = Q − Σ π_i Q. [EXT-2]"""
-        trainee, group = self.trainees[i], self.groups[i]
-        T, B = self.config.num_steps, self.envs.num_envs
-        agent = np.tile(np.repeat(np.arange(len(group.agents)), B), T)[np.flatnonzero(rollout.valid)]  # of each sample
-        adv = np.empty(len(batch))
-        for j, place in enumerate(group.places):
-            mine = np.flatnonzero(agent == j)
-            rows, mask = batch.obs[mine], None if batch.mask is None else batch.mask[mine]
-            own, columns = self._own_actions(place, batch.obs.shape[1]), batch.action[mine]
-            adv[mine] = counterfactual_advantages(
-                trainee.nets.policy,
-                trainee.state["theta_pi"],
-                self._of_indicators(trainee, own),
-                rows,
-                mask,
-                own,
-                columns,
-            )
-        return replace(batch, adv=standardize_adv(adv, batch.weights) if self.config.normalize_adv else adv)
-
-    def _of_indicators(self, trainee: Trainee, own: slice) -> Any:
-        """Q of rows whose own actions are given as 0 and 1, before normalisation."""
-        if not self.config.normalize_obs:
-            return trainee.value
-        mean, inv_std = trainee.normalizer.affine
-
-        def q_of(rows: Array) -> Array:
-            rows = rows.copy()
-            rows[:, own] = np.clip((rows[:, own] - mean[own]) * inv_std[own], -10, 10)
-            return trainee.value(rows)
-
-        return q_of
-
-    def _own_actions(self, place: int, columns: int) -> slice:
-        """The columns that hold the action of the agent at this place."""
-        sizes = self.collector.num_actions
-        start = columns - sum(sizes) + sum(sizes[:place])
-        return slice(start, start + sizes[place])
-
-    def _last_actions(self, actors: list[Any], rollouts: list[Rollout]) -> None:
-        """Put a' into what truncated games and the end of the rollout led to, so that Q(s', a') has it. [EXT-2]
-
-        Everywhere else a' is in the next row. Who is truncated would have gone on, with the mask that it had.
-        """
-        last, state = self.config.num_steps - 1, self.collector.state
-        for t in range(last + 1):
-            truncated = [rollout.truncated[t] for rollout in rollouts]
-            if t == last or any(flags.any() for flags in truncated):
-                chosen = self._next_actions(actors, rollouts, t)
-                self._fill(rollouts, t, (truncated, chosen, self._going_on(rollouts, t)))
-            if t == last:
-                self._fill(rollouts, t, ([~rollout.cut[t] for rollout in rollouts], chosen, state.alive))
-
-    def _next_actions(self, actors: list[Any], rollouts: list[Rollout], t: int) -> dict[str, Array]:
-        """Actions drawn for what row t led to, id -> (B,)."""
-        rng, chosen, last = self.trainees[0].rng, dict[str, Array](), self.config.num_steps - 1
-        for actor, group, rollout in zip(actors, self.groups, rollouts, strict=True):
-            noise = group.action_codec.family().noise(rng, rollout.next_obs.shape[1])
-            mask = None if rollout.mask is None else rollout.mask[t]
-            if mask is not None and t == last:
-                mask = np.where(rollout.cut[t][:, None], mask, self.collector.allowed(group))
-            chosen |= group.per_agent(actor(rollout.next_obs[t], noise, mask))
-        return chosen
-
-    def _going_on(self, rollouts: list[Rollout], t: int) -> Array:
-        """Who would act after row t if nothing had been truncated (B, N) bool."""
-        alive = np.zeros((self.envs.num_envs, len(self.envs.agents)), bool)
-        for group, rollout in zip(self.groups, rollouts, strict=True):
-            rows = rollout.valid[t] & ~rollout.terminated[t]
-            alive[:, group.places] = rows.reshape(len(group.agents), -1).T
-        return alive
-
-    def _fill(self, rollouts: list[Rollout], t: int, what: tuple[list[Array], dict[str, Array], Array]) -> None:
-        """Write actions, of those who act, into some rows of what step t led to: (rows of each, actions, who acts)."""
-        where, chosen, alive = what
-        filled = [rollout.next_obs[t].copy() for rollout in rollouts]
-        self.collector.fill_actions(filled, chosen, alive)
-        for rollout, rows, x in zip(rollouts, where, filled, strict=True):
-            rollout.next_obs[t, rows] = x[rows]
 
     @property
     def size(self) -> str:
@@ -276,10 +195,21 @@ class TeamLearner:
         """A policy file for each agent."""
         team.save(directory, self.policy, self.algorithm.name, env, said)
 
+    def _made_of(self) -> dict[str, Any]:
+        """What another learner has to agree with, so that this one's snapshot fits it."""
+        names = ("num_envs", "num_steps", "hidden", "activation", "dtype", "normalize_value", "share_trunk")
+        return {
+            "method": self.algorithm.name,
+            "agents": [list(group.agents) for group in self.groups],
+            "observations": [str(group.obs_codec) for group in self.groups],
+            "actions": [str(group.action_codec.facts()) for group in self.groups],
+            "critic": self.config.critic if self.central else "own",
+        } | {name: list(value) if isinstance(value := vars(self.config)[name], tuple) else value for name in names}
+
     def snapshot(self) -> dict[str, Any]:
         """All that learning changes, as a tree of arrays and JSON scalars, copied; without the environments."""
         return {
-            "learner": {"method": self.algorithm.name, "groups": [list(group.agents) for group in self.groups]},
+            "learner": self._made_of(),
             "trainees": [trainee.tree() for trainee in self.trainees],
             "noises": [noise.tree() for noise in self.collector.state.noises],
             "counters": {"updates": self.updates, "global_step": self.global_step},
@@ -287,9 +217,7 @@ class TeamLearner:
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Back to a snapshot, which can be used again; ConfigError where it is of other agents or another method."""
-        its, mine = tree.get("learner") if isinstance(tree, dict) else None, self.snapshot()["learner"]
-        if its != mine:
-            raise ConfigError(f"the snapshot is of {its!r}, this learner is {mine!r}: make the learner as its was made")
+        check_snapshot(tree, self._made_of())
         for trainee, each in zip(self.trainees, copy.deepcopy(tree["trainees"]), strict=True):
             trainee.take(each)
         for noise, each in zip(self.collector.state.noises, tree["noises"], strict=True):
@@ -301,11 +229,3 @@ class TeamLearner:
         name, done = given.name(self.config.env), f"{self.updates} update{'' if self.updates == 1 else 's'}"
         where = f"{self.algorithm.name} on {self.envs.num_envs} x {shorten(name, 40)}, {len(self.envs.agents)} agents"
         return shorten(f"TeamLearner({where}: {done}, {self.global_step} of {self.config.total_timesteps} steps)")
-
-
-def check_discrete(envs: ManyAgents, groups: list[Group]) -> None:
-    """ConfigError where a critic of joint actions cannot count them."""
-    for group in groups:
-        if group.action_codec.family_name != "categorical":
-            why = f"sums over actions, and those of {group.name} are {group.action_codec}"
-            raise ConfigError(f"critic = 'actions': {why}; set critic to 'state'")

@@ -168,7 +168,7 @@ class Learner(Trainee):
 
         ConfigError where the snapshot is of a learner with another method, network, environment or rollout.
         """
-        self._check_fits(tree)
+        check_snapshot(tree, self._made_of())
         self.take(tree)
         self.collector.state.noise.restore(tree["noise"])
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
@@ -185,17 +185,6 @@ class Learner(Trainee):
         from minirl.training.notebook_curve import html
 
         return html(repr(self), self.curve)
-
-    def _check_fits(self, tree: Any) -> None:
-        if not isinstance(tree, dict) or not isinstance(its := tree.get("learner"), dict):
-            raise ConfigError("restore takes what a learner's snapshot() gave, of this version of minirl")
-        mine = self._made_of()
-        for name, value in mine.items():
-            if its.get(name) != value and None not in (its.get(name, 0), value):
-                raise ConfigError(
-                    f"the snapshot's {name} is {its.get(name)!r}, this learner's {value!r}: "
-                    f"make the learner with the same {name}"
-                )
 
     def save_policy(self, directory: Path, env: str, said: dict[str, Any]) -> None:
         """Write the policy into a run directory; `env` and `said` name its environment and the arguments of that."""
@@ -214,6 +203,18 @@ class Learner(Trainee):
             masked=self.config.mask_actions,
             features=self.features,
         )
+
+
+def check_snapshot(tree: Any, mine: dict[str, Any]) -> None:
+    """ConfigError where a snapshot is of a learner that was made otherwise than this one, of which `mine` says how."""
+    if not isinstance(tree, dict) or not isinstance(its := tree.get("learner"), dict):
+        raise ConfigError("restore takes what a learner's snapshot() gave, of this version of minirl")
+    for name, value in mine.items():
+        if its.get(name) != value and None not in (its.get(name, 0), value):
+            raise ConfigError(
+                f"the snapshot's {name} is {its.get(name)!r}, this learner's {value!r}: "
+                f"make the learner with the same {name}"
+            )
 
 
 def episode_means(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:

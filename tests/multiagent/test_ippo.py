@@ -5,47 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gymnasium import spaces
-from toy_envs import vector
 from toy_parallel import Mortal
-from toy_teams import Climbing, Copies, Dying, Penalty, Walk
+from toy_teams import Climbing, Dying, Penalty, ippo_beside_ppo, rollouts_of, same_trees, team
 
 import minirl
 from minirl.algorithms import ppo
-from minirl.envs.many_agents import make_many_agents
-from minirl.multiagent import METHODS
-from minirl.multiagent.team_learner import TeamLearner, agent_seed
+from minirl.errors import ConfigError, EnvError, NonFiniteError
 from minirl.numerics import random_streams
 from minirl.numerics.running_moments import RunningMoments
 from minirl.numerics.sums_over_samples import SampleWeights
 from minirl.samples.advantages import standardize_adv
 from minirl.samples.batch import Batch, make_batch
-from minirl.training.learner import Learner
 
-SMALL = {"hidden": (5,), "minibatch_size": 8, "epochs": 2, "total_timesteps": 10**6, "dtype": "float64"}
-
-
-def team(method, env, num_envs=2, **fields):
-    """A learner of several agents on copies of an environment."""
-    config = minirl.configure(method, env=env, num_envs=num_envs, **(SMALL | {"num_steps": 6} | fields))
-    return TeamLearner(METHODS[method], make_many_agents(env, num_envs, **config.env_kwargs), config)
-
-
-def rollouts_of(learner):
-    """One rollout of each group, under the policies as they are."""
-    actors = [t.nets.policy.actor(t.state["theta_pi"], t.preprocess) for t in learner.trainees]
-    return learner.collector.collect(actors)
-
-
-def same_trees(a, b):
-    """Trees of arrays and scalars, equal to the last bit."""
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same_trees(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same_trees, a, b))
-    return type(a) is type(b) and (np.array_equal(a, b) and np.asarray(a).dtype == np.asarray(b).dtype)
-
-
-# ------------------------------------------------------------------------------------- MA-06: as many separate trainings
+# ------------------------------------------------------------------- MA-06: as many separate trainings
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -61,33 +33,12 @@ def same_trees(a, b):
     ids=["plain", "normalised", "popart", "recomputed"],
 )
 def test_ma_06_ext_1_nothing_shared_is_n_runs_of_ppo_bit_for_bit(options, actions, dtype):
-    B, seed, names = 3, 7, ("first", "second", "third")
-    fields = SMALL | {"num_steps": 16, "num_envs": B, "seed": seed, "dtype": dtype, "total_timesteps": 5 * 16 * B}
-    own = [agent_seed(seed, i) for i in range(len(names))]
-    env_seeds = [random_streams.integer_seeds(random_streams.stream_seeds(s)["envs"], B) for s in own]
-    copies = iter(range(B))
-
-    def make():
-        b = next(copies)
-        return Copies(lambda: Walk(actions), {name: env_seeds[i][b] for i, name in enumerate(names)})
-
-    several = minirl.learn("ippo", make_many_agents(make, B), minirl.configure("ippo", **(fields | options)))
-    assert len(list(several)) == 5 and len(set(own)) == len(names)
-    for i, trainee in enumerate(several.trainees):
-        config = minirl.configure("ppo", **(fields | options | {"seed": own[i]}))
-        alone = Learner(ppo_row(), vector(Walk, *[{"actions": actions}] * B), config)
-        assert len(list(alone)) == 5
-        assert same_trees(trainee.tree(), alone.tree()), names[i]
+    for name, trainee, alone in ippo_beside_ppo(options, actions, dtype):
+        assert same_trees(trainee.tree(), alone.tree()), name
         assert np.array_equal(trainee.scaler.carry, alone.scaler.carry)
 
 
-def ppo_row():
-    from minirl.algorithms import ALGORITHMS
-
-    return ALGORITHMS["ppo"]
-
-
-# -------------------------------------------------------------------------------------------- MA-01: values have units
+# ---------------------------------------------------------------------------- MA-01: values have units
 
 
 @pytest.mark.parametrize("method", ["ippo", "mappo"])
@@ -100,9 +51,8 @@ def test_ma_01_ext_1_ext_2_values_are_in_units_of_the_rewards_before_advantages(
         trainee.state["theta_v"][-2:] = 5.0, 3.0
         batch = trainee.prepare(rollout).batch
         critic, theta = trainee.nets.critic, trainee.state["theta_v"]
-        inner = type(critic)(
-            *(critic.own, critic.mlp.sizes[0]) if method == "mappo" else critic.mlp.sizes[:1], (5,), "tanh"
-        )
+        own = (critic.own,) if method == "mappo" else ()
+        inner = type(critic)(*own, critic.mlp.sizes[0], (5,), "tanh")
         y = inner.value(theta[:-2], rollout.obs[:, 0])
         value = 5.0 + 3.0 * y
         life = int(rollout.valid.sum())
@@ -112,7 +62,7 @@ def test_ma_01_ext_1_ext_2_values_are_in_units_of_the_rewards_before_advantages(
         np.testing.assert_allclose(batch.value, value[:life], rtol=1e-12)
 
 
-# ------------------------------------------------------------------------------------ MA-02, MA-03: agents that are gone
+# ------------------------------------------------------------------ MA-02, MA-03: agents that are gone
 
 
 def without_the_dead(learner, rollout):
@@ -130,9 +80,8 @@ def without_the_dead(learner, rollout):
     place = np.argsort(np.concatenate(order))
     weights = SampleWeights(np.ones(len(place)))
     assert len(place) < T * rollout.obs.shape[1]
-    columns = {
-        n: np.concatenate([getattr(p, n) for p in parts])[place] for n in ["obs", "action", "adv", "returns", "value"]
-    }
+    names = ("obs", "action", "adv", "returns", "value")
+    columns = {n: np.concatenate([getattr(p, n) for p in parts])[place] for n in names}
     columns["adv"] = standardize_adv(columns["adv"], weights)
     return Batch(**columns, weights=weights)
 
@@ -211,7 +160,7 @@ def test_ma_03_gae_is_cut_at_its_own_death(end, bias, golden):
     assert rollouts[1].valid[:, 0].tolist() == [True] * 3 + [False] * 3
 
 
-# --------------------------------------------------------------------------------- MA-04, MA-05: dicts, names and masks
+# ---------------------------------------------------------------- MA-04, MA-05: dicts, names and masks
 
 
 @pytest.mark.parametrize("method", ["ippo", "mappo"])
@@ -275,7 +224,76 @@ def test_ma_05_an_agent_without_masks_may_share_with_one_that_has_them():
     assert {action for played in copy.env.played for name, action in played.items() if name == "a"} == {0, 1, 2, 3}
 
 
-# ------------------------------------------------------------------------------------------------------------- learning
+# ------------------------------------------------------------------------------------------------ errors, snapshots
+
+
+@pytest.mark.parametrize("method", ["ippo", "mappo"])
+def test_all_policies_change_together_or_not_at_all(method):
+    """The third policy's update fails: nothing has changed, the next update begins new games and goes on."""
+    learner = team(method, Mortal, share_policy=False)
+    learner.step()
+    before, row = learner.snapshot()["trainees"][:2], learner.trainees[2].algorithm
+
+    def fails(*args):
+        raise NonFiniteError("a parameter", "lower lr")
+
+    learner.trainees[2].algorithm = replace(row, update=fails)
+    with pytest.raises(NonFiniteError, match="agent c: a parameter is not finite: lower lr"):
+        learner.step()
+    for tree, trainee in zip(before, learner.trainees, strict=False):
+        assert same_trees({**tree, "updates_stream": 0}, {**trainee.tree(), "updates_stream": 0})
+    assert learner.updates == 1 and learner.collector.state.fresh_start
+    learner.trainees[2].algorithm = row
+    assert learner.step().number == 2
+    assert [copy.env.t for copy in learner.envs._copies] == [6 % 5] * 2
+
+
+def test_an_observation_that_is_no_number_names_its_agent():
+    class Broken(Mortal):
+        def seen(self, agent):
+            obs = super().seen(agent)
+            if agent == "b" and self.t == 2:
+                obs[1] = np.nan
+            return obs
+
+    learner = team("ippo", Broken)
+    with pytest.raises(NonFiniteError, match="agent 'b': obs is not finite, env=0, step=2: entry 1 is nan"):
+        learner.step()
+
+
+def test_a_mask_that_comes_later_is_refused():
+    class Late(Mortal):
+        def infos(self, names):
+            return super().infos(names) if self.games > 2 else {name: {} for name in names}
+
+        games = 0
+
+        def reset(self, seed=None, options=None):
+            self.games += 1
+            return super().reset(seed, options)
+
+    learner = team("ippo", Late, env_kwargs={"masks": True}, num_steps=30)
+    with pytest.raises(EnvError, match="a has an action_mask now, and had none before"):
+        learner.step()
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [({"hidden": (6,)}, "hidden"), ({"num_steps": 7}, "num_steps"), ({"share_policy": True}, "agents")],
+)
+def test_a_snapshot_of_another_team_is_refused_by_what_differs(fields, name):
+    ours, theirs = team("ippo", Dying), team("ippo", Dying, **fields)
+    before = ours.snapshot()
+    with pytest.raises(ConfigError, match=f"the snapshot's {name} is .* this learner's"):
+        ours.restore(theirs.snapshot())
+    with pytest.raises(ConfigError, match="the snapshot's method is 'mappo'"):
+        ours.restore(team("mappo", Dying).snapshot())
+    with pytest.raises(ConfigError, match="the snapshot's critic is 'state', this learner's 'actions'"):
+        team("mappo", Dying, critic="actions").restore(team("mappo", Dying).snapshot())
+    assert same_trees(before, ours.snapshot())
+
+
+# -------------------------------------------------------------------------------------------- learning
 
 
 @pytest.mark.parametrize("method", ["ippo", "mappo"])
@@ -283,8 +301,8 @@ def test_ma_05_an_agent_without_masks_may_share_with_one_that_has_them():
 @pytest.mark.parametrize("seed", range(3))
 def test_ext_1_ext_2_matrix_games_end_in_an_equilibrium(game, method, seed):
     """No agent gains by another action alone: 11 or 7 of climbing, 10 or 2 of penalty."""
-    budget = {"num_envs": 32, "num_steps": 4, "total_timesteps": 128 * 150, "minibatch_size": 128, "epochs": 4}
-    options = {"hidden": (8,), "lr": 0.02, "normalize_obs": False, "share_policy": False, "anneal_lr": False}
+    budget = {"num_envs": 32, "num_steps": 4, "total_timesteps": 128 * 80, "minibatch_size": 128, "epochs": 4}
+    options = {"hidden": (8,), "lr": 0.02, "normalize_obs": False, "share_policy": False, "ent_coef": 0.2}
     result = minirl.train(method, game, seed=seed, **budget, **options)
     actions = result.policy.act({name: np.ones(1, np.float32) for name in game.possible_agents})
     a, b = (int(actions[name]) for name in game.possible_agents)

@@ -1,6 +1,7 @@
 """PettingZoo's turn-based games of two players with action masks, B of them stepped one after the other."""
 
 import importlib
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn, Self
 
@@ -16,8 +17,10 @@ def maker(name: str) -> Callable[[], Any]:
     """What makes PettingZoo's classic game of this name, tictactoe_v3 for instance; EnvError where there is none."""
     module = f"pettingzoo.classic.{name}"
     try:
-        importlib.import_module("pettingzoo")
-        return importlib.import_module(module).env
+        with warnings.catch_warnings():  # of its old interface, which has no other one for these games
+            warnings.simplefilter("ignore", DeprecationWarning)
+            importlib.import_module("pettingzoo")
+            return importlib.import_module(module).env
     except ImportError as why:
         if why.name == module:
             remedy = "give one of them, such as tictactoe_v3 or connect_four_v3"
