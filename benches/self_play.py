@@ -41,11 +41,11 @@ RESULTS = Path(__file__).parent / "results" / "self_play.json"
 BIAS = 3.0
 SEEDS = [0, 1, 2]
 BOARD = {"hidden": (128, 128), "total_timesteps": 1_000_000}
-LARGE = {"hidden": (256, 128), "activation": "relu", "ent_coef": 0.05, "lr": 2e-3, "total_timesteps": 6_000_000}
+LARGE = {"hidden": (512, 128), "activation": "relu", "lr": 1e-3, "total_timesteps": 1_500_000}
 SMALL = {"num_steps": 32, "minibatch_size": 1024, "pool_size": 1000}
 GAMES = {  # name: id, fields that differ from the defaults
     "tic-tac-toe": ("minirl/TicTacToe-v0", BOARD),
-    "connect-four": ("minirl/ConnectFour-v0", LARGE | {"pool_every": 5}),
+    "connect-four": ("minirl/ConnectFour-v0", LARGE | {"opponents": "uniform", "pool_every": 20}),
     "kuhn-poker": (KUHN, SMALL | {"total_timesteps": 3_000_000}),
     "rock-paper-scissors": (ROCK, {"ent_coef": 0.2, "pool_size": 1000, "total_timesteps": 1_000_000}),
 }
