@@ -12,13 +12,13 @@ from minirl.envs.games import Game, make_game
 from minirl.envs.make_many_agents import make_many_agents
 from minirl.envs.many_agents import ManyAgents
 from minirl.errors import ConfigError, EnvError
-from minirl.multiagent.game_evaluation import evaluate_games
-from minirl.multiagent.team_evaluation import evaluate_team
 from minirl.multiagent.game_env import OpponentVector
+from minirl.multiagent.game_evaluation import evaluate_games
 from minirl.multiagent.ippo import IPPOConfig
 from minirl.multiagent.mappo import MAPPOConfig
 from minirl.multiagent.opponent_pool import Pool
 from minirl.multiagent.self_play import SelfPlayConfig, SelfPlayLearner
+from minirl.multiagent.team_evaluation import evaluate_team
 from minirl.multiagent.team_learner import TeamLearner
 
 
