@@ -81,9 +81,8 @@ def row(name: str, found: dict[str, list[float]]) -> dict[str, object]:
         return {"workload": name, "raw": found}
     ratios = [a / b for a, b in zip(found["here"], found["there"], strict=False)]
     here, there = (statistics.median(found[side]) for side in ("here", "there"))
-    print(
-        f"{name:40} {here:12.6g} {there:12.6g}   ratio {statistics.median(ratios):.3f} [{min(ratios):.3f}, {max(ratios):.3f}]"
-    )
+    ratio = f"{statistics.median(ratios):.3f} [{min(ratios):.3f}, {max(ratios):.3f}]"
+    print(f"{name:40} {here:12.6g} {there:12.6g}   ratio {ratio}")
     return {"workload": name, "here": here, "there": there, "ratio": statistics.median(ratios), "raw": found}
 
 

@@ -88,9 +88,8 @@ def main() -> int:
         for method in ("ippo", "mappo"):
             scores = np.array([row["right"] for row in rows if (row["method"], row["steps"]) == (method, steps)])
             half = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores))
-            print(
-                f"{steps} steps  {method:6} right {scores.mean():.3f} ± {half:.3f} [{scores.min():.3f}, {scores.max():.3f}]"
-            )
+            low, high = scores.min(), scores.max()
+            print(f"{steps} steps  {method:6} right {scores.mean():.3f} ± {half:.3f} [{low:.3f}, {high:.3f}]")
     about = {"command": "python benches/central_critic.py", "fields": FIELDS, "noise": NOISE}
     RESULTS.write_text(json.dumps(about | {"machine": machine.describe("numpy"), "rows": rows}, indent=1), "utf-8")
     return 0

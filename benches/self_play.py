@@ -1,7 +1,7 @@
-"""Self-play against what is known exactly, and against fixed players: one configuration per game, the same for all seeds.
+"""Self-play against what is known exactly, and against fixed players: one configuration per game, for all seeds.
 
     python benches/self_play.py                                    all four games, seeds 0, 1 and 2
-    python benches/self_play.py --games tic-tac-toe --seeds 7      others; nothing is written
+    python benches/self_play.py --games tic-tac-toe --seeds 7      another seed: nothing is written
     python benches/self_play.py --picture docs/self-play.png       the first seed of connect-four as a picture, too
 
 tic-tac-toe: the probability that the greedy policy loses, as first and as second player, over the whole game tree,
@@ -10,7 +10,8 @@ against random play and against one that takes a win, blocks a loss and else mov
 and Elo over the checkpoints. Kuhn poker and rock-paper-scissors: exploitability (NashConv / 2, exact) of the average of
 all checkpoints, weighted by how likely each comes to an information set, and of the last policy beside it.
 rock-paper-scissors starts biased: 3 is added to the logit of rock in the head of the policy, P(rock) = 0.91.
-The configurations were chosen on seeds from 100 on. Writes benches/results/self_play.json with the default flags.
+The configurations were chosen on seeds from 100 on. Writes
+benches/results/self_play.json, game by game, where the seeds are 0, 1 and 2.
 """
 
 import argparse
@@ -31,18 +32,22 @@ from machine import describe  # noqa: E402
 import minirl  # noqa: E402
 from minirl import methods  # noqa: E402
 from minirl.multiagent import league  # noqa: E402
-from minirl.multiagent.evaluate_games import OPPONENTS, of_agent, play_games  # noqa: E402
+from minirl.multiagent.game_evaluation import OPPONENTS, of_agent, play_games  # noqa: E402
+from minirl.runs import league_picture  # noqa: E402
 from minirl.runs.session import training  # noqa: E402
 from minirl.theory.games import KUHN, ROCK, average_policy, exploitability, loss_probability  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "self_play.json"
 BIAS = 3.0
 SEEDS = [0, 1, 2]
+BOARD = {"hidden": (128, 128), "total_timesteps": 1_000_000}
+LARGE = {"hidden": (512, 128), "activation": "relu", "lr": 1e-3, "total_timesteps": 1_500_000}
+SMALL = {"num_steps": 32, "minibatch_size": 1024, "pool_size": 1000}
 GAMES = {  # name: id, fields that differ from the defaults
-    "tic-tac-toe": ("minirl/TicTacToe-v0", {"total_timesteps": 1_000_000}),
-    "connect-four": ("minirl/ConnectFour-v0", {"total_timesteps": 4_000_000}),
-    "kuhn-poker": (KUHN, {"total_timesteps": 1_500_000, "pool_size": 1000}),
-    "rock-paper-scissors": (ROCK, {"total_timesteps": 400_000, "pool_size": 1000}),
+    "tic-tac-toe": ("minirl/TicTacToe-v0", BOARD),
+    "connect-four": ("minirl/ConnectFour-v0", LARGE | {"opponents": "uniform", "pool_every": 20}),
+    "kuhn-poker": (KUHN, SMALL | {"total_timesteps": 3_000_000}),
+    "rock-paper-scissors": (ROCK, {"ent_coef": 0.2, "pool_size": 1000, "total_timesteps": 1_000_000}),
 }
 
 
@@ -105,31 +110,41 @@ MEASURES = {
 }
 
 
+def measured(name: str, seed: int, picture: Path | None) -> dict[str, object]:
+    """Train and measure; a row of the results."""
+    with tempfile.TemporaryDirectory() as folder:
+        run, start = Path(folder) / "r", time.perf_counter()
+        steps = train(name, seed, run)
+        row = {"game": name, "seed": seed, "steps": steps, "seconds": round(time.perf_counter() - start, 1)}
+        if picture is not None:
+            league_picture.picture(league.tournament(run), picture)
+        return row | MEASURES[name](run)
+
+
+def keep(name: str, rows: list[dict[str, object]]) -> None:
+    """Put a game's rows into the results, in place of those that are there."""
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"games": {}}
+    found["games"][name] = {"command": f"{command(name)} --seed SEED", "machine": describe(), "rows": rows}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES))
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--picture", type=Path)
-    args, rows = parser.parse_args(), []
+    args = parser.parse_args()
     for name in args.games:
-        print(command(name))
+        print(command(name), flush=True)
+        rows = []
         for seed in args.seeds:
-            with tempfile.TemporaryDirectory() as folder:
-                start = time.perf_counter()
-                steps = train(name, seed, Path(folder) / "r")
-                seconds = time.perf_counter() - start
-                row = {"game": name, "seed": seed, "steps": steps, "seconds": round(seconds, 1)}
-                row |= MEASURES[name](Path(folder) / "r")
-                if args.picture and name == "connect-four" and seed == args.seeds[0]:
-                    from minirl.runs.league_picture import picture
-
-                    picture(league.tournament(Path(folder) / "r"), args.picture)
+            drawn = args.picture if name == "connect-four" and seed == args.seeds[0] else None
+            row = measured(name, seed, drawn)
             rows.append(row)
             shown = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()}
             print("  ".join(f"{key} {value}" for key, value in shown.items() if key not in ("game", "elo")), flush=True)
-    if (args.games, args.seeds) == (list(GAMES), SEEDS):
-        commands = {name: f"{command(name)} --seed SEED" for name in GAMES}
-        RESULTS.write_text(json.dumps({"machine": describe(), "commands": commands, "rows": rows}, indent=1) + "\n")
+        if args.seeds == SEEDS:
+            keep(name, rows)
 
 
 if __name__ == "__main__":

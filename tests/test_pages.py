@@ -40,8 +40,8 @@ def test_a_method_of_ones_own_trains(played, tmp_path):
     assert run == "minirl_CartPole-v1-a2c-0-1" and (tmp_path / "runs" / run / "policy.safetensors").exists()
     assert float(score) > 300 and "more than 300" in (DOCS / "your-own-algorithm.md").read_text("utf-8")
     assert int(updates) == 10  # 320 steps, 2 environments, 16 steps an update
-    clip = "a2c has no field 'clip': ppo, ippo, mappo and selfplay can do that"
-    assert refused == [clip, "lr = -1.0: takes a number > 0"]
+    others = "ppo, ippo, mappo and selfplay can do that"
+    assert refused == [f"a2c has no field 'clip': {others}", "lr = -1.0: takes a number > 0"]
 
     result = names["result"]
     assert result.algorithm == "a2c" and isinstance(result.config, names["A2CConfig"])

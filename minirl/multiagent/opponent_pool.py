@@ -29,8 +29,9 @@ class RandomPlayer:
     """Every legal move is as likely: whom the learner meets before there is a checkpoint."""
 
     def act_batch(self, obs: Array, rng: np.random.Generator, mask: Array) -> Array:
-        """Moves (N,)."""
-        return np.where(mask, rng.random(mask.shape), -1.0).argmax(axis=1)
+        """Moves (N,), by a number each."""
+        chosen = rng.random((len(mask), 1)) * mask.sum(axis=1, keepdims=True)
+        return np.asarray((mask.cumsum(axis=1) <= chosen).sum(axis=1))
 
 
 @dataclass

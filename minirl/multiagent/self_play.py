@@ -14,7 +14,7 @@ import numpy as np
 
 from minirl.algorithms import Algorithm
 from minirl.algorithms.ppo import PPOConfig
-from minirl.config import AtLeastOne, Environment, NonNegative, Unit, Unset, explain_fields
+from minirl.config import AtLeastOne, Environment, NonNegative, Positive, Unit, Unset, explain_fields
 from minirl.errors import ConfigError
 from minirl.files.atomic import write_atomically
 from minirl.multiagent import league
@@ -31,17 +31,18 @@ class SelfPlayConfig(PPOConfig):
     env: Environment = (
         "minirl/TicTacToe-v0"  # a game: minirl/ConnectFour-v0, KuhnPoker, RockPaperScissors; pettingzoo/NAME
     )
-    num_envs: Annotated[int, AtLeastOne] = Unset(64)  # games played side by side (B), >= 1
-    num_steps: Annotated[int, AtLeastOne] = 32  # moves of the learner per game board and update (T), >= 1
-    minibatch_size: Annotated[int, AtLeastOne] = 256  # largest minibatch, >= 1
+    num_envs: Annotated[int, AtLeastOne] = Unset(256)  # games played side by side (B), >= 1
+    num_steps: Annotated[int, AtLeastOne] = 16  # moves of the learner per game board and update (T), >= 1
+    minibatch_size: Annotated[int, AtLeastOne] = 512  # largest minibatch, >= 1
+    lr: Annotated[float, Positive] = 3e-3  # Adam step size α, > 0
     epochs: Annotated[int, AtLeastOne] = 4  # passes over the batch, K, >= 1
     gamma: Annotated[float, Unit] = 1.0  # discount γ, in [0, 1]: games end by themselves
-    ent_coef: Annotated[float, NonNegative] = 0.01  # c_H, weight of the entropy bonus, >= 0
+    ent_coef: Annotated[float, NonNegative] = 0.1  # c_H, weight of the entropy bonus, >= 0: lines of play stay open
     normalize_obs: bool = False  # observations by their running mean and variance, cut at ±10
     normalize_reward: bool = False  # rewards divided by the running deviation of the discounted return
     mask_actions: bool = True  # illegal moves are never drawn
-    opponents: Literal["latest", "uniform", "prioritised"] = "uniform"  # newest, any, or the unbeaten
-    pool_every: Annotated[int, AtLeastOne] = 10  # updates between two checkpoints, >= 1
+    opponents: Literal["latest", "uniform", "prioritised"] = "latest"  # newest, any, or the unbeaten
+    pool_every: Annotated[int, AtLeastOne] = 1  # updates between two checkpoints, >= 1
     pool_size: Annotated[int, AtLeastOne] = 100  # checkpoints before every second one is dropped, >= 1
 
     def __post_init__(self) -> None:

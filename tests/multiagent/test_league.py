@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,3 +168,16 @@ def test_the_picture_shows_the_ratings_and_the_matrix(run):
     left, right, _bar = draw(played).axes
     assert np.array_equal(left.lines[0].get_ydata(), played.elo)
     assert np.array_equal(right.images[0].get_array(), played.payoff)
+
+
+# ------------------------------------------------------------------------------------------------------------ the page
+
+
+def test_the_page_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "self-play.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "self-play.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[0].split() == ["step", "Elo", "payoff", "against", "newest"]
+    for line in re.findall(r"^minirl (?:train|league|play|eval) [^#\n]*", page, re.M):
+        assert main([*line.split()[1:2], "--help"] if "train" not in line else ["train", "selfplay", "--help"]) == 0

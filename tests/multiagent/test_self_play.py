@@ -15,6 +15,7 @@ from minirl.multiagent.opponent_pool import Checkpoint, Pool, RandomPlayer
 from minirl.multiagent.self_play import SelfPlayLearner
 
 SMALL = {"num_envs": 6, "num_steps": 20, "hidden": (5,), "epochs": 2, "minibatch_size": 64, "dtype": "float64"}
+SMALL |= {"opponents": "uniform"}
 SHAPES = {"tic_tac_toe": (3, 3, 3), "connect_four": (6, 7, 4)}
 IDS = [
     ("minirl/TicTacToe-v0", "tic_tac_toe"),
