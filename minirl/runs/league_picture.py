@@ -51,7 +51,7 @@ def draw_matrix(figure: Any, panel: Any, t: Tournament) -> None:
     limit = max(abs(t.payoff).max(), 1e-12)
     heat = panel.imshow(t.payoff, cmap="RdBu", vmin=-limit, vmax=limit, origin="lower")
     places = range(0, len(t.steps), max(-(-len(t.steps) // 7), 1))
-    names = [EngFormatter(sep="", places=0)(t.steps[i]) if t.steps[i] else "random" for i in places]
+    names = [EngFormatter(sep="")(float(f"{t.steps[i]:.3g}")) if t.steps[i] else "random" for i in places]
     panel.set_xticks(places, names)
     panel.set_yticks(places, names)
     panel.set_xlabel("against this checkpoint", color=INK)
