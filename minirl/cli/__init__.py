@@ -85,10 +85,10 @@ def _dispatch(argv: list[str]) -> int:
 def _unknown(word: str) -> str:
     from minirl.cli.commands import COMMANDS
     from minirl.cli.flags import did_you_mean
-    from minirl.methods import METHODS
+    from minirl.methods import every
 
-    near = did_you_mean(word, ("train", *COMMANDS, *(f"train {name}" for name in METHODS)))
-    near = f"; did you mean train {word.lower()}?" if word.lower() in METHODS else near
+    near = did_you_mean(word, ("train", *COMMANDS, *(f"train {name}" for name in every())))
+    near = f"; did you mean train {word.lower()}?" if word.lower() in every() else near
     return f"command {word!r}: takes one of train, {', '.join(COMMANDS)}{near}; `minirl --help` explains them"
 
 

@@ -22,7 +22,7 @@ from minirl.deploy.team import load_policy
 from minirl.equations import index, page
 from minirl.errors import FileError, UserError
 from minirl.files.strict_json import read_json
-from minirl.methods import METHODS
+from minirl.methods import every
 from minirl.multiagent.league import tournament
 from minirl.runs import league_picture
 from minirl.runs import plot as plotting
@@ -187,7 +187,7 @@ def list_all(flags: List) -> int:
     if flags.runs is not None:
         say_all(run_lines(find_runs(*(flags.runs or (Path("runs"),))), width()))
     elif flags.envs is None:
-        say_all(f"{algorithm.name:10s} {algorithm.summary}" for algorithm in METHODS.values())
+        say_all(f"{algorithm.name:10s} {algorithm.summary}" for algorithm in every().values())
     if flags.envs is not None:
         say_all(env_ids(flags.envs))
     return 0

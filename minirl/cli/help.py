@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minirl.cli.console import writable
 from minirl.cli.flags import Flag, flags_of
-from minirl.methods import METHODS
+from minirl.methods import every
 
 GROUPS = {  # the fields that every algorithm has, and those of a run; what is in none of these is the method's own
     "environment": ("env", "env_kwargs", "num_envs", "mask_actions", "scale_actions", "vectorization", "check_env"),
@@ -29,7 +29,7 @@ def algorithm(name: str, flags: Iterable[Flag], everything: bool, columns: int) 
     """The help of `minirl train NAME` in groups, its own flags first: the main ones on a line each, or `everything`."""
     by_field = {flag.field: flag for flag in flags}
     yield f"usage: minirl train {name} [flags]     --no-FLAG switches off what is (on)"
-    yield writable(METHODS[name].summary)
+    yield writable(every()[name].summary)
     grouped = {field for fields in GROUPS.values() for field in fields}
     for title, fields in ({name: [field for field in by_field if field not in grouped]} | GROUPS).items():
         shown = [by_field[f] for f in fields if f in by_field and (everything or f in FIRST or title == name)]
@@ -50,7 +50,7 @@ def algorithms(columns: int) -> Iterator[str]:
     """The help of `minirl train`: which methods there are, and where their flags are explained."""
     yield "usage: minirl train ALGORITHM [flags]"
     yield ""
-    for each in METHODS.values():
+    for each in every().values():
         yield from textwrap.wrap(f"  {each.name:10s} {writable(each.summary)}", columns, subsequent_indent=" " * 13)
     yield ""
     yield "  minirl train trpo --env CartPole-v1"

@@ -21,7 +21,7 @@ from minirl.deploy.agent import Agent
 from minirl.deploy.team import Team
 from minirl.envs import faults
 from minirl.errors import EnvRaisedError, MinirlError, NonFiniteError, UserError
-from minirl.methods import METHODS, having
+from minirl.methods import every, having
 from minirl.runs.interrupt import Stop, stop_on_signals
 from minirl.runs.session import SAVE_EVERY, Training, training
 from minirl.training.evaluation import Evaluation
@@ -47,16 +47,16 @@ class Output:
 def train(argv: list[str]) -> int:
     """`minirl train ALGORITHM [flags]`; --help without an algorithm says which there are."""
     if not argv:
-        raise UserError(f"train needs an algorithm: {', '.join(METHODS)}; `minirl train --help` explains them")
+        raise UserError(f"train needs an algorithm: {', '.join(every())}; `minirl train --help` explains them")
     name, rest = argv[0].lower(), argv[1:]
     if name in ("-h", "--help", "--help-all"):
         say_all(help.algorithms(width()))
         return 0
     if name.startswith("-"):
-        raise UserError(f"train needs an algorithm before {argv[0]}: {', '.join(METHODS)}")
-    if name not in METHODS:
-        raise UserError(f"algorithm {argv[0]!r}: takes one of {', '.join(METHODS)}{did_you_mean(name, METHODS)}")
-    config = METHODS[name].config
+        raise UserError(f"train needs an algorithm before {argv[0]}: {', '.join(every())}")
+    if name not in every():
+        raise UserError(f"algorithm {argv[0]!r}: takes one of {', '.join(every())}{did_you_mean(name, every())}")
+    config = every()[name].config
     flags = flags_of(config, Output)
     if help.is_asked(rest):
         say_all(help.algorithm(name, flags.values(), "--help-all" in rest, width()))
@@ -86,7 +86,7 @@ def _train(name: str, config: Any, output: Output) -> int:
     try:
         with (
             stop_on_signals() as stop,
-            training(METHODS[name], config, output.run, output.track, output.save_every, command) as session,
+            training(every()[name], config, output.run, output.track, output.save_every, command) as session,
         ):
             _introduce(name, session, tell)
             _loop(name, session, stop, output.quiet)

@@ -2,24 +2,35 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from minirl.algorithms import Algorithm
 from minirl.deploy.agent import Agent
 from minirl.deploy.team import Team, load_policy
 from minirl.errors import ConfigError
-from minirl.multiagent import TeamLearner
 from minirl.runs.result import Result
-from minirl.training.learner import Learner
+
+
+@runtime_checkable
+class Trains(Protocol):
+    """A Learner, of one agent or of several."""
+
+    @property
+    def policy(self) -> Any:
+        """What acts."""
+        ...
+
+    algorithm: Algorithm
 
 
 def player(policy: Any) -> tuple[Agent | Team, str, Any, dict[str, Any] | None]:
     """The policy, its method, what it was trained on (None: unknown), with which arguments (None: not in a file)."""
     if isinstance(policy, Agent | Team):
         return policy, "", None, {}
-    if isinstance(policy, Learner | TeamLearner):
-        return policy.policy, policy.algorithm.name, None, {}
     if isinstance(policy, Result):
         return policy.policy, policy.algorithm, policy.config.env, policy.config.env_kwargs
+    if isinstance(policy, Trains):
+        return policy.policy, policy.algorithm.name, None, {}
     if isinstance(policy, str | os.PathLike):
         agent, about = load_policy(Path(policy))
         return agent, about["algorithm"], about["env"] or None, about.get("env_kwargs", {})

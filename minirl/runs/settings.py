@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from minirl.methods import METHODS
+from minirl.methods import every
 
 ELSEWHERE = ("env", "seed", "run", "check_env")  # a panel, the runs of a band, and what changes nothing
 SHOWN = 12  # differing fields in a name
@@ -46,7 +46,7 @@ def settings_of(about: dict[str, Any], column: str) -> dict[str, Any]:
 
 @cache
 def _defaults(algorithm: str) -> dict[str, Any]:
-    return dataclasses.asdict(METHODS[algorithm].config()) if algorithm in METHODS else {}
+    return dataclasses.asdict(every()[algorithm].config()) if algorithm in every() else {}
 
 
 def _flat(config: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
