@@ -32,7 +32,7 @@ from machine import describe  # noqa: E402
 import minirl  # noqa: E402
 from minirl import methods  # noqa: E402
 from minirl.multiagent import league  # noqa: E402
-from minirl.multiagent.evaluate_games import OPPONENTS, of_agent, play_games  # noqa: E402
+from minirl.multiagent.game_evaluation import OPPONENTS, of_agent, play_games  # noqa: E402
 from minirl.runs import league_picture  # noqa: E402
 from minirl.runs.session import training  # noqa: E402
 from minirl.theory.games import KUHN, ROCK, average_policy, exploitability, loss_probability  # noqa: E402

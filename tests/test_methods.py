@@ -18,7 +18,7 @@ from minirl.cli import main
 from minirl.deploy.agent import Agent
 from minirl.deploy.team import Team
 from minirl.envs.games import make_game
-from minirl.envs.many_agents import make_many_agents
+from minirl.envs.make_many_agents import make_many_agents
 from minirl.errors import ConfigError, EnvError, MinirlError, SpaceError
 from minirl.methods import METHODS
 
@@ -279,7 +279,7 @@ def test_what_does_not_fit_a_team_is_said():
 
 
 def test_a_game_that_does_not_end_is_stopped_and_that_is_said(monkeypatch):
-    monkeypatch.setattr("minirl.multiagent.evaluate_team.MAX_STEPS", 4)
+    monkeypatch.setattr("minirl.multiagent.team_evaluation.MAX_STEPS", 4)
     result = minirl.train("ippo", Dying, **SMALL)
     with pytest.warns(UserWarning, match="3 of 3 games were stopped after 4 steps") as caught:
         played = minirl.evaluate(result, episodes=3)

@@ -226,7 +226,9 @@ def several(name, **fields):
         return rows
 
     page.collect = collected
-    library = minirl.configure(name, **NOT_NORMALISED | {"normalize_adv": True, "dtype": "float64"} | asdict(config))
+    pool = {"opponents": "uniform"} if name == "selfplay" else {}
+    proof = {"normalize_adv": True, "dtype": "float64"}
+    library = minirl.configure(name, **NOT_NORMALISED | proof | pool | asdict(config))
     rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(4)[1])
     return page, log, config, library, rng
 

@@ -6,7 +6,7 @@ from gymnasium import spaces
 from toy_envs import vector
 
 import minirl
-from minirl.envs.many_agents import make_many_agents
+from minirl.envs.make_many_agents import make_many_agents
 from minirl.multiagent import METHODS
 from minirl.multiagent.team_learner import TeamLearner, agent_seed
 from minirl.numerics import random_streams

@@ -12,13 +12,13 @@ from minirl.envs.games import Game, make_game
 from minirl.envs.make_many_agents import make_many_agents
 from minirl.envs.many_agents import ManyAgents
 from minirl.errors import ConfigError, EnvError
-from minirl.multiagent.evaluate_games import evaluate_games
-from minirl.multiagent.evaluate_team import evaluate_team
 from minirl.multiagent.game_env import OpponentVector
+from minirl.multiagent.game_evaluation import evaluate_games
 from minirl.multiagent.ippo import IPPOConfig
 from minirl.multiagent.mappo import MAPPOConfig
 from minirl.multiagent.opponent_pool import Pool
 from minirl.multiagent.self_play import SelfPlayConfig, SelfPlayLearner
+from minirl.multiagent.team_evaluation import evaluate_team
 from minirl.multiagent.team_learner import TeamLearner
 
 
@@ -30,7 +30,7 @@ def many_agents(config: Any) -> ManyAgents:
 def given_agents(envs: Any, config: Any) -> ManyAgents:
     """What a user gave to learn on, if it is one."""
     if isinstance(envs, type) or not isinstance(envs, ManyAgents):
-        wanted = "learn takes what minirl.envs.many_agents.make_many_agents makes, or use minirl.train"
+        wanted = "learn takes what minirl.envs.make_many_agents.make_many_agents makes, or use minirl.train"
         raise EnvError(f"envs is a {kind(envs)}, no vector of several agents: {wanted}")
     return envs
 

@@ -16,7 +16,7 @@ import numpy as np
 from minirl.deploy import policy_file
 from minirl.deploy.agent import Agent
 from minirl.errors import ConfigError, FileError
-from minirl.multiagent.evaluate_games import Mover, at_random, of_agent, play_games
+from minirl.multiagent.game_evaluation import Mover, at_random, of_agent, play_games
 from minirl.multiagent.opponent_pool import SCALE, Pool
 from minirl.numerics.arrays import Array
 

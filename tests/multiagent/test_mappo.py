@@ -9,7 +9,7 @@ from toy_parallel import Mortal
 from toy_teams import Chain, Dying, rollouts_of, same_trees, team
 
 import minirl
-from minirl.envs.many_agents import make_many_agents
+from minirl.envs.make_many_agents import make_many_agents
 from minirl.errors import ConfigError
 from minirl.models.distributions import Categorical
 from minirl.multiagent.central_critic import CentralCritic, LocalPolicy
