@@ -18,7 +18,12 @@ def in_flags(message: str) -> str:
     alone = "|".join(field for field in names if "_" in field)  # an English word is one only where the sentence says so
     message = re.sub(rf"\bset ({any_field}) to False{CLOSE}", lambda m: f"set --no-{names[m[1]][2:]}", message)
     message = re.sub(rf"\bset ({any_field}) to True{CLOSE}", lambda m: f"set {names[m[1]]}", message)
-    said = rf"`({any_field})`", rf"{OPEN}({any_field})(?= = )", rf"{OPEN}(?<=set )({any_field}){CLOSE}", rf"{OPEN}({alone}){CLOSE}"
+    said = (
+        rf"`({any_field})`",
+        rf"{OPEN}({any_field})(?= = )",
+        rf"{OPEN}(?<=set )({any_field}){CLOSE}",
+        rf"{OPEN}({alone}){CLOSE}",
+    )
     for field in said:
         message = re.sub(field, lambda m: names[m[1]], message)
     return message

@@ -2,8 +2,11 @@
 
 import io
 import os
+import select
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -149,30 +152,39 @@ def test_a_terminal_with_ctrl_c_and_ctrl_d(typed, code, said, run_of):
 
 
 def in_terminal(command, typed):
-    """Run a command in a pseudo-terminal of its own, type once it asks; what it showed, and its exit code."""
-    import fcntl
+    """Run a command in a pseudo-terminal, type once it asks; what it showed, and its exit code.
+
+    Ctrl-C is its signal, sent until it is heard: one that falls between the prompt and the reading of a line is heard
+    by Python with the next key alone.
+    """
     import pty
-    import termios
 
     master, slave = pty.openpty()
-
-    def own():
-        os.setsid()
-        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-    done = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own)
+    done = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
     os.close(slave)
-    shown, lines = b"", typed.splitlines(keepends=True)
-    while True:
-        try:
-            shown += os.read(master, 4096)
-        except OSError:  # the other end is closed
-            break
-        if lines and shown.endswith(b"> "):
-            os.write(master, lines.pop(0))
-            shown += b" "
-    os.close(master)
-    return shown.decode(), done.wait(timeout=30)
+    shown, lines, interrupted, end = b"", typed.splitlines(keepends=True), False, time.monotonic() + 120
+    try:
+        while time.monotonic() < end:
+            if select.select([master], [], [], 0.3)[0]:
+                try:
+                    shown += os.read(master, 4096)
+                except OSError:  # the other end is closed
+                    break
+            elif done.poll() is not None:
+                break
+            elif interrupted:
+                done.send_signal(signal.SIGINT)
+            if lines and shown.endswith(b"> "):
+                line = lines.pop(0)
+                interrupted = line == b"\x03"
+                if not interrupted:
+                    os.write(master, line)
+                    shown += b" "
+        return shown.decode(), done.wait(timeout=30)
+    finally:
+        done.kill()
+        done.wait()
+        os.close(master)
 
 
 def test_the_policy_itself_is_what_plays(play, run_of):
