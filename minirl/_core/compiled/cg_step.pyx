@@ -28,7 +28,7 @@ def cg_step(x, r, p, Ap, double rr, double pAp):
         raise ZeroDivisionError(f"conjugate gradients have ended: rr={rr}, pAp={pAp}")
     cdef double alpha = rr / pAp  # [TR-8]
     cg_iterate(<double *> x_.start, <double *> r_.start, <const double *> p_.start, <const double *> Ap_.start,
-            x_.rows, alpha)
+               x_.rows, alpha)
     rr_new = sum_of_squares(True, r_.start, r_.rows)
     cdef double beta = rr_new / rr
     cg_direction(<double *> p_.start, <const double *> r_.start, p_.rows, beta)  # [TR-8]
