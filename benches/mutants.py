@@ -35,7 +35,8 @@ FILES = (
         "numerics/sums_over_samples.py",
         "numerics/running_moments.py",
     ),
-    *("numerics/conjugate_gradient.py", "numerics/optimizers.py", "samples/*.py", "algorithms/*.py"),
+    *("numerics/conjugate_gradient.py", "numerics/dense_solve.py", "numerics/optimizers.py"),
+    *("samples/*.py", "algorithms/*.py", "multiagent/*.py"),
 )
 # Programs, files and processes say nothing about an equation; parity compares mutated twins with themselves.
 APART = {
