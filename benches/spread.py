@@ -1,6 +1,6 @@
 """Do several agents learn? IPPO and MAPPO on simple_spread beside random actions and a hand-written assignment policy.
 
-    python benches/spread.py                 both methods, seeds 10-14, 10 M steps each; goes on where it was stopped
+    python benches/spread.py                 MAPPO, IPPO, then IPPO with a shared policy: seeds 10-14, 10 M steps each
     python benches/spread.py --draw          the picture of what there is: benches/results/spread.png
 
 The configuration was chosen on another seed (0), 2 M steps each. Scores are R, the sum over agents and steps of
@@ -31,24 +31,25 @@ FIELDS = {
     "normalize_value": True,
     "normalize_reward": False,
 }
+METHODS = {"mappo": ("mappo", {}), "ippo": ("ippo", {}), "ippo, shared": ("ippo", {"share_policy": True})}
 RESULTS = Path(__file__).parent / "results" / "spread.json"
 POINTS = 100  # of a learning curve
 RANDOM, ASSIGNMENT = -79.95, -22.40  # benches/spread_policies.py, 1000 games
 
 
-def train(method: str, seed: int) -> dict[str, object]:
+def train(method: str, seed: int, changes: dict[str, object]) -> dict[str, object]:
     """One training: its curve, and 1000 games afterwards, greedy and sampled."""
     import minirl
     from minirl.multiagent import evaluate_team
 
-    result = minirl.train(method, ENV, seed=seed, total_timesteps=STEPS, **FIELDS)
+    result = minirl.train(method, ENV, seed=seed, total_timesteps=STEPS, **FIELDS, **changes)
     curve = np.array(result.curve)
     parts = np.array_split(curve, POINTS)
     greedy = evaluate_team(result.policy, ENV, GAMES, seed=1)
     sampled = evaluate_team(result.policy, ENV, GAMES, stochastic=True, seed=1)
     seconds = sum(u.metrics["time/rollout"] + u.metrics["time/update"] for u in result.history)
     return {
-        "method": method,
+        "method": method + (", shared" if changes else ""),
         "seed": seed,
         "steps": int(curve[-1, 0]),
         "curve": [[int(part[-1, 0]), round(float(part[:, 1].mean()), 3)] for part in parts],
@@ -60,13 +61,13 @@ def train(method: str, seed: int) -> dict[str, object]:
 
 def show(rows: list[dict[str, object]]) -> None:
     """Mean and interval over the seeds, on both scales."""
-    for method in ("ippo", "mappo"):
+    for method in METHODS:
         for how in ("greedy", "sampled"):
             scores = np.array([row[how][0] for row in rows if row["method"] == method])  # type: ignore[index]
             if len(scores) > 1:
                 half = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores))
                 span = f"R = {scores.mean():.2f} ± {half:.2f} [{scores.min():.2f}, {scores.max():.2f}]"
-                print(f"{method:6} {how:8} {len(scores)} seeds  {span}   2 R − 75 = {2 * scores.mean() - 75:.1f}")
+                print(f"{method:12} {how:8} {len(scores)} seeds  {span}   2 R − 75 = {2 * scores.mean() - 75:.1f}")
 
 
 def draw(rows: list[dict[str, object]]) -> None:
@@ -77,11 +78,11 @@ def draw(rows: list[dict[str, object]]) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4), dpi=120, layout="constrained")
-    for method, colour in (("ippo", "C0"), ("mappo", "C1")):
+    for method, colour in zip(METHODS, ("C1", "C0", "C2"), strict=True):
         curves = [np.array(row["curve"]) for row in rows if row["method"] == method]
         if curves:
             steps, values = curves[0][:, 0] / 1e6, np.stack([curve[:, 1] for curve in curves])
-            axes.plot(steps, values.mean(axis=0), color=colour, label=f"{method.upper()}, {len(curves)} seeds")
+            axes.plot(steps, values.mean(axis=0), color=colour, label=f"{method}, {len(curves)} seeds")
             axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2)
     for value, name in ((RANDOM, "random actions"), (ASSIGNMENT, "hand-written assignment")):
         axes.axhline(value, color="grey", linestyle="--", linewidth=1)
@@ -99,15 +100,15 @@ def main() -> int:
     if not args.draw:
         import machine
 
-        for seed in SEEDS:
-            for method in ("mappo", "ippo"):
-                if not any(row["method"] == method and row["seed"] == seed for row in rows):
-                    rows.append(train(method, seed))
+        for name, (method, changes) in METHODS.items():
+            for seed in SEEDS:
+                if not any(row["method"] == name and row["seed"] == seed for row in rows):
+                    rows.append(train(method, seed, changes))
                     about = {"command": "python benches/spread.py", "env": ENV, "steps": STEPS, "fields": FIELDS}
                     RESULTS.write_text(
                         json.dumps(about | {"machine": machine.describe("numpy"), "rows": rows}, indent=1), "utf-8"
                     )
-                    print(method, seed, rows[-1]["greedy"], rows[-1]["seconds"], flush=True)
+                    print(name, seed, rows[-1]["greedy"], rows[-1]["seconds"], flush=True)
     draw(rows)
     show(rows)
     return 0
