@@ -726,6 +726,13 @@ def test_step_03_a_zero_gradient_moves_nothing(policy, step, config, dtype, rng)
     assert (info["accepted"], info["kl"], info["status"]) == (0, 0.0, "zero_gradient")
 
 
+@both
+def test_tr_2_where_there_is_no_step_no_gain_is_predicted(policy, rng):  # [TR-2]
+    theta = random_theta(policy, rng)
+    step, _, info = natural_step(policy, theta, made_up_batch(policy, theta, 9, rng, adv=np.zeros(9)), NPGConfig())
+    assert not step.any() and info["predicted_gain"] == 0.0
+
+
 @steps
 @both
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

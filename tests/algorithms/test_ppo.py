@@ -334,8 +334,13 @@ def test_kl_11_what_an_update_reports_is_the_mean_kl_from_old_to_new(dist, rng):
         for pair in ((old, new), (new, old))
     )
     assert abs(forth - back) > 0.05 * forth
+    batch = dataclasses.replace(batch, value=batch.returns + 0.5 * batch.value)
     measured = reported(nets.policy, old, new, batch)
     assert measured["losses/approx_kl"] == pytest.approx(forth, rel=1e-10)  # [KL-11]
+    w, mean = batch.weights.w, batch.weights.w @ batch.returns
+    error = (batch.returns - batch.value) - w @ (batch.returns - batch.value)
+    explained = 1 - w @ error**2 / (w @ (batch.returns - mean) ** 2)  # CLIP-19: prediction, then target
+    assert measured["losses/explained_variance"] == pytest.approx(explained, rel=1e-9)
     new = old + 0.3 * (new - old)  # nearer: log-ratios beyond ±20 would be cut
     measured = reported(nets.policy, old, new, batch)
     w, ratio = batch.weights.w, plain_ratio(nets.policy, new, old, batch)

@@ -47,7 +47,7 @@ def surrogate_loss(logp, logp_old, adv, w, clip, dual=None):
         ratio = np.exp(logp - logp_old)  # r_n [IS-2]
         surrogate, slope = clipped_surrogate(ratio, adv, clip, dual)
         # ∇r = r ∇log π; 0, not 0·∞, where a clipped r overflowed
-        dlogp = np.where(slope == 0, 0, -w * slope * ratio)  # [IS-5]
+        dlogp = np.where(slope == 0, 0, -w * slope * ratio)  # [IS-5, PPO-1, PPO-3]
     return -float(np.dot(w, surrogate)), dlogp.astype(logp.dtype), ratio
 
 
