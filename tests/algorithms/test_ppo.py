@@ -267,7 +267,7 @@ def test_ppo_1_ppo_7_ppo_8_gradient_of_the_whole_loss(dist, clip_value, rng):
     np.testing.assert_allclose(total, plain_loss(nets, theta, theta_old, batch, cfg), rtol=1e-11)
 
 
-def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):
+def test_clip_08_extreme_log_ratios_stay_finite_or_are_refused(rng):  # [PPO-3]
     """float32, log r = ±100: r = ∞.
 
     Clipped it pushes nothing; unclipped (A < 0) the update ends in an error, the state as it was.
