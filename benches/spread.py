@@ -86,7 +86,7 @@ def draw(rows: list[dict[str, object]]) -> None:
             axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2)
     for value, name in ((RANDOM, "random actions"), (ASSIGNMENT, "hand-written assignment")):
         axes.axhline(value, color="grey", linestyle="--", linewidth=1)
-        axes.text(9.9, value - 0.7, name, color="grey", ha="right", va="top")
+        axes.text(2.5, value - 0.7, name, color="grey", va="top")
     axes.set(xlabel="million environment steps", ylabel="R of a game, sampled actions", title="simple_spread, N = 3")
     axes.legend(loc="lower right")
     figure.savefig(RESULTS.with_suffix(".png"))

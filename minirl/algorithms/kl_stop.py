@@ -60,7 +60,8 @@ class KLStop:
         if self.before is None:
             return theta, adam
         if not self.exceeded and self.steps > 1:
-            self.exceeded = self._exceeds_on_batch(self.nets.split(theta)[0])
+            theta_pi, _ = self.nets.split(theta)
+            self.exceeded = self._exceeds_on_batch(theta_pi)
         return self.before if self.exceeded else (theta, adam)
 
     def _exceeds_on_batch(self, theta_pi: Array) -> bool:

@@ -146,7 +146,7 @@ def passes(nets: Networks, theta: Array, batch: Batch, cfg: PPOConfig, rng: np.r
     value_old = batch.value
     for epoch in range(cfg.epochs):  # K passes [PPO-9]
         if epoch > 0 and cfg.recompute_adv:
-            batch = batch.estimated_by(lambda obs: nets.critic.value(nets.split(theta)[1], obs))
+            batch = batch.estimated_by(lambda obs: nets.value(theta, obs))
             if cfg.clip_value is not None:  # V is clipped around that of the rollout, not of this epoch
                 batch = replace(batch, value=value_old)
         yield from minibatches(batch, cfg.minibatch_size, rng)

@@ -33,6 +33,11 @@ class Networks(NamedTuple):
         """θ_π and θ_V, each as its own class takes it."""
         return theta[: self.policy.num_params], theta[self.policy.num_params :]
 
+    def value(self, theta: Array, obs: Array) -> Array:
+        """V (N,) in float64, of θ of both."""
+        _, theta_v = self.split(theta)
+        return self.critic.value(theta_v, obs)
+
     def policy_alone(self, theta: Array) -> Array:
         """The part of θ, or of a gradient, that the value loss does not depend on."""
         return theta[: self.policy.num_params]

@@ -112,10 +112,10 @@ FIRST_OF_AN_ARRAY = {
     "astype",
     "partition",
     "rpartition",
+    "inv_std",
 }
-ROOMS = [
-    path for room in ("_core", "numerics", "models", "envs/native") for path in sorted((PACKAGE / room).rglob("*.py"))
-]
+NAMED = ("_core", "numerics", "models", "samples", "algorithms", "envs/native")
+ROOMS = [path for room in NAMED for path in sorted((PACKAGE / room).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=lambda path: str(path.relative_to(PACKAGE)))
