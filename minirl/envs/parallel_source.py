@@ -18,7 +18,7 @@ PACKAGES = {  # where the modules of `package/name` are looked for, in this orde
     "pettingzoo": tuple(f"pettingzoo.{family}" for family in ("butterfly", "sisl", "atari", "classic")),
 }
 KINDS = "package/name (mpe2 or pettingzoo), module:Class, a class, a function that makes one, or an environment"
-INSTALL = 'pip install "minirl[marl]"'
+EXTRA = ("pettingzoo", "mpe2", "pygame", "pygame_ce")  # what the extra `marl` brings
 
 
 def name(env: Any) -> str:
@@ -86,7 +86,8 @@ def _imported(env: str, module: str) -> Any:
         if not is_fault(why):
             raise
         if isinstance(why, ModuleNotFoundError) and env.partition("/")[0] in PACKAGES:
-            raise EnvError(f"env = {env!r} needs {why.name}, which is not installed: {INSTALL}") from why
+            package = '"minirl[marl]"' if str(why.name).partition(".")[0] in EXTRA else why.name
+            raise EnvError(f"env = {env!r} needs {why.name}, which is not installed: pip install {package}") from why
         raise EnvError(f"env = {env!r}: the module {module} cannot be imported: {named(why)}") from why
 
 
