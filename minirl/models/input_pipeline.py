@@ -1,5 +1,6 @@
 """Preprocessing of the networks' inputs: observations to mean 0 and variance 1, then perhaps random features."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -18,7 +19,7 @@ LIMIT = 10.0  # standardised observations are clipped to ±LIMIT
 Preprocess: TypeAlias = Callable[[Array], Array]  # encoded observations (N, D) -> inputs of the network
 
 
-class AffinePreprocess:
+class AffinePreprocess(ABC):
     """Subtracts a mean, multiplies by an inverse standard deviation and clips to ±LIMIT: the kernels can do that."""
 
     @property
@@ -26,8 +27,8 @@ class AffinePreprocess:
         """Mean and inverse deviation (D,), as kernels take them; None for neither."""
         return None, None
 
-    def __call__(self, x: Array) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def __call__(self, x: Array) -> Array: ...
 
 
 @dataclass(frozen=True)

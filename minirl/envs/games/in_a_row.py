@@ -4,6 +4,8 @@ A side's stones are the bits of one integer, a column after the other from its b
 column so that no line runs on into the next one. Stones that have another one s bits further: b & (b >> s).
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 from minirl.envs.games.game import Boards, drawn, live_moves
@@ -12,7 +14,7 @@ from minirl.numerics.arrays import Array
 SIDES = np.array([[0, 1], [1, 0]])  # mine, theirs
 
 
-class InARow(Boards):
+class InARow(Boards, ABC):
     """B boards of a game with `length` stones in a line, in any of the four directions.
 
     Observations (D = 2 rows·columns): 1 where my stones are, then 1 where theirs are, in reading order.
@@ -41,9 +43,9 @@ class InARow(Boards):
         """The stones of both sides (B,)."""
         return self.stones[:, 0] | self.stones[:, 1]
 
+    @abstractmethod
     def landing(self) -> Array:
         """Where a stone comes to lie: bits (B, K), 0 where there is no room."""
-        raise NotImplementedError
 
     def observe(self, player: Array) -> Array:
         """My stones, then theirs -> (B, D) float32."""
