@@ -28,6 +28,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "F32": np.dtype("<f4"),
     "U8": np.dtype("u1"),
+    "BOOL": np.dtype("bool"),
 }
 MAX_HEADER = 1 << 20
 MAX_TENSORS = 10_000
