@@ -72,6 +72,7 @@ ASKED = {
     "envs/parallel_contract.py": ("agent_iter agents part", "what a parallel environment is shows by what it has"),
     "envs/parallel_source.py": ("close parallel_env reset step", "anything may be given as an environment"),
     "envs/parallel.py": ("parent_pipes processes", "gymnasium's __init__ may have failed before it set them"),
+    "files/atomic.py": ("O_NOFOLLOW O_NONBLOCK", "Windows has neither"),
     "runs/metrics.py": ("item", "an algorithm from outside may report numbers of any library"),
     "training/collector.py": ("dtype", "a vector environment may return its flags as a list"),
     "training/learner.py": ("spec", "a vector environment need not have one"),
