@@ -15,7 +15,7 @@ from minirl.cli.console import complain, say, say_all, width, write_utf8
 from minirl.cli.flags import flags_of
 from minirl.cli.play import Play, play_against
 from minirl.cli.tables import env_ids, run_lines
-from minirl.cli.train import play, summary
+from minirl.cli.train import play, run_through, summary
 from minirl.cli.values import literal
 from minirl.config import AtLeastOne, NonNegative, Range, check_ranges
 from minirl.deploy.team import load_policy
@@ -28,6 +28,7 @@ from minirl.runs import league_picture
 from minirl.runs import plot as plotting
 from minirl.runs.directory import CONFIG, NOT_STORED, current
 from minirl.runs.listing import find_runs
+from minirl.runs.resume import resumed
 from minirl.theory import demo, figures
 from minirl.training.evaluation import Evaluation
 
@@ -43,6 +44,20 @@ class Eval:
     json: bool = False  # print one JSON object, with the return of each episode
     env: str | None = None  # gymnasium id; None is the one that the policy was trained on
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the environment, over those of its training
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run after its last checkpoint, as if nothing had happened: the same numbers to the last bit."""
+
+    run: Path  # run directory
+    env: str | None = None  # what it was trained on, where config.json names a module, or nothing
+    total_timesteps: Annotated[int, AtLeastOne] | None = None  # train to here; None is where it was to end
+    eval_episodes: Annotated[int, NonNegative] = 20  # episodes that the trained policy plays at the end, >= 0
+    quiet: bool = False  # print nothing but errors
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -119,6 +134,11 @@ def evaluate(flags: Eval) -> int:
     how = "stochastic" if flags.stochastic else "greedy"
     say(_json(played, flags) if flags.json else f"{summary(played)}, {how}, seed {flags.seed}")
     return 0
+
+
+def resume(flags: Resume) -> int:
+    changes = {} if flags.total_timesteps is None else {"total_timesteps": flags.total_timesteps}
+    return run_through(resumed(flags.run, flags.env, changes), flags.eval_episodes, flags.quiet)
 
 
 def _trained_with(run: Path, env: str) -> dict[str, Any]:
@@ -218,6 +238,7 @@ def draw_figures(flags: Figures) -> int:
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
+    "resume": (Resume, resume),
     "eval": (Eval, evaluate),
     "plot": (Plot, plot),
     "play": (Play, play_against),

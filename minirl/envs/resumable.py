@@ -80,7 +80,9 @@ class EpisodeLog:
         """Drop what came before the episodes that go on, and the whole of episodes that are too long."""
         first = self.taken - len(self.actions)
         if self.taken - int(self.at.min()) > LONGEST:
-            self.begun = [None if self.taken - at > LONGEST else how for how, at in zip(self.begun, self.at, strict=True)]
+            self.begun = [
+                None if self.taken - at > LONGEST else how for how, at in zip(self.begun, self.at, strict=True)
+            ]
         remembered = [int(at) for how, at in zip(self.begun, self.at, strict=True) if how is not None]
         del self.actions[: min(remembered, default=self.taken) - first]
 

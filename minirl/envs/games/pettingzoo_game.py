@@ -143,7 +143,9 @@ class PettingZooGame(Boards):
         """Seed and moves of each game, who is to move, what is over, and who got what."""
         seeds, moves = zip(*self.history, strict=True)
         arrays = {"to_move": self.to_move, "over": self.over, "payoff": self.payoff}
-        return {"seeds": list(seeds), "moves": [list(each) for each in moves]} | {k: x.copy() for k, x in arrays.items()}
+        return {"seeds": list(seeds), "moves": [list(each) for each in moves]} | {
+            k: x.copy() for k, x in arrays.items()
+        }
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Play the games of a snapshot again."""
