@@ -26,6 +26,7 @@ from minirl.runs.callback import listener
 from minirl.runs.interrupt import StoppedError
 from minirl.runs.player import player, trained_on
 from minirl.runs.result import Result
+from minirl.runs.recorder import Recording
 from minirl.runs.resume import resumed
 from minirl.runs.session import training, warn_of_images
 from minirl.training.evaluation import Evaluation
@@ -118,6 +119,8 @@ def train(
     resume: RunPath = None,
     track: str | None = None,
     save_every: int | None = None,
+    eval_every: int = 0,
+    eval_episodes: int = 20,
     progress: bool = False,
     **config: Any,
 ) -> Result[Any]:
@@ -130,6 +133,8 @@ def train(
     resume: the directory of a run that goes on after its last checkpoint, in place of all the others; `env` where a
         file cannot name it, `total_timesteps` where it is to go on longer.
     save_every: updates between two saves of policy and checkpoint; None: 20, but not more often than once in 5 s.
+    eval_every: updates between two evaluations of `eval_episodes` greedy episodes each, 0 for none: metrics eval/…, and
+        the policy that scored highest is kept as RUN/best.safetensors.
     progress: show what the command line shows.
 
     Ctrl-C without a run directory gives back the Result so far, `interrupted`; with one it comes through, as do SIGTERM
@@ -138,6 +143,8 @@ def train(
     """
     heard = listener(callback)
     check_value("save_every", save_every, Annotated[int, AtLeastOne] | None)
+    check_value("eval_every", eval_every, Annotated[int, NonNegative])
+    check_value("eval_episodes", eval_episodes, Annotated[int, AtLeastOne])
     check_value("progress", progress, bool)
     if resume is not None:
         if run is not None or track is not None or save_every is not None:
@@ -149,7 +156,12 @@ def train(
         if algorithm is None:
             raise ConfigError(f"algorithm = None: takes one of {', '.join(methods.every())}, or resume=RUN")
         settings = configure(algorithm, **(config if isinstance(env, Own) else {"env": env, **config}))
-        session = training(methods.find(algorithm), settings, run, track, save_every)
+        if eval_every and run is None:
+            raise ConfigError(
+                f"eval_every = {eval_every}: the best policy is kept in a run directory, name one as `run`"
+            )
+        recording = Recording(track, save_every, eval_every, eval_episodes)
+        session = training(methods.find(algorithm), settings, run, recording)
     try:
         return _trained(session, heard, progress, run is None and resume is None)
     except StoppedError as why:

@@ -23,6 +23,7 @@ from minirl.errors import EnvRaisedError, FileError, MinirlError, NonFiniteError
 from minirl.files.atomic import write_atomically
 from minirl.methods import every, having
 from minirl.runs.interrupt import StoppedError
+from minirl.runs.recorder import Recording
 from minirl.runs.session import Training, training
 from minirl.training.evaluation import Evaluation
 
@@ -37,11 +38,14 @@ class Output:
     run: str = "auto"  # run directory; auto is runs/ENV-ALGORITHM-SEED-N with the first free N
     track: Literal["tensorboard"] | None = None  # also write the metrics for TensorBoard, into RUN/tensorboard
     save_every: Annotated[int, AtLeastOne] | None = None  # updates between two saves, >= 1; None: 20, and 5 seconds
-    eval_episodes: Annotated[int, NonNegative] = 20  # episodes that the trained policy plays at the end, >= 0
+    eval_every: Annotated[int, NonNegative] = 0  # updates between two evaluations on the way, the best is kept; 0: none
+    eval_episodes: Annotated[int, NonNegative] = 20  # episodes of each, and that the policy plays at the end, >= 0
     quiet: bool = False  # print nothing but errors
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.eval_every and not self.eval_episodes:
+            raise UserError(f"eval_every = {self.eval_every}: it needs eval_episodes of at least 1")
 
 
 def train(argv: list[str]) -> int:
@@ -81,7 +85,8 @@ def _refuse_flags_of_others(name: str, argv: list[str]) -> None:
 def _train(name: str, config: Any, output: Output) -> int:
     """Train, save, evaluate; the exit code."""
     command = shlex.join(["minirl", *sys.argv[1:]])
-    opened = training(every()[name], config, output.run, output.track, output.save_every, command)
+    recording = Recording(output.track, output.save_every, output.eval_every, output.eval_episodes)
+    opened = training(every()[name], config, output.run, recording, command)
     return run_through(opened, output.eval_episodes, output.quiet)
 
 
@@ -107,8 +112,8 @@ def run_through(opened: Any, eval_episodes: int, quiet: bool) -> int:
 
     learner, config = session.learner, session.learner.config
     tell(f"done {_how_far(session)}")
-    if session.note:
-        tell(session.note)
+    for line in filter(None, (session.best, session.note)):
+        tell(line)
     # What has a vector entry point need not exist as a single environment.
     if eval_episodes and config.vectorization == "vector_entry_point":
         tell(f"not evaluated: vector_entry_point; `minirl eval {session.name}` tries the single environment")
@@ -131,8 +136,8 @@ def _say_how_to_go_on(why: StoppedError, session: Training | None, tell: Callabl
         tell(f"{why} before the first update: nothing was trained")
         return
     tell(f"{why} {_how_far(session)}")
-    if session.note:
-        tell(session.note)
+    for line in filter(None, (session.best, session.note)):
+        tell(line)
     tell(f"to go on: minirl resume {shlex.quote(session.name)}")
 
 

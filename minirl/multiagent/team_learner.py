@@ -206,7 +206,7 @@ class TeamLearner:
         } | {name: list(value) if isinstance(value := vars(self.config)[name], tuple) else value for name in names}
 
     def snapshot(self) -> dict[str, Any]:
-        """All that learning changes, where the environments are with it, as a tree of arrays and JSON scalars, copied."""
+        """All that learning changes, and where the environments are: a tree of arrays and JSON scalars, copied."""
         return {
             "learner": self._made_of(),
             "trainees": [trainee.tree() for trainee in self.trainees],

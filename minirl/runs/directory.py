@@ -35,6 +35,7 @@ CONFIG, LOCK = "config.json", ".lock"
 LEAGUE = ("league.json", "league.png")
 WRITTEN = (
     CONFIG,
+    "best.safetensors",
     "metrics.csv",
     "metrics.jsonl",
     "policy.safetensors",
@@ -43,7 +44,7 @@ WRITTEN = (
     *LEAGUE,
     ".probe",
 )
-FOLDERS = ("tensorboard", "policies", "league", "checkpoints")
+FOLDERS = ("tensorboard", "policies", "league", "checkpoints", "best")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 FORMAT = 1
 
@@ -81,9 +82,12 @@ class RunDir:
         write_json(self.path / CONFIG, record)
         self.record, self.started = record, True
 
-    def resumed(self, update: int, exact: bool) -> None:
+    def resumed(self, update: int, exact: bool, config: dict[str, Any]) -> None:
         """Add to config.json that the run went on after this update, in which surroundings, and whether exactly."""
         said = surroundings() | {"update": update, "exact": exact, "at": now()}
+        before, after = (each.get("total_timesteps") for each in (self.record["config"], config))
+        said |= {} if before == after else {"total_timesteps": before}
+        self.record["config"] = config
         self.record["resumed"] = [*self.record.get("resumed", []), said]
         write_json(self.path / CONFIG, self.record)
 

@@ -8,11 +8,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from minirl.envs import given
 from minirl.errors import FileError
 from minirl.runs import metrics, plot
+from minirl.runs.best import Best
 from minirl.runs.checkpoints import Checkpoints
 from minirl.runs.directory import RunDir
 from minirl.training.learner import Learner, Update
@@ -22,32 +24,57 @@ SECONDS = 5.0  # between two saves at least, and
 COST = 100  # times as long as the last save took
 
 
+@dataclass(frozen=True)
+class Recording:
+    """What is written besides the metrics, and how often; stands in config.json."""
+
+    track: str | None = None  # a tracker
+    save_every: int | None = None  # updates between two saves; None: SAVE_EVERY, but no more than one in SECONDS
+    eval_every: int = 0  # updates between two evaluations, 0 for none
+    eval_episodes: int = 20  # of each
+
+
 class Recorder:
     """Writes what a learner does into its run directory; a full disk interrupts the record, not the learning.
 
     A context manager: at its end it writes what is left, or raises FileError, which is a warning beside another error.
-    save_every: updates between two saves; None: SAVE_EVERY, but not more often than once in SECONDS.
-    resumed: the run goes on after an update of the learner's, whose rows are there already.
+    saved: the checkpoint after which the run goes on, None for a new run.
     """
 
-    def __init__(
-        self, directory: RunDir, learner: Learner, track: str | None, save_every: int | None, resumed: bool = False
-    ):
-        self.directory, self.path, self.learner, self.save_every = directory, directory.path, learner, save_every
+    def __init__(self, directory: RunDir, learner: Learner, recording: Recording, saved: dict[str, Any] | None = None):
+        self.directory, self.path, self.learner, self.save_every = (
+            directory,
+            directory.path,
+            learner,
+            recording.save_every,
+        )
         self.checkpoints = Checkpoints(directory.path, directory.name)
-        after = (learner.updates, learner.global_step) if resumed else (0, 0)
-        self.writers = metrics.open_writers(directory.path, track, *after)
+        self.best = (
+            Best(learner, recording.eval_every, recording.eval_episodes, self.path) if recording.eval_every else None
+        )
+        if self.best is not None and saved is not None:
+            self.best.take(saved["best"])
+        after = (0, 0) if saved is None else (learner.updates, learner.global_step)
+        self.writers = metrics.open_writers(directory.path, recording.track, *after)
         self.warned = False
         self.note = ""
         self.saved = -1  # the update of the last checkpoint
         self.next_save = 0.0  # on the monotonic clock: the wall's may jump
         self.keep()
-        if not resumed:
+        if saved is None:
             self._try(self.save)
 
     def keep(self) -> None:
         """Remember where the learner is, for the next checkpoint."""
-        self.update, self.snapshot = self.learner.updates, self.learner.snapshot()
+        self.update = self.learner.updates
+        best = self.best.tree() if self.best else None
+        config = self.directory.record["config"]
+        self.kept: dict[str, Any] = {"config": config, "learner": self.learner.snapshot(), "best": best}
+
+    def evaluate(self, update: Update) -> None:
+        """Let the policy play where it is time, and add what came of it to the update's metrics."""
+        if self.best is not None:
+            update.metrics.update(self.best.play(update.number))
 
     def record(self, update: Update) -> None:
         """A row for the update, and what else is due."""
@@ -64,7 +91,9 @@ class Recorder:
         try:
             yield
         except BaseException:
-            self.learner.restore(self.snapshot, environments=False)
+            self.learner.restore(self.kept["learner"], environments=False)
+            if self.best is not None:
+                self.best.take(self.kept["best"])
             raise
 
     def save(self) -> None:
@@ -84,8 +113,7 @@ class Recorder:
 
     def save_checkpoint(self) -> None:
         self.directory.hold()
-        state = {"config": self.directory.record["config"], "learner": self.snapshot}
-        self.checkpoints.save(self.update, state)
+        self.checkpoints.save(self.update, self.kept)
         self.saved = self.update
 
     def _is_due(self) -> bool:

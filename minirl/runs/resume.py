@@ -14,7 +14,7 @@ from minirl.errors import ConfigError, FileError
 from minirl.runs.checkpoints import Checkpoints
 from minirl.runs.directory import CONFIG, FORMAT, NOT_STORED, RunDir, describe, open_again, surroundings
 from minirl.runs.interrupt import stop_on_signals
-from minirl.runs.recorder import Recorder
+from minirl.runs.recorder import Recorder, Recording
 from minirl.runs.session import Training, make_learner, plain
 
 MAY_CHANGE = ("total_timesteps",)  # of a run that goes on
@@ -39,6 +39,9 @@ def resumed(
         update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=2))
         check_unchanged(directory, saved["config"])
         config = plain(algorithm, changed(config, changes or {}))
+        steps = saved["learner"]["counters"]["global_step"]
+        if config.total_timesteps < steps:
+            raise ConfigError(f"total_timesteps = {config.total_timesteps}: {directory.name} has {steps} steps already")
         with stop.can_be_dropped():
             learner = make_learner(algorithm, config, stack)
             exact = learner.restore(saved["learner"])
@@ -47,13 +50,17 @@ def resumed(
             why = "its environments cannot be brought back to where they were"
             warnings.warn(f"{directory.name}: {why}; they begin new episodes after update {update}", stacklevel=3)
         warn_of_other_surroundings(directory)
-        directory.record["config"] = describe(algorithm.name, config)["config"]
-        directory.resumed(update, exact)
-        recorder = Recorder(directory, learner, **directory.record.get("recording", RECORDING), resumed=True)
+        directory.resumed(update, exact, describe(algorithm.name, config)["config"])
+        recorder = Recorder(directory, learner, recording_of(directory), saved)
         yield Training(learner, stack.enter_context(recorder), stop)
 
 
-RECORDING: dict[str, Any] = {"track": None, "save_every": None}
+def recording_of(directory: RunDir) -> Recording:
+    """How the run was recorded; FileError where config.json says nonsense."""
+    try:
+        return Recording(**directory.record.get("recording", {}))
+    except TypeError as why:
+        raise FileError(f"{directory.name}/{CONFIG} cannot be used: its recording: {why}") from why
 
 
 def configuration(about: dict[str, Any], name: str, env: Any = None) -> tuple[Algorithm, Config]:

@@ -14,7 +14,7 @@ from minirl.envs import check, faults, given, make, memory
 from minirl.runs import metrics
 from minirl.runs.directory import current, describe, open_run
 from minirl.runs.interrupt import Stop, stop_on_signals, workers_ignore_ctrl_c
-from minirl.runs.recorder import Recorder
+from minirl.runs.recorder import Recorder, Recording
 from minirl.spaces.observations import BoxObs
 from minirl.training.learner import Learner, Update
 
@@ -46,6 +46,14 @@ class Training:
         """What there is to say when all is saved."""
         return self.recorder.note if self.recorder else ""
 
+    @property
+    def best(self) -> str:
+        """Which policy scored highest on the way, in words; "" where none was asked."""
+        best = self.recorder.best if self.recorder else None
+        if best is None or not best.update:
+            return ""
+        return f"best policy: return {best.mean:.2f} after update {best.update}, {best.name} in {self.name}"
+
     def __iter__(self) -> Iterator[Update]:
         """StoppedError where a signal comes, if this is a run."""
         if self.recorder is None:
@@ -54,6 +62,8 @@ class Training:
         while True:
             with self.recorder.all_or_nothing(), self.stop.can_be_dropped():
                 update = next(self.learner, None)
+                if update is not None:
+                    self.recorder.evaluate(update)
             if update is None:
                 return
             self.recorder.record(update)
@@ -73,8 +83,7 @@ def training(
     algorithm: Algorithm,
     config: Config,
     run: str | os.PathLike[str] | None = None,
-    track: str | None = None,
-    save_every: int | None = None,
+    recording: Recording = Recording(),
     command: str | None = None,
 ) -> Iterator[Training]:
     """Everything checked and opened before the first step, everything saved and closed at the end, however that comes.
@@ -84,7 +93,7 @@ def training(
     """
     here = current() if run is not None else None  # a module or an environment may change it
     config = plain(algorithm, config)
-    metrics.check_tracker(track, run)
+    metrics.check_tracker(recording.track, run)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals()) if run is not None else Stop()
         directory = None
@@ -94,9 +103,8 @@ def training(
             learner = make_learner(algorithm, config, stack)
         recorder = None
         if directory is not None:
-            recording = {"track": track, "save_every": save_every}
-            directory.start(describe(algorithm.name, config, command) | {"recording": recording})
-            recorder = stack.enter_context(Recorder(directory, learner, **recording))
+            directory.start(describe(algorithm.name, config, command) | {"recording": vars(recording)})
+            recorder = stack.enter_context(Recorder(directory, learner, recording))
         yield Training(learner, recorder, stop)
 
 
