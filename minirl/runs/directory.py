@@ -68,7 +68,9 @@ class RunDir:
             if again:
                 self.record = read_json(path / CONFIG)
             elif (path / CONFIG).exists():
-                remedy = f"choose another directory with `run`, remove this one, or go on with it: minirl resume {name}"
+                remedy = (
+                    f"choose another directory with `run`, or remove this one; minirl resume {name} goes on with it"
+                )
                 raise FileError(f"{name} already holds a run: {remedy}")
             sweep(path, WRITTEN)
             write_atomically(path / ".probe", b"")

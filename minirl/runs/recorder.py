@@ -34,6 +34,9 @@ class Recording:
     eval_episodes: int = 20  # of each
 
 
+DEFAULT = Recording()
+
+
 class Recorder:
     """Writes what a learner does into its run directory; a full disk interrupts the record, not the learning.
 
@@ -42,16 +45,11 @@ class Recorder:
     """
 
     def __init__(self, directory: RunDir, learner: Learner, recording: Recording, saved: dict[str, Any] | None = None):
-        self.directory, self.path, self.learner, self.save_every = (
-            directory,
-            directory.path,
-            learner,
-            recording.save_every,
-        )
+        self.directory, self.path = directory, directory.path
+        self.learner, self.save_every = learner, recording.save_every
         self.checkpoints = Checkpoints(directory.path, directory.name)
-        self.best = (
-            Best(learner, recording.eval_every, recording.eval_episodes, self.path) if recording.eval_every else None
-        )
+        every, episodes = recording.eval_every, recording.eval_episodes
+        self.best = Best(learner, every, episodes, self.path) if every else None
         if self.best is not None and saved is not None:
             self.best.take(saved["best"])
         after = (0, 0) if saved is None else (learner.updates, learner.global_step)
@@ -125,7 +123,7 @@ class Recorder:
             action(*args)
         except (OSError, FileError) as why:
             if not self.warned:
-                warnings.warn(f"{why}; the training goes on, and it is tried again", stacklevel=4)
+                warnings.warn(f"{why}; the training goes on", stacklevel=4)
             self.warned = True
 
     def _failed(self, end: Callable[[], None]) -> str:

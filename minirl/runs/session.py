@@ -14,7 +14,7 @@ from minirl.envs import check, faults, given, make, memory
 from minirl.runs import metrics
 from minirl.runs.directory import current, describe, open_run
 from minirl.runs.interrupt import Stop, stop_on_signals, workers_ignore_ctrl_c
-from minirl.runs.recorder import Recorder, Recording
+from minirl.runs.recorder import DEFAULT, Recorder, Recording
 from minirl.spaces.observations import BoxObs
 from minirl.training.learner import Learner, Update
 
@@ -83,7 +83,7 @@ def training(
     algorithm: Algorithm,
     config: Config,
     run: str | os.PathLike[str] | None = None,
-    recording: Recording = Recording(),
+    recording: Recording = DEFAULT,
     command: str | None = None,
 ) -> Iterator[Training]:
     """Everything checked and opened before the first step, everything saved and closed at the end, however that comes.
@@ -125,5 +125,5 @@ def make_learner(algorithm: Algorithm, config: Config, stack: ExitStack) -> Any:
     stack.callback(faults.close, envs, f"env = {given.name(config.env)!r}")
     learner: Any = (algorithm.learner or Learner)(algorithm, envs, config)
     if algorithm.environments is None:
-        warn_of_images(learner, stacklevel=6)  # at the call of minirl.train
+        warn_of_images(learner, stacklevel=7)  # at the call of minirl.train
     return learner

@@ -33,12 +33,11 @@ class Verified:
 
     def lines(self) -> list[str]:
         """In words."""
-        since = (
-            f"since then: {'; '.join(self.changed)}" if self.changed else "nothing that is recorded has changed since"
-        )
+        nothing = "nothing that is recorded has changed since"
+        since = f"since then: {'; '.join(self.changed)}" if self.changed else nothing
         rows = f"{self.rows} row{'' if self.rows == 1 else 's'}"
         if self.update is None:
-            return [f"identical to the last bit, {rows}", *([self.limit] if self.limit else []), *self.changed]
+            return [f"identical to the last bit, {rows}", *filter(None, [self.limit, self.changed and since])]
         columns = "; ".join(f"{name} {old!r} there, {new!r} here" for name, (old, new) in self.differs.items())
         return [f"the row of update {self.update} differs: {columns}", f"{rows} before it are identical", since]
 
