@@ -64,6 +64,9 @@ ASKED = {
         "anything may be given as an environment; what it is shows by what it has",
     ),
     "envs/make.py": ("__notes__ envs", "an error has no notes, a vector need not have a list of environments"),
+    "envs/processes.py": ("poll", "Windows has none"),
+    "envs/sent_errors.py": ("__notes__", "an error has no notes"),
+    "envs/worker.py": ("answer name SIGHUP", "Windows has no SIGHUP; what a worker is asked for, by its name"),
     "envs/native/vector.py": ("name", "whether a subclass has put a method of its own in place of ours"),
     "envs/games/pettingzoo_game.py": (
         "high low n observe possible_agents spaces",
@@ -71,7 +74,7 @@ ASKED = {
     ),
     "envs/parallel_contract.py": ("agent_iter agents part", "what a parallel environment is shows by what it has"),
     "envs/parallel_source.py": ("close parallel_env reset step", "anything may be given as an environment"),
-    "envs/parallel.py": ("parent_pipes processes", "gymnasium's __init__ may have failed before it set them"),
+    "files/atomic.py": ("O_NOFOLLOW O_NONBLOCK", "Windows has neither"),
     "runs/metrics.py": ("item", "an algorithm from outside may report numbers of any library"),
     "training/collector.py": ("dtype", "a vector environment may return its flags as a list"),
     "training/learner.py": ("spec", "a vector environment need not have one"),

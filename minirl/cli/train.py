@@ -20,7 +20,8 @@ from minirl.config import AtLeastOne, NonNegative, check_ranges
 from minirl.deploy.agent import Agent
 from minirl.deploy.team import Team
 from minirl.envs import faults
-from minirl.errors import EnvRaisedError, MinirlError, NonFiniteError, UserError
+from minirl.errors import EnvRaisedError, FileError, MinirlError, NonFiniteError, UserError
+from minirl.files.atomic import write_atomically
 from minirl.methods import every, having
 from minirl.runs.interrupt import Stop, stop_on_signals
 from minirl.runs.session import SAVE_EVERY, Training, training
@@ -179,8 +180,9 @@ def _said(why: BaseException) -> str:
 
 
 def _keep_traceback(why: BaseException, directory: Path) -> bool:
-    with contextlib.suppress(OSError):
-        (directory / TRACEBACK).write_text("".join(traceback.format_exception(why)), "utf-8", "backslashreplace")
+    text = "".join(traceback.format_exception(why))
+    with contextlib.suppress(FileError):
+        write_atomically(directory / TRACEBACK, text.encode("utf-8", "backslashreplace"))
         return True
     return False
 

@@ -1,5 +1,6 @@
 """Files that are written completely or not at all, and read only where they are regular files."""
 
+import itertools
 import os
 import re
 import stat
@@ -10,16 +11,23 @@ from typing import BinaryIO
 from minirl.errors import FileError
 
 MAX_JSON = 1 << 24  # bytes
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither of the two
+NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+LINK = "it is a symbolic link, which is not followed"
+_numbers = itertools.count()  # `next` of it is one step: no two threads get the same
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that a reader, or a power cut, finds the old file or the new one. FileError: the path."""
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Put `data` at `path` so that a reader, or a power cut, finds the old file or the new one. FileError: the path.
+
+    A symbolic link at `path` is replaced, what it points to stays as it is. Of several writers the last one stays.
+    """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise FileError(f"{path} cannot be written: it is not a regular file")  # the rename would take /dev/null away
     try:
+        temp, file = _temporary(path)
         try:
-            with open(temp, "wb") as file:
+            with file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())  # before the rename: else the name may reach the disk before the bytes
@@ -30,6 +38,21 @@ def write_atomically(path: Path, data: bytes) -> None:
         _sync_directory(path.parent)
     except OSError as why:
         raise FileError(f"{path} cannot be written: {why.strerror or why}") from why
+
+
+def _temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """A file beside `path` that did not exist before, under a name that no other call uses."""
+    while True:
+        temp = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}.tmp")
+        try:
+            return temp, open(temp, "xb", opener=no_link)
+        except FileExistsError:  # left by a killed process of the same number
+            continue
+
+
+def no_link(path: str | Path, flags: int) -> int:
+    """An `opener` for `open` that refuses a symbolic link at the path itself."""
+    return os.open(path, flags | NOFOLLOW, 0o666)
 
 
 def _sync_directory(path: Path) -> None:
@@ -45,7 +68,7 @@ def _sync_directory(path: Path) -> None:
 def sweep(directory: Path, names: Iterable[str]) -> None:
     """Remove the temporary files of these names that a killed process left, and no other file."""
     for stale in directory.glob(".*.tmp"):
-        if any(re.fullmatch(rf"\.{re.escape(name)}\.\d+\.tmp", stale.name) for name in names):
+        if any(re.fullmatch(rf"\.{re.escape(name)}\.\d+(-\d+)?\.tmp", stale.name) for name in names):
             stale.unlink(missing_ok=True)
 
 
@@ -59,10 +82,23 @@ def still_at(fd: int, path: Path) -> bool | None:
 
 def open_regular(path: Path) -> BinaryIO:
     """A file opened for reading; ValueError for a pipe or device, where reading may never end. OSError as usual."""
-    mode = os.stat(path).st_mode
+    _check_regular(os.stat(path).st_mode)
+    file = open(path, "rb", opener=_no_wait)  # noqa: SIM115
+    try:
+        _check_regular(os.fstat(file.fileno()).st_mode)  # another may stand there by now
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _no_wait(path: str | Path, flags: int) -> int:
+    return os.open(path, flags | NONBLOCK)
+
+
+def _check_regular(mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise ValueError("it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
-    return open(path, "rb")
 
 
 def read_file(path: Path, limit: int) -> bytes:

@@ -15,20 +15,30 @@ import os
 import re
 from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from minirl.errors import FileError, reason
-from minirl.files.atomic import write_atomically
+from minirl.files.atomic import open_regular, write_atomically
 from minirl.files.strict_json import parse_json
 
-DTYPES: dict[str, np.dtype[Any]] = {
+DTYPES: dict[str, np.dtype[Any]] = {  # what the layout has and NumPy too
     "F64": np.dtype("<f8"),
     "I64": np.dtype("<i8"),
+    "U64": np.dtype("<u8"),
     "F32": np.dtype("<f4"),
+    "I32": np.dtype("<i4"),
+    "U32": np.dtype("<u4"),
+    "F16": np.dtype("<f2"),
+    "I16": np.dtype("<i2"),
+    "U16": np.dtype("<u2"),
+    "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),  # a byte each, 0 or 1
 }
+MAX_FILE = 1 << 31  # bytes
+SPARSE = 1 << 24  # bytes: of a longer file at least a 64th has to be stored, or its header promises what is not there
 MAX_HEADER = 1 << 20
 MAX_TENSORS = 10_000
 MAX_DIMS = 32
@@ -50,20 +60,30 @@ def read(path: Path | str, any_value: Container[str] = ()) -> tuple[dict[str, np
     """Arrays and metadata; only tensors named in `any_value` may hold NaN and infinity. FileError for a bad file."""
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():  # a pipe or device would block or never end
-            raise ValueError("it is not a regular file")
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        with open_regular(path) as file:
+            size = _size(file)
             header, metadata, at = _read_header(file, size)
             data = file.read(size - at)
         if len(data) != size - at:
             raise ValueError("it was cut short while it was read")
         _verify(header, metadata, data)
-        tensors = {name: _tensor(entry, data) for name, entry in header.items()}
+        tensors = {name: _tensor(name, entry, data) for name, entry in header.items()}
         _check_finite(tensors, any_value)
     except (OSError, ValueError) as why:
         raise FileError(f"{path} cannot be read: {reason(why)}") from why
+    except MemoryError as why:
+        raise FileError(f"{path} cannot be read: there is no memory for its {size} bytes") from why
     return tensors, metadata
+
+
+def _size(file: BinaryIO) -> int:
+    """Bytes of the file; ValueError where they are too many, or hardly any of them were ever written."""
+    about = os.fstat(file.fileno())
+    if about.st_size > MAX_FILE:
+        raise ValueError(f"it has {about.st_size} bytes, at most {MAX_FILE} are read")
+    if os.name == "posix" and about.st_size > SPARSE and about.st_blocks * 512 < about.st_size // 64:
+        raise ValueError(f"it has {about.st_size} bytes, of which {about.st_blocks * 512} are stored")
+    return about.st_size
 
 
 def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_value: Container[str] = ()) -> bytes:
@@ -89,17 +109,26 @@ def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_v
     return len(text).to_bytes(8, "little") + text + data
 
 
-def _read_header(file: Any, size: int) -> tuple[dict[str, Any], dict[str, str], int]:
+def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, str], int]:
     """Entries by name, metadata, and where the data begin; checks everything that can be checked without the data."""
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(MAX_HEADER, size - 8):
         raise ValueError(
             f"its header would have {length} bytes, the file has {size} in all and a header at most {MAX_HEADER}"
         )
-    header = parse_json(file.read(length).decode("utf-8"))
+    text = file.read(length)
+    if not text.startswith(b"{"):
+        raise ValueError("its header does not begin with {")
+    header = parse_json(text.decode("utf-8"), _integer)
     _check_header(header, size - 8 - length)
     metadata = header.pop("__metadata__", {})
     return header, metadata, 8 + length
+
+
+def _integer(text: str) -> int:
+    if text == "-0":
+        raise ValueError("its JSON holds the integer -0")
+    return int(text)
 
 
 def _check_header(header: Any, data_size: int) -> None:
@@ -151,8 +180,10 @@ def _naturals(value: Any) -> bool:
     return isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)  # True is no integer here
 
 
-def _tensor(entry: Mapping[str, Any], data: bytes) -> np.ndarray:
+def _tensor(name: str, entry: Mapping[str, Any], data: bytes) -> np.ndarray:
     dtype, (low, high) = DTYPES[entry["dtype"]], entry["data_offsets"]
+    if dtype.kind == "b" and (np.frombuffer(data, np.uint8, high - low, low) > 1).any():
+        raise ValueError(f"tensor {name} holds bytes that are neither false nor true")
     flat = np.frombuffer(data, dtype, count=(high - low) // dtype.itemsize, offset=low)
     return flat.astype(dtype.newbyteorder("="), copy=True).reshape(entry["shape"])
 
@@ -170,7 +201,9 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
 def _digest(header: Mapping[str, Any], metadata: Mapping[str, str], data: bytes) -> str:
     """SHA-256 over the header without the checksum itself, in its canonical form, and the data."""
     rest = {key: value for key, value in metadata.items() if key != "sha256"}
-    return hashlib.sha256(_canonical(dict(header) | {"__metadata__": rest}) + data).hexdigest()
+    digest = hashlib.sha256(_canonical(dict(header) | {"__metadata__": rest}))
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def _verify(header: Mapping[str, Any], metadata: Mapping[str, str], data: bytes) -> None:

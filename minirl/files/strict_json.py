@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,15 @@ from minirl.files.atomic import MAX_JSON, read_file, write_atomically
 MAX_DEPTH = 32
 
 
-def parse_json(text: str) -> Any:
-    """JSON with each key once, finite numbers and at most MAX_DEPTH levels; ValueError says what is wrong."""
+def parse_json(text: str, integer: Callable[[str], int] | None = None) -> Any:
+    """JSON with each key once, finite numbers and at most MAX_DEPTH levels; ValueError says what is wrong.
+
+    integer: makes the integers, int() where it is None.
+    """
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite)
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_int=integer, parse_constant=_finite, parse_float=_finite
+        )
         _check_depth(value, MAX_DEPTH)
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None

@@ -13,13 +13,14 @@ import os
 import platform
 import re
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minirl.errors import FileError, RunInUseError
-from minirl.files.atomic import still_at, sweep, write_atomically
+from minirl.files.atomic import LINK, NONBLOCK, no_link, still_at, sweep, write_atomically
 from minirl.files.strict_json import write_json
 
 try:
@@ -31,7 +32,17 @@ NOT_STORED = "not stored"  # the key of what stands in config.json for a value t
 CONFIG, LOCK = "config.json", ".lock"
 # what is written atomically, by way of a temporary file each
 LEAGUE = ("league.json", "league.png")
-WRITTEN = (CONFIG, "metrics.csv", "metrics.jsonl", "policy.safetensors", "curve.png", *LEAGUE, ".probe")
+WRITTEN = (
+    CONFIG,
+    "metrics.csv",
+    "metrics.jsonl",
+    "policy.safetensors",
+    "curve.png",
+    "traceback.txt",
+    *LEAGUE,
+    ".probe",
+)
+FOLDERS = ("tensorboard", "policies", "league")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 FORMAT = 1
 
@@ -40,13 +51,16 @@ class RunDir:
     """A directory that this process alone writes to; a context manager that lets go of it.
 
     It is locked and proved writable when it is opened, and holds nothing until `start`: one that never starts is
-    removed again. `path` is absolute, for an environment may change the current directory; messages use `name`.
+    removed again. It may be a symbolic link itself; in it there may be none where the run writes, since what they
+    point to is not the run's. `path` is absolute, for an environment may change the current directory; messages use
+    `name`.
     FileError when it cannot be used or holds a run already, RunInUseError when another process has it.
     """
 
     def __init__(self, path: Path, name: str, made: bool):
         self.path, self.name, self.made, self.started = path, name, made, False
         self.record: dict[str, Any] = {}
+        _refuse_links(path, name)
         self.lock = _lock(path, name)
         try:
             if (path / CONFIG).exists():
@@ -131,12 +145,25 @@ def _first_free(parent: Path, name: str) -> str:
             n += 1
 
 
+def _refuse_links(path: Path, name: str) -> None:
+    """FileError where a name that a run writes to is a symbolic link: what it points to is somebody else's."""
+    for each in (LOCK, *WRITTEN, *FOLDERS):
+        if (path / each).is_symlink():
+            raise FileError(f"run directory {name} cannot be used: {each} in it: {LINK}; remove the link")
+
+
 def _lock(path: Path, name: str) -> int:
     """Take the lock without waiting, and write into it who has it. -> file descriptor"""
-    fd = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    fd = no_link(path / LOCK, os.O_RDWR | os.O_CREAT | NONBLOCK)
     try:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+            raise FileError(f"run directory {name} cannot be used: {LOCK} in it is no file of its own; remove it")
         if fcntl is not None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not still_at(fd, path / LOCK):  # a run that never started has just taken its file away
+            os.close(fd)
+            return _lock(path, name)
         os.ftruncate(fd, 0)
         os.write(fd, f"process {os.getpid()} on {socket.gethostname()}".encode())
     except BlockingIOError:

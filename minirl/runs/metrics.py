@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minirl.errors import FileError, UserError
-from minirl.files.atomic import open_regular, read_file, still_at, write_atomically
+from minirl.files.atomic import no_link, open_regular, read_file, still_at, write_atomically
 from minirl.training.learner import Update
 
 COLUMNS = ("update", "global_step")
@@ -45,7 +45,7 @@ class Appended:
 
     def _begin(self, start: bytes) -> None:
         write_atomically(self.path, start)
-        self.file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115
+        self.file = open(self.path, "a", encoding="utf-8", newline="", opener=no_link)  # noqa: SIM115
         self.size = len(start)
 
     def check(self) -> None:
