@@ -66,7 +66,6 @@ ASKED = {
     "envs/make.py": ("__notes__ envs", "an error has no notes, a vector need not have a list of environments"),
     "envs/processes.py": ("poll", "Windows has none"),
     "envs/sent_errors.py": ("__notes__", "an error has no notes"),
-    "envs/worker.py": ("answer name SIGHUP", "Windows has no SIGHUP; what a worker is asked for, by its name"),
     "envs/native/vector.py": ("name", "whether a subclass has put a method of its own in place of ours"),
     "envs/games/pettingzoo_game.py": (
         "high low n observe possible_agents spaces",

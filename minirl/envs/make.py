@@ -14,6 +14,7 @@ from minirl.envs import given, memory
 from minirl.envs.copies import copies, make_one
 from minirl.envs.faults import ENDS, is_fault, named, one_line, place, raise_placed
 from minirl.envs.processes import IMPORTABLE
+from minirl.envs.sent_errors import IN_A_WORKER
 from minirl.errors import EnvError
 from minirl.numerics import random_streams
 
@@ -45,7 +46,7 @@ def make_envs(env_id: Any, num_envs: int, vectorization: str = "auto", /, **kwar
 
 def _where_imported(why: BaseException) -> str:
     """The remedy for an import that fails in a worker process."""
-    if isinstance(why, ImportError) and any("worker process" in note for note in getattr(why, "__notes__", ())):
+    if isinstance(why, ImportError) and any(IN_A_WORKER in note for note in getattr(why, "__notes__", ())):
         return f" (in a worker process); {IMPORTABLE}"
     return ""
 

@@ -50,7 +50,7 @@ class ParallelVectorEnv(VectorEnv):
         space: Any = self.single_observation_space
         self.observation_space = batch_space(space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        context = multiprocessing.get_context()
+        context: Any = multiprocessing.get_context()
         shared = create_shared_memory(space, self.num_envs, context) if _shareable(space) else None
         self._shared = shared is not None
         self._buffer: Any = create_empty_array(space, self.num_envs) if shared is None else None
@@ -91,7 +91,7 @@ class ParallelVectorEnv(VectorEnv):
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """An action for each -> observations, reward (B,), terminated (B,), truncated (B,), infos."""
-        B, infos = self.num_envs, {}
+        B, infos = self.num_envs, dict[str, Any]()
         each = {i: (action,) for i, action in enumerate(iterate(self.action_space, actions))}
         if len(each) != B:
             raise ValueError(f"{len(each)} actions: it takes {B}, one for each environment")

@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import pickle
 import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
 
 from gymnasium.vector.utils import CloudpickleWrapper, clear_mpi_env_vars
@@ -64,7 +64,7 @@ class Processes:
         if self._broken or self._pending:
             says = self._broken or "an earlier call was interrupted"
             raise EnvError(f"{says}; close these environments and make new ones")
-        requests = [(i, pickle.dumps((name, args), -1)) for i, args in each.items()]
+        requests = [(i, ForkingPickler.dumps((name, args))) for i, args in each.items()]
         self.steps += name == "step"
         self._pending = set(each)
         for i, request in requests:
@@ -106,7 +106,7 @@ class Processes:
             self._raise_died(i, name)
         self._pending.discard(i)
         try:
-            answers[i] = pickle.loads(message)
+            answers[i] = ForkingPickler.loads(message)
         except Exception as why:  # for example of a class that only the worker knows
             answers[i] = Failure(None, f"env={i}: its answer to {name} cannot be read: {why}", str(why))
 
@@ -156,22 +156,27 @@ class Processes:
 
 def end(processes: Sequence[Any]) -> None:
     """SIGTERM, then SIGKILL; nothing to those that have ended."""
-    for how in ("terminate", "kill"):
-        for process in processes:
-            if process.exitcode is None:
-                getattr(process, how)()
-        wait_for(processes, ENDING)
+    for process in _running(processes):
+        process.terminate()
+    wait_for(processes, ENDING)
+    for process in _running(processes):
+        process.kill()
+    wait_for(processes, ENDING)
 
 
 def wait_for(processes: Sequence[Any], seconds: float) -> None:
     """Until they have ended, or for so long. By their exit codes: children of theirs may hold a sentinel open."""
     end, pause = time.monotonic() + seconds, 0.0005
-    while any(process.exitcode is None for process in processes) and time.monotonic() < end:
+    while _running(processes) and time.monotonic() < end:
         time.sleep(pause)
         pause = min(2 * pause, 0.01)
     for process in processes:
         if process.exitcode is not None:
             process.join()
+
+
+def _running(processes: Sequence[Any]) -> list[Any]:
+    return [process for process in processes if process.exitcode is None]
 
 
 def _hang_up(pipe: Any) -> None:

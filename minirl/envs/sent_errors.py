@@ -1,12 +1,14 @@
 """An environment's exception on its way out of a worker process: of its own type wherever that can be made again."""
 
-import pickle
 import traceback
 from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, NoReturn
 
 from minirl.envs.faults import named, raise_placed
 from minirl.errors import EnvRaisedError
+
+IN_A_WORKER = "in a worker process: "  # how the note begins that says where an error comes from
 
 
 class Failure(NamedTuple):
@@ -37,10 +39,10 @@ def raise_unpacked(failure: Failure) -> NoReturn:
     why: BaseException = EnvRaisedError(failure.said)
     if failure.pickled is not None:
         try:
-            why = _made(*pickle.loads(failure.pickled))
+            why = _made(*ForkingPickler.loads(failure.pickled))
         except Exception:  # its class is known in the worker alone
             why = EnvRaisedError(failure.said)
-    why.add_note(f"in a worker process: {failure.trace}")
+    why.add_note(f"{IN_A_WORKER}{failure.said}\n{failure.trace}")
     raise why
 
 
@@ -52,8 +54,8 @@ def _pickled(why: Exception) -> bytes | None:
         return None
     for parts in _forms(why, text):
         try:
-            data = pickle.dumps(parts, -1)
-            again = _made(*pickle.loads(data))
+            data = bytes(ForkingPickler.dumps(parts))
+            again = _made(*ForkingPickler.loads(data))
             if type(again) is kind and str(again) == text:
                 return data
         except Exception:  # the next form may do
@@ -72,7 +74,7 @@ def _forms(why: Exception, text: str) -> Iterator[tuple[Any, ...]]:
 def _made(why: Any, args: tuple[Any, ...] = (), attributes: dict[str, Any] | None = None) -> BaseException:
     if not isinstance(why, type):
         return why
-    made = why.__new__(why)
+    made: BaseException = why.__new__(why)  # type: ignore[call-overload]
     made.args = args
     vars(made).update(attributes or {})
     return made

@@ -3,13 +3,14 @@
 import contextlib
 import ctypes
 import os
-import pickle
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing import connection, parent_process
-from typing import Any, NamedTuple
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
 
 from gymnasium.vector.utils import read_from_shared_memory
 
@@ -18,7 +19,8 @@ from minirl.envs.sent_errors import packed
 WATCH = 0.5  # seconds between two looks whether the parent is still there
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True)
+class Job:
     """What a worker is given when it starts.
 
     make: what makes its environment `index` of `num_envs`.  pipe: its end.  inherited: ends that a fork has copied and
@@ -52,20 +54,23 @@ def work(job: Job) -> None:
 
 
 class Worker:
-    """Its public methods but `answer` and `close` are what can be asked for."""
+    """The environment of a process, and what can be asked of it."""
 
     def __init__(self, job: Job):
-        self.job, self.env, self.taken = job, None, 0
+        kinds = self.make, self.reset, self.step, self.call, self.set
+        self.requests: dict[str, Callable[..., Any]] = {method.__name__: method for method in kinds}
+        self.job, self.taken = job, 0
+        self.env: Any = None
         self.rows: Any = None  # the shared observations of all, an array or a dict or tuple of them
 
-    def answer(self, request: bytes) -> bytes:
+    def answer(self, request: bytes) -> Any:
         """What a request (name, arguments) gives, or its Failure."""
         try:
-            name, args = pickle.loads(request)
-            return pickle.dumps(getattr(self, name)(*args), -1)
+            name, args = ForkingPickler.loads(request)
+            return ForkingPickler.dumps(self.requests[name](*args))
         except BaseException as why:
             where = f"env={self.job.index}" + (f", step={self.taken}" if self.env is not None else "")
-            return pickle.dumps(packed(why, where), -1)
+            return ForkingPickler.dumps(packed(why, where))
 
     def make(self) -> tuple[bool, bool]:
         """Make the environment -> whether its observation and its action space are those of the vector."""
@@ -117,9 +122,10 @@ def _write(rows: Any, index: int, obs: Any) -> None:
 
 def _leave_signals_to_the_parent() -> None:
     """A terminal sends Ctrl-C and its hang-up to all processes: the parent decides. SIGTERM ends a worker."""
-    for name, what in (("SIGINT", signal.SIG_IGN), ("SIGHUP", signal.SIG_IGN), ("SIGTERM", signal.SIG_DFL)):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), what)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _end_with_the_parent(main: bool) -> None:

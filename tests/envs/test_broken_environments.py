@@ -174,7 +174,7 @@ def test_bug_18_workers_are_closed_whatever_was_read_of_their_results(breaks, mo
 
 
 def test_bug_18_a_worker_that_does_not_answer_is_ended(breaks, monkeypatch):
-    """A step that takes long when Ctrl-C comes: nobody waits longer than PATIENCE, and nothing can be asked any more."""
+    """A step that takes long when Ctrl-C comes: nobody waits longer than PATIENCE, nothing can be asked any more."""
 
     def how(place, _result):
         if place == "step":
