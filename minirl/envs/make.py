@@ -12,9 +12,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from minirl.envs import given, memory
 from minirl.envs.copies import copies, make_one
-from minirl.envs.faults import ENDS, is_fault, named, one_line, place, raise_placed
+from minirl.envs.faults import ENDS, IN_A_WORKER, is_fault, named, one_line, place, raise_placed
 from minirl.envs.processes import IMPORTABLE
-from minirl.envs.sent_errors import IN_A_WORKER
 from minirl.errors import EnvError
 from minirl.numerics import random_streams
 

@@ -111,10 +111,10 @@ class Processes:
             answers[i] = Failure(None, f"env={i}: its answer to {name} cannot be read: {why}", str(why))
 
     def _look(self, name: str, answers: dict[int, Any]) -> None:
-        """Read what has come meanwhile, whoever is waited for, and find out who has died."""
-        for i in sorted(self._pending):
-            dead = self.processes[i].exitcode is not None  # before its pipe: it may have answered first
-            if self._ready[i](0):
+        """Read what has come meanwhile, whoever is waited for, and find out who has died, also after its answer."""
+        for i, process in enumerate(self.processes):
+            dead = process.exitcode is not None  # before its pipe: it may have answered first
+            if i in self._pending and self._ready[i](0):
                 self._read(i, name, answers)
             elif dead:
                 self._raise_died(i, name)

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, NoReturn
 
-from minirl.envs.faults import named, raise_placed
+from minirl.envs.faults import IN_A_WORKER, named, raise_placed
 from minirl.errors import EnvRaisedError
-
-IN_A_WORKER = "in a worker process: "  # how the note begins that says where an error comes from
 
 
 class Failure(NamedTuple):

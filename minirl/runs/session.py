@@ -32,6 +32,7 @@ class Recorder:
         self.writers = metrics.open_writers(directory.path, track)
         self.warned = False
         self.note = ""
+        self.lost = ""  # why the last save failed, where another error came first
 
     def record(self, update: Update) -> None:
         row = metrics.row_of(update)
@@ -82,10 +83,11 @@ class Recorder:
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
         try:
             self.finish()
-        except FileError as why:
+        except Exception as why:
             if error is None:
                 raise
-            warnings.warn(str(why), stacklevel=2)  # the error that ended the training is the one to report
+            self.lost = str(why) if isinstance(why, FileError) else f"the run cannot be saved: {faults.named(why)}"
+            warnings.warn(self.lost, stacklevel=2)  # the error that ended the training is the one to report
 
 
 IMAGE = 1024  # numbers, as in 32 × 32 pixels
