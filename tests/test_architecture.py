@@ -64,6 +64,8 @@ ASKED = {
         "anything may be given as an environment; what it is shows by what it has",
     ),
     "envs/make.py": ("__notes__ envs", "an error has no notes, a vector need not have a list of environments"),
+    "envs/processes.py": ("poll", "Windows has none"),
+    "envs/sent_errors.py": ("__notes__", "an error has no notes"),
     "envs/native/vector.py": ("name", "whether a subclass has put a method of its own in place of ours"),
     "envs/games/pettingzoo_game.py": (
         "high low n observe possible_agents spaces",
@@ -71,7 +73,6 @@ ASKED = {
     ),
     "envs/parallel_contract.py": ("agent_iter agents part", "what a parallel environment is shows by what it has"),
     "envs/parallel_source.py": ("close parallel_env reset step", "anything may be given as an environment"),
-    "envs/parallel.py": ("parent_pipes processes", "gymnasium's __init__ may have failed before it set them"),
     "files/atomic.py": ("O_NOFOLLOW O_NONBLOCK", "Windows has neither"),
     "envs/resumable.py": ("np_random unwrapped", "a parallel environment from outside may have neither"),
     "runs/best.py": ("reset", "an object that has this is an environment that is in use"),

@@ -192,17 +192,16 @@ def _unexpected(why: Exception, session: Training | None) -> MinirlError:
         for line in "".join(traceback.format_exception(why)).splitlines():
             complain(line)
         return MinirlError(_said(why))
+    if session.recorder is not None and session.recorder.lost:
+        _keep_traceback(why, session.path)
+        return MinirlError(f"{_said(why)}; {session.recorder.lost}")
     kept = "and the traceback are" if _keep_traceback(why, session.path) else "is"
     return MinirlError(f"{_said(why)}; the policy after {session.learner.global_step} steps {kept} in {session.name}")
 
 
 def _said(why: BaseException) -> str:
-    """The exception, its message on one line, and where it was raised."""
-    if isinstance(why, EnvRaisedError):
-        return str(why)
-    frame = traceback.extract_tb(why.__traceback__)[-1]
-    text = f"{type(why).__name__}: {faults.one_line(why)}"
-    return f"{text} ({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
+    """The exception, its message on one line, and where it was raised: environment and step if an environment did."""
+    return str(why) if isinstance(why, EnvRaisedError) else faults.described(why)
 
 
 def _keep_traceback(why: BaseException, directory: Path) -> bool:

@@ -55,17 +55,9 @@ class SerialVectorEnv(SyncVectorEnv, Resumable):
 
         seed: s for s, s + 1, …; a list with one (or None) each.  options: reset_mask (B,) bool resets these alone.
         """
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        if seeds is None:
-            seeds = [None] * self.num_envs
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"{len(seeds)} seeds: it takes {self.num_envs}, one for each environment")
-        rows = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
-        if not isinstance(rows, np.ndarray) or rows.shape != (self.num_envs,) or rows.dtype != bool or not rows.any():
-            raise ValueError(f"reset_mask = {rows!r}: takes an array of {self.num_envs} booleans, at least one True")
-        options = options and {key: value for key, value in options.items() if key != "reset_mask"}
+        seeds, rows, options = reset_arguments(seed, options, self.num_envs)
         infos: dict[str, Any] = {}
-        for i in np.flatnonzero(rows).tolist():
+        for i in rows:
             try:
                 how = None if self.log is None or options else beginning(self.envs[i], seeds[i])
                 obs, info = self.envs[i].reset(seed=seeds[i], options=options)
@@ -168,6 +160,20 @@ class SerialVectorEnv(SyncVectorEnv, Resumable):
         """Close every environment, also when one of them raises."""
         for i, env in enumerate(self.envs):
             close(env, f"env={i}")
+
+
+def reset_arguments(seed: Any, options: Any, num_envs: int) -> tuple[list[int | None], list[int], Any]:
+    """A vector's arguments of reset -> a seed or None each, the environments to reset, the options for these."""
+    seeds = [seed + i for i in range(num_envs)] if isinstance(seed, int) else seed
+    if seeds is None:
+        seeds = [None] * num_envs
+    if len(seeds) != num_envs:
+        raise ValueError(f"{len(seeds)} seeds: it takes {num_envs}, one for each environment")
+    rows = (options or {}).get("reset_mask", np.ones(num_envs, bool))
+    if not isinstance(rows, np.ndarray) or rows.shape != (num_envs,) or rows.dtype != bool or not rows.any():
+        raise ValueError(f"reset_mask = {rows!r}: takes an array of {num_envs} booleans, at least one True")
+    options = options and {key: value for key, value in options.items() if key != "reset_mask"}
+    return seeds, np.flatnonzero(rows).tolist(), options
 
 
 def replayed(env: Any, how: dict[str, Any], actions: list[Any]) -> tuple[Any, dict[str, Any]]:

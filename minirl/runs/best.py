@@ -72,7 +72,7 @@ def check_playable(config: Any) -> None:
     """ConfigError where there can be no environment besides those of the training."""
     if config.vectorization == "vector_entry_point":
         raise ConfigError(
-            "eval_every: with vectorization = 'vector_entry_point' there is no single environment to play in, set it to 0"
+            "eval_every: vectorization = 'vector_entry_point' has no single environment to play in, set eval_every to 0"
         )
     if hasattr(config.env, "reset") and not isinstance(config.env, type):
         raise ConfigError(

@@ -69,7 +69,7 @@ class RunDir:
                 self.record = read_json(path / CONFIG)
             elif (path / CONFIG).exists():
                 remedy = (
-                    f"choose another directory with `run`, or remove this one; minirl resume {name} goes on with it"
+                    f"choose another directory with `run`, or remove this one; minirl resume {name} continues it"
                 )
                 raise FileError(f"{name} already holds a run: {remedy}")
             sweep(path, WRITTEN)

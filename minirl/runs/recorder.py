@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from minirl.envs import given
+from minirl.envs import faults, given
 from minirl.errors import FileError
 from minirl.runs import metrics, plot
 from minirl.runs.best import Best
@@ -56,6 +56,7 @@ class Recorder:
         self.writers = metrics.open_writers(directory.path, recording.track, *after)
         self.warned = False
         self.note = ""
+        self.lost = ""  # why the last save failed, where another error came first
         self.saved = -1  # the update of the last checkpoint
         self.next_save = 0.0  # on the monotonic clock: the wall's may jump
         self.keep()
@@ -155,7 +156,8 @@ class Recorder:
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
         try:
             self.finish()
-        except FileError as why:
+        except Exception as why:
             if error is None:
                 raise
-            warnings.warn(str(why), stacklevel=2)  # the error that ended the training is the one to report
+            self.lost = str(why) if isinstance(why, FileError) else f"the run cannot be saved: {faults.named(why)}"
+            warnings.warn(self.lost, stacklevel=2)  # the error that ended the training is the one to report

@@ -302,14 +302,14 @@ def test_f11_a_nan_reward_stops_with_the_last_finite_policy(tmp_path):
     assert table == lines and len(table) == 1
 
 
-def test_f05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path):
-    done = cli("train", "trpo", "--env", "broken_envs:Raises-v0", "--run", "run", *SMALL, cwd=tmp_path)
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_f05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path, vectorization):
+    how = ("--vectorization", vectorization)
+    done = cli("train", "trpo", "--env", "broken_envs:Raises-v0", *how, "--run", "run", *SMALL, cwd=tmp_path)
     assert done.returncode == 1
     sentence = one_sentence(done.stderr)
-    assert (
-        sentence.startswith("ZeroDivisionError: no such place (broken_envs.py:")
-        and "policy after 128 steps" in sentence
-    )
+    said = "env=0, step=100: the environment raised ZeroDivisionError: no such place (broken_envs.py:"
+    assert sentence.startswith(said) and "policy after 128 steps" in sentence
     assert "ZeroDivisionError" in (tmp_path / "run" / "traceback.txt").read_text()
     policy_file.load(tmp_path / "run")
 
