@@ -5,6 +5,7 @@ The one law: whatever minirl accepts, the library accepts too, with equal arrays
 
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,33 @@ def _change(tree: dict, rng: random.Random) -> None:
         holder.insert(key, rng.choice(NUMBERS))
 
 
-MUTATIONS = (flipped, spliced, rebuilt)
+def respelled(data: bytes, rng: random.Random) -> bytes:
+    """One word of the header in another spelling, as JSON or as what looks like it."""
+    header, rest = parts(data)
+    words = [match.span() for match in re.finditer(rb'"[^"]*"|\d+|[{}\[\],:]', header)]
+    low, high = rng.choice(words)
+    word = header[low:high]
+    others = [
+        b"-%b",
+        b"+%b",
+        b"0%b",
+        b"%b.0",
+        b"%be0",
+        b"%b0",
+        b"\t%b ",
+        b"[%b]",
+        b"%b,",
+        b",%b",
+        b"\xc2\xa0%b",
+        b"/**/%b",
+    ]
+    if word[:1] == b'"':
+        others += [b"'%b'" % word[1:-1], b'"\\u%04x%b' % (word[1], word[2:]), word.lower(), b"%b:0", b"null", b"\\%b"]
+    other = rng.choice(others)
+    return joined(header[:low] + (other % word if b"%b" in other else other) + header[high:], rest)
+
+
+MUTATIONS = (flipped, spliced, rebuilt, respelled)
 
 
 def check(data: bytes, path: Path) -> bool:
