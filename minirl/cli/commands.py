@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from minirl.cli.train import play, summary
 from minirl.cli.values import literal
 from minirl.config import AtLeastOne, NonNegative, Range, check_ranges
 from minirl.deploy.team import load_policy
+from minirl.envs import given
 from minirl.equations import index, page
 from minirl.errors import FileError, UserError
 from minirl.files.strict_json import read_json
@@ -42,6 +44,7 @@ class Eval:
     seed: Annotated[int, NonNegative] = 0  # of the episodes, >= 0
     json: bool = False  # print one JSON object, with the return of each episode
     env: str | None = None  # gymnasium id; None is the one that the policy was trained on
+    import_: str | None = None  # MODULE:NAME in place of --env: the module is imported, which no file may ask for
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the environment, over those of its training
 
     def __post_init__(self) -> None:
@@ -103,14 +106,9 @@ class Figures:
 def evaluate(flags: Eval) -> int:
     run = current() / flags.run  # an environment may change the current directory
     policy, about = load_policy(flags.run)
-    env, env_kwargs = flags.env or about["env"], flags.env_kwargs
-    if not env:
-        raise UserError(f"{flags.run} was trained on an environment that no file can name: name it with --env")
-    if flags.env is None and ":" in env:  # a file does not get to say what is imported
-        command = shlex.join(["minirl", "eval", *_typed(flags), "--env", env])
-        raise UserError(f"{flags.run} was trained on {env}, which would import a module; if you trust it: {command}")
-    if env == about["env"]:
-        env_kwargs = _trained_with(run, env) | env_kwargs
+    env, env_kwargs = _environment(flags, about["env"]), flags.env_kwargs
+    if given.same(env, about["env"]):
+        env_kwargs = _trained_with(run, about["env"]) | env_kwargs
         missing = [name for name, value in env_kwargs.items() if isinstance(value, dict) and NOT_STORED in value]
         if missing:
             raise UserError(f"env_kwargs = {', '.join(missing)}: config.json could not hold them, name them here")
@@ -119,6 +117,22 @@ def evaluate(flags: Eval) -> int:
     how = "stochastic" if flags.stochastic else "greedy"
     say(_json(played, flags) if flags.json else f"{summary(played)}, {how}, seed {flags.seed}")
     return 0
+
+
+def _environment(flags: Eval, known: str) -> str:
+    """What to play in: what the flags name, else what the file does, but for a module to import. UserError."""
+    if flags.import_ is not None and flags.env is not None:
+        raise UserError(f"--import = {flags.import_!r} beside --env {flags.env}: give one of them")
+    if flags.import_ is not None and not re.fullmatch(r"[^:]+:[^:]+", flags.import_):
+        raise UserError(f"--import = {flags.import_!r}: takes MODULE:NAME, an environment and the module that has it")
+    env = flags.env or flags.import_
+    if not env and not known:
+        named = "name it with --env ID, or --import MODULE:NAME"
+        raise UserError(f"{flags.run} was trained on an environment that no file can name: {named}")
+    if not env and ":" in known:  # a file does not get to say what is imported
+        command = shlex.join(["minirl", "eval", *_typed(flags), "--import", known])
+        raise UserError(f"{flags.run} was trained on {known}, which would import a module; if you trust it: {command}")
+    return env or known
 
 
 def _trained_with(run: Path, env: str) -> dict[str, Any]:
