@@ -25,8 +25,8 @@ from minirl.errors import ConfigError, FileError
 from minirl.runs.callback import listener
 from minirl.runs.interrupt import StoppedError
 from minirl.runs.player import player, trained_on
-from minirl.runs.result import Result
 from minirl.runs.recorder import Recording
+from minirl.runs.result import Result
 from minirl.runs.resume import resumed
 from minirl.runs.session import training, warn_of_images
 from minirl.training.evaluation import Evaluation

@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from minirl.cli.train import play, run_through, summary
 from minirl.cli.values import literal
 from minirl.config import AtLeastOne, NonNegative, Range, check_ranges
 from minirl.deploy.team import load_policy
+from minirl.envs import given
 from minirl.equations import index, page
 from minirl.errors import FileError, UserError
 from minirl.files.strict_json import read_json
@@ -29,7 +31,7 @@ from minirl.runs import league_picture
 from minirl.runs import plot as plotting
 from minirl.runs.directory import CONFIG, NOT_STORED, current
 from minirl.runs.listing import find_runs
-from minirl.runs.resume import resumed
+from minirl.runs.resume import configuration, resumed
 from minirl.runs.verify import verify
 from minirl.theory import demo, figures
 from minirl.training.evaluation import Evaluation
@@ -45,6 +47,7 @@ class Eval:
     seed: Annotated[int, NonNegative] = 0  # of the episodes, >= 0
     json: bool = False  # print one JSON object, with the return of each episode
     env: str | None = None  # gymnasium id; None is the one that the policy was trained on
+    import_: str | None = None  # MODULE:NAME in place of --env: the module is imported, which no file may ask for
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the environment, over those of its training
 
     def __post_init__(self) -> None:
@@ -56,7 +59,8 @@ class Resume:
     """Go on with a run after its last checkpoint, as if nothing had happened: the same numbers to the last bit."""
 
     run: Path  # run directory
-    env: str | None = None  # what it was trained on, where config.json names a module, or nothing
+    env: str | None = None  # what it was trained on, where config.json does not say it
+    import_: str | None = None  # MODULE:NAME in place of --env: the module is imported, which no file may ask for
     total_timesteps: Annotated[int, AtLeastOne] | None = None  # train to here; None is where it was to end
     eval_episodes: Annotated[int, NonNegative] = 20  # episodes that the trained policy plays at the end, >= 0
     quiet: bool = False  # print nothing but errors
@@ -70,7 +74,8 @@ class Verify:
     """Train a run again from its config.json and compare every number that it wrote."""
 
     run: Path  # run directory
-    env: str | None = None  # what it was trained on, where config.json names a module, or nothing
+    env: str | None = None  # what it was trained on, where config.json does not say it
+    import_: str | None = None  # MODULE:NAME in place of --env: the module is imported, which no file may ask for
     quiet: bool = False  # print the result alone
 
 
@@ -129,14 +134,9 @@ class Figures:
 def evaluate(flags: Eval) -> int:
     run = current() / flags.run  # an environment may change the current directory
     policy, about = load_policy(flags.run)
-    env, env_kwargs = flags.env or about["env"], flags.env_kwargs
-    if not env:
-        raise UserError(f"{flags.run} was trained on an environment that no file can name: name it with --env")
-    if flags.env is None and ":" in env:  # a file does not get to say what is imported
-        command = shlex.join(["minirl", "eval", *_typed(flags), "--env", env])
-        raise UserError(f"{flags.run} was trained on {env}, which would import a module; if you trust it: {command}")
-    if env == about["env"]:
-        env_kwargs = _trained_with(run, env) | env_kwargs
+    env, env_kwargs = _environment(flags, about["env"]), flags.env_kwargs
+    if given.same(env, about["env"]):
+        env_kwargs = _trained_with(run, about["env"]) | env_kwargs
         missing = [name for name, value in env_kwargs.items() if isinstance(value, dict) and NOT_STORED in value]
         if missing:
             raise UserError(f"env_kwargs = {', '.join(missing)}: config.json could not hold them, name them here")
@@ -149,15 +149,43 @@ def evaluate(flags: Eval) -> int:
 
 def resume(flags: Resume) -> int:
     changes = {} if flags.total_timesteps is None else {"total_timesteps": flags.total_timesteps}
-    return run_through(resumed(flags.run, flags.env, changes), flags.eval_episodes, flags.quiet)
+    opened = resumed(flags.run, _environment_of_run(flags), changes)
+    return run_through(opened, flags.eval_episodes, flags.quiet)
 
 
 def verify_run(flags: Verify) -> int:
-    steps = read_json(flags.run / CONFIG)["config"]["total_timesteps"]
-    with open_view(f"verify {flags.run}", steps, flags.quiet) as view:
-        verified = verify(flags.run, flags.env, view.show)
+    env, about = _environment_of_run(flags), read_json(flags.run / CONFIG)
+    with open_view(
+        f"verify {flags.run}", configuration(about, str(flags.run), env)[1].total_timesteps, flags.quiet
+    ) as view:
+        verified = verify(flags.run, env, view.show)
     say_all(verified.lines())
     return int(verified.update is not None)
+
+
+def _environment_of_run(flags: Resume | Verify) -> str | None:
+    """What a run's config.json may not name by itself; None where it may."""
+    about = read_json(flags.run / CONFIG).get("config")
+    known = about.get("env") if isinstance(about, dict) else None
+    env = _environment(flags, known if isinstance(known, str) else "")
+    return None if env == known and not flags.env and not flags.import_ else env
+
+
+def _environment(flags: Eval | Resume | Verify, known: str) -> str:
+    """What to play in: what the flags name, else what the file does, but for a module to import. UserError."""
+    if flags.import_ is not None and flags.env is not None:
+        raise UserError(f"--import = {flags.import_!r} beside --env {flags.env}: give one of them")
+    if flags.import_ is not None and not re.fullmatch(r"[^:]+:[^:]+", flags.import_):
+        raise UserError(f"--import = {flags.import_!r}: takes MODULE:NAME, an environment and the module that has it")
+    env = flags.env or flags.import_
+    if not env and not known:
+        named = "name it with --env ID, or --import MODULE:NAME"
+        raise UserError(f"{flags.run} was trained on an environment that no file can name: {named}")
+    if not env and ":" in known:  # a file does not get to say what is imported
+        name = type(flags).__name__.lower()
+        command = shlex.join(["minirl", name, *_typed(flags), "--import", known])
+        raise UserError(f"{flags.run} was trained on {known}, which would import a module; if you trust it: {command}")
+    return env or known
 
 
 def _trained_with(run: Path, env: str) -> dict[str, Any]:

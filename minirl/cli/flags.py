@@ -32,7 +32,7 @@ class Flag:
 
     @property
     def name(self) -> str:
-        return "--" + self.field.replace("_", "-")
+        return "--" + self.field.rstrip("_").replace("_", "-")  # import_, for import is no name in Python
 
     @property
     def comment(self) -> str:
@@ -160,6 +160,8 @@ def _checked(argv: list[str], flags: dict[str, Flag], prog: str) -> list[str]:
         if flag is not None and flag.kind is dict:
             by_name += words
             continue
+        if flag is not None and flag.field.endswith("_"):  # tyro knows it by the field's name
+            typed[0] = f"--{flag.field}{typed[0][len(name) :]}"
         kept += typed
         if flag is not None and not flag.positional:
             _check_words(flag, words, alone=not any(each.positional for each in flags.values()))

@@ -42,6 +42,7 @@ SPARSE = 1 << 24  # bytes: of a longer file at least a 64th has to be stored, or
 MAX_HEADER = 1 << 20
 MAX_TENSORS = 10_000
 MAX_DIMS = 32
+TEXT_IN_JSON = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # one that does not end goes to the end of the file
 NAME = re.compile(r"[A-Za-z0-9_.]{1,128}")
 
 
@@ -106,6 +107,7 @@ def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_v
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER:
         raise ValueError(f"its header has {len(text)} bytes, at most {MAX_HEADER} are allowed")
+    _check_count(text)
     return len(text).to_bytes(8, "little") + text + data
 
 
@@ -119,10 +121,20 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, s
     text = file.read(length)
     if not text.startswith(b"{"):
         raise ValueError("its header does not begin with {")
+    _check_count(text)
     header = parse_json(text.decode("utf-8"), _integer)
     _check_header(header, size - 8 - length)
     metadata = header.pop("__metadata__", {})
     return header, metadata, 8 + length
+
+
+def _check_count(text: bytes) -> None:
+    """Refuse, before it is parsed, a header with more objects, lists or keys than the tensors allowed can take."""
+    quotes = text.count(b'"') - text.count(b'\\"')
+    outside = TEXT_IN_JSON.sub(b"", text) if quotes <= 11 * MAX_TENSORS else b":" * quotes
+    for mark, most in ((b"{", MAX_TENSORS + 2), (b"[", 2 * MAX_TENSORS), (b":", 5 * MAX_TENSORS)):
+        if outside.count(mark) > most:
+            raise ValueError(f"its header holds more than {MAX_TENSORS} tensors take, which are allowed")
 
 
 def _integer(text: str) -> int:
@@ -167,7 +179,7 @@ def _check_entry(name: str, entry: Any) -> tuple[int, int]:
         raise ValueError(f"tensor {name} has type {entry['dtype'][:20]!r}: takes {', '.join(DTYPES)}")
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not _naturals(shape) or not _naturals(offsets) or len(shape) > MAX_DIMS or len(offsets) != 2:
-        raise ValueError(f"tensor {name}: shape and data_offsets take integers that are not negative")
+        raise ValueError(f"tensor {name}: shape and data_offsets take integers from 0 to 2^63 − 1")
     itemsize = DTYPES[entry["dtype"]].itemsize
     if math.prod(max(d, 1) for d in shape) * itemsize >= 1 << 63:  # also with a dimension of 0: NumPy refuses it
         raise ValueError(f"tensor {name} has a shape too large")
@@ -177,7 +189,9 @@ def _check_entry(name: str, entry: Any) -> tuple[int, int]:
 
 
 def _naturals(value: Any) -> bool:
-    return isinstance(value, list) and all(type(v) is int and v >= 0 for v in value)  # True is no integer here
+    return isinstance(value, list) and all(
+        type(v) is int and 0 <= v < 1 << 63 for v in value
+    )  # True is no integer here
 
 
 def _tensor(name: str, entry: Mapping[str, Any], data: bytes) -> np.ndarray:

@@ -47,6 +47,7 @@ WRITTEN = (
 FOLDERS = ("tensorboard", "policies", "league", "checkpoints", "best")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 FORMAT = 1
+LONGEST = 64  # letters of an environment's id in the name of a directory
 
 
 class RunDir:
@@ -68,9 +69,7 @@ class RunDir:
             if again:
                 self.record = read_json(path / CONFIG)
             elif (path / CONFIG).exists():
-                remedy = (
-                    f"choose another directory with `run`, or remove this one; minirl resume {name} continues it"
-                )
+                remedy = f"choose another directory with `run`, or remove this one; minirl resume {name} continues it"
                 raise FileError(f"{name} already holds a run: {remedy}")
             sweep(path, WRITTEN)
             write_atomically(path / ".probe", b"")
@@ -139,7 +138,7 @@ def open_run(path: str | os.PathLike[str], env: str, algorithm: str, seed: int, 
         raise FileError(f"run = {path!r}: takes the name of a directory, or auto for a new one in runs")
     try:
         if path == "auto":
-            name = _first_free(here / "runs", f"{re.sub(r'[^A-Za-z0-9._-]', '_', env)}-{algorithm}-{seed}")
+            name = _first_free(here / "runs", f"{_as_name(env)}-{algorithm}-{seed}")
             return RunDir(here / "runs" / name, f"runs/{name}", made=True)
         made = not (here / path).exists()
         (here / path).mkdir(parents=True, exist_ok=True)
@@ -160,6 +159,12 @@ def open_again(path: str | os.PathLike[str]) -> RunDir:
         return RunDir(found, str(path), made=False, again=True)
     except OSError as why:
         raise FileError(f"run directory {path} cannot be used: {why.strerror or why}") from why
+
+
+def _as_name(env: str) -> str:
+    """An environment's id as the beginning of a folder's name: neither a path, hidden, a flag, nor too long."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", env)[:LONGEST]
+    return name if re.match(r"[A-Za-z0-9_]", name) else f"_{name}"
 
 
 def _first_free(parent: Path, name: str) -> str:

@@ -313,5 +313,8 @@ def test_an_environment_beside_the_caller_is_found_and_shadows_nothing(tmp_path)
     assert done.returncode == 0, done.stderr
     refused = cli("eval", "run", cwd=tmp_path, PYTHONSAFEPATH="1")  # M34: a file does not get to say what is imported
     assert refused.returncode == 2 and "would import a module" in one_sentence(refused.stderr)
-    played = cli("eval", "run", "--env", "mine:Mine-v0", "--episodes", 2, cwd=tmp_path, PYTHONSAFEPATH="1")
+    assert refused.stderr.endswith("if you trust it: minirl eval run --import mine:Mine-v0\n")
+    for flag in ("--import", "--env"):
+        played = cli("eval", "run", flag, "mine:Mine-v0", "--episodes", 2, cwd=tmp_path, PYTHONSAFEPATH="1")
+        assert played.returncode == 0, played.stderr
     assert played.stdout.startswith("return 10.00 ± 0.00, min 10.00, max 10.00, length 10.0, 2 episodes")

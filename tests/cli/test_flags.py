@@ -275,10 +275,23 @@ def test_use_05_the_command_for_a_run_that_would_import_a_module_is_printed(run,
     (tmp_path / "own.py").write_text("import gymnasium, broken_envs\ngymnasium.register('Own-v0', broken_envs.Still)\n")
     assert run("train ppo --env own:Own-v0 --total-timesteps 128 --quiet --run", "my run", *SMALL)[0] == 0
     code, out, err = run("eval 'my run' --episodes 2 --stochastic --seed 1e1")
-    command = "minirl eval 'my run' --episodes 2 --stochastic --seed 10 --env own:Own-v0"
+    command = "minirl eval 'my run' --episodes 2 --stochastic --seed 10 --import own:Own-v0"
     assert code == 2 and out == "" and one_sentence(err).endswith(f"would import a module; if you trust it: {command}")
     code, out, _ = run(command.removeprefix("minirl "))
     assert code == 0 and out.startswith("return 10.00 ± 0.00")
+    for flag in ("--import=own:Own-v0", "--env own:Own-v0"):  # both say it
+        assert run(f"eval 'my run' --episodes 2 {flag}")[0] == 0
+    for flags, said in (
+        ("--import own:Own-v0 --env own:Own-v0", "--import = 'own:Own-v0' beside --env own:Own-v0: give one of them"),
+        ("--import Own-v0", "--import = 'Own-v0': takes MODULE:NAME, an environment and the module that has it"),
+        ("--import :Own-v0", "--import = ':Own-v0': takes MODULE:NAME, an environment and the module that has it"),
+        ("--import own:Other", "env = 'own:Other' is not known to gymnasium"),
+        ("--import nowhere:Own-v0", "env = 'nowhere:Own-v0' is not known to gymnasium"),
+    ):
+        code, out, err = run(f"eval 'my run' {flags}")
+        assert code == 2 and out == "" and one_sentence(err).startswith(said)
+    # another one in its place
+    assert run("eval 'my run' --import broken_envs:Still --episodes 2")[1].startswith("return 10.00 ± 0.00")
     command = run("eval", "my run", "--env-kwargs", "s='3'", "n=3", "t=x")[2].partition("trust it: ")[2]
-    words = ["minirl", "eval", "my run", "--env-kwargs", "s='3'", "n=3", "t=x", "--env", "own:Own-v0"]
+    words = ["minirl", "eval", "my run", "--env-kwargs", "s='3'", "n=3", "t=x", "--import", "own:Own-v0"]
     assert shlex.split(command) == words

@@ -4,6 +4,8 @@ and anything hostile is one FileError.
 
 import json
 import os
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -18,6 +20,10 @@ EVERYTHING = {
     "index": np.array([[-1, 2**62]], dtype=np.int64),
     "pixels": np.array([0, 255, 7], dtype=np.uint8),
     "empty": np.zeros((0, 3), np.float32),
+    "flags": np.array([[True, False], [False, True]]),
+    "small": np.array([-128, 127], np.int8),
+    "half": np.array([1.5, -65504.0, 6e-8], np.float16),
+    **{f"range.{t}": np.array([np.iinfo(t).min, np.iinfo(t).max, 1], t) for t in ("i2", "u2", "i4", "u4", "i8", "u8")},
 }
 
 
@@ -129,10 +135,47 @@ HOSTILE = {
     "name with a path": raw({"../x": entry()}, EIGHT),
     "name of 129": raw({"x" * 129: entry()}, EIGHT),
     "name with a newline": raw({"x\n": entry()}, EIGHT),
+    "space before the header": raw(b" {}"),
+    "line before the header": raw(b"\n{}"),
+    "minus nothing": raw(b'{"x":{"dtype":"F32","shape":[2],"data_offsets":[-0,8]}}', EIGHT),
+    "minus nothing as dimension": raw(b'{"x":{"dtype":"F32","shape":[-0],"data_offsets":[0,0]}}'),
+    "BOOL of 2": raw({"x": entry("BOOL", (8,))}, EIGHT[1:] + b"\2"),
+    "BOOL of 255": raw({"x": entry("BOOL", (8,))}, b"\xff" + EIGHT[1:]),
+    "BF16": raw({"x": entry("BF16", (4,))}, EIGHT),
+    "F8_E5M2": raw({"x": entry("F8_E5M2", (8,))}, EIGHT),
+    "type in small letters": raw({"x": entry("f32")}, EIGHT),
+    "M26 NaN in half precision": raw({"x": entry("F16", (4,))}, b"\0\x7e" * 4),
     "M26 NaN weights": raw({"x": entry()}, np.array([1, np.nan], "<f4").tobytes()),
     "M30 wrong sha256": raw({"__metadata__": {"sha256": "0" * 64}, "x": entry()}, EIGHT),
     "M37 empty file": b"",
     "text": b"theta = [1, 2, 3]\n",
+}
+
+
+MANY = 1 << 20
+SLOW = {
+    "brackets": raw(b"[" * MANY),
+    "closed brackets": raw(b'{"x":' + b"[" * (MANY // 2 - 6) + b"]" * (MANY // 2 - 6) + b"}"),
+    "empty lists": raw(b'{"x":[' + b"[]," * (MANY // 3 - 4) + b"[]]}"),
+    "empty objects": raw(b'{"x":[' + b"{}," * (MANY // 3 - 4) + b"{}]}"),
+    "zeros": raw(b'{"x":{"dtype":"U8","data_offsets":[0,0],"shape":[' + b"0," * (MANY // 2 - 40) + b"0]}}"),
+    "a product of large numbers": raw(
+        b'{"x":{"dtype":"U8","data_offsets":[0,0],"shape":[' + b"9" * 4000 + (b"," + b"9" * 4000) * 31 + b"]}}"
+    ),
+    "names": raw(b"{" + b",".join(b'"%d":0' % i for i in range(MANY // 10)) + b"}"),
+    "one name": raw(b"{" + b",".join([b'"":0'] * (MANY // 5)) + b"}"),
+    "tensors without bytes": raw({f"{i}": entry("U8", (0,), (0, 0)) for i in range(MANY // 70)}),
+    "tensors that overlap": raw({f"{i}": entry("U8", (1,), (0, 1)) for i in range(9_999)}, b"\0"),
+    "minus nothings": raw(b'{"x":[' + b"1," * (MANY // 2 - 8) + b"-0]}"),
+    "strings that do not end": raw(b'{"' + b'\\"' * (MANY // 2 - 2)),
+    "escapes outside of strings": raw(b"{" + b'\\"' * (MANY // 2 - 2)),
+    "strings": raw(b'{"x":[' + b'"a",' * (MANY // 4 - 4) + b"0]}"),
+    "numbers": raw(b'{"x":[' + b"12345," * (MANY // 6 - 4) + b"0]}"),
+    "fractions": raw(b'{"x":[' + b"1.5," * (MANY // 4 - 4) + b"0]}"),
+    "escapes": raw(b'{"' + b"\\ud800" * (MANY // 6 - 8) + b'":0}'),
+    "metadata": raw({"__metadata__": {f"k{i}": "" for i in range(MANY // 14)} | {"sha256": "0"}}),
+    "digits": raw(b'{"x":' + b"1" * (MANY - 6) + b"}"),
+    "exponents": raw(b'{"x":[' + b"1e308," * (MANY // 6 - 4) + b"1e309]}"),
 }
 
 
@@ -172,6 +215,65 @@ def test_m37_what_is_no_file_is_refused(tmp_path):
             safetensors.read(path)
 
 
+def sparse(path, size, tensors=1):
+    """A file whose header is right for `size` bytes of data, none of which were ever written."""
+    each = size // tensors
+    header = {f"x{i}": entry("U8", (each,), (i * each, (i + 1) * each)) for i in range(tensors)}
+    path.write_bytes(raw(header))
+    os.truncate(path, path.stat().st_size + size)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs a file system that leaves holes")
+@pytest.mark.parametrize("size", [1 << 25, 1 << 30, 1 << 40])
+def test_m07_a_sparse_file_is_refused_at_once(size, tmp_path):
+    """32 MB, 1 GB and 1 TB that take 4 kB on the disk: none of it is read."""
+    sparse(tmp_path / "sparse", size, tensors=2)
+    tracemalloc.start()
+    began = time.perf_counter()
+    with pytest.raises(FileError, match=r"at most \d+ are read" if size > 1 << 31 else r"of which \d+ are stored"):
+        safetensors.read(tmp_path / "sparse")
+    assert time.perf_counter() - began < 1 and tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_what_no_memory_is_left_for_is_the_same_error(tmp_path, monkeypatch):
+    safetensors.write(tmp_path / "a", {"x": np.ones(2)}, {})
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(safetensors, "_tensor", full)
+    with pytest.raises(FileError, match=r"a cannot be read: there is no memory for its \d+ bytes"):
+        safetensors.read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_reading_takes_twice_the_file_and_16_mib(count, tmp_path):
+    """[S2] One large tensor, and as many small ones as there may be."""
+    safetensors.write(tmp_path / "a", {f"x{i}": np.ones((32 << 20) // count // 4, "f4") for i in range(count)}, {})
+    size = (tmp_path / "a").stat().st_size
+    safetensors.read(tmp_path / "a")
+    tracemalloc.start()
+    back, _ = safetensors.read(tmp_path / "a")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * size + (16 << 20) and len(back) == count
+
+
+@pytest.mark.parametrize("data", SLOW.values(), ids=SLOW.keys())
+def test_hostile_files_of_1_mib_are_refused_within_a_second(data, tmp_path):
+    """[S2] Headers as long as they may be, in which everything is to be looked at."""
+    assert len(data) <= 9 + (1 << 20)
+    (tmp_path / "hostile").write_bytes(data)
+    began = time.perf_counter()
+    tracemalloc.start()
+    with pytest.raises(FileError):
+        safetensors.read(tmp_path / "hostile")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert time.perf_counter() - began < 5 and peak < 2 * len(data) + (16 << 20)  # ≤ 1 s where it is not traced
+
+
 @pytest.mark.parametrize(
     ("name", "x", "metadata"),
     [
@@ -181,6 +283,7 @@ def test_m37_what_is_no_file_is_refused(tmp_path):
         ("x", np.ones(1), {"a": 1}),
         *([("x", np.ones((1,) * 33), {})] if np.__version__ >= "2" else []),  # NumPy 1 stops at 32 dimensions itself
         ("x", np.ones(1), {"a": "b" * (1 << 20)}),
+        ("x", np.ones(1), {f"{i}": "" for i in range(50_000)}),
     ],
 )
 def test_nothing_is_written_that_could_not_be_read(name, x, metadata, tmp_path):

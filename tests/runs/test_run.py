@@ -122,12 +122,17 @@ def test_directories_are_numbered_from_the_first_free_one(tmp_path, monkeypatch)
             assert run.name == f"runs/ALE_Pong-v5-ppo-3-{number}" and run.path == tmp_path / run.name
 
 
-@pytest.mark.parametrize("name", ["../../etc/x", "a b\n=cmd()", "x\x1b[2J", "mod.ule:Env-v0"])
+M35 = ["../../etc/x", "/abs", "..", ".", "", "x" * 300, "a/b", "CON", "a b\n=cmd()", "x\x1b[2J", "<script>", "x "]
+M35 += ["mod.ule:Env-v0", "-rf", ".hidden", "a\\b", "nul\0", "\udcff", "é", "\u202e", "%2e%2e%2f"]
+
+
+@pytest.mark.parametrize("name", M35, ids=range(len(M35)))
 def test_m35_environment_names_cannot_lead_elsewhere(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with open_run("auto", name, "ppo", 0) as run:
         run.start({})
     (made,) = (tmp_path / "runs").iterdir()
+    assert os.listdir(tmp_path) == ["runs"] and made.name[0] not in ".-" and len(made.name) <= 100
     assert made.name.endswith("-ppo-0-1") and not set(made.name) - set(
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
     )

@@ -1,6 +1,7 @@
 """PettingZoo's turn-based games of two players with action masks, B of them stepped one after the other."""
 
 import importlib
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn, Self
@@ -15,7 +16,10 @@ from minirl.numerics.arrays import Array
 
 def maker(name: str) -> Callable[[], Any]:
     """What makes PettingZoo's classic game of this name, tictactoe_v3 for instance; EnvError where there is none."""
-    module = f"pettingzoo.classic.{name}"
+    module, remedy = f"pettingzoo.classic.{name}", "give one of them, such as tictactoe_v3 or connect_four_v3"
+    unknown = f"env = 'pettingzoo/{name}' is none of PettingZoo's classic games: {remedy}"
+    if not re.fullmatch(r"\w+_v\d+", name):  # a policy file may say it
+        raise EnvError(unknown)
     try:
         with warnings.catch_warnings():  # of its old interface, which has no other one for these games
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -23,8 +27,7 @@ def maker(name: str) -> Callable[[], Any]:
             return importlib.import_module(module).env
     except ImportError as why:
         if why.name == module:
-            remedy = "give one of them, such as tictactoe_v3 or connect_four_v3"
-            raise EnvError(f"env = 'pettingzoo/{name}' is none of PettingZoo's classic games: {remedy}") from why
+            raise EnvError(unknown) from why
         needs = why.name or one_line(why)
         package = '"minirl[marl]"' if needs in ("pettingzoo", "pygame") else needs
         raise EnvError(f"env = 'pettingzoo/{name}' needs {needs}: pip install {package}") from why
