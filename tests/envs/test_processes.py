@@ -569,7 +569,7 @@ def spaces_of(space, n):
 def same(a, b):
     assert type(a) is type(b)
     if isinstance(a, dict):
-        assert a.keys() == b.keys()
+        assert list(a) == list(b)
         a, b = list(a.values()), [b[key] for key in a]
     if isinstance(a, (list, tuple)):
         assert len(a) == len(b)
