@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 
 from minirl.cli.console import complain, say, say_all, width, write_utf8
 from minirl.cli.flags import flags_of
+from minirl.cli.live import open_view
 from minirl.cli.play import Play, play_against
 from minirl.cli.tables import env_ids, run_lines
-from minirl.cli.train import play, summary
+from minirl.cli.train import play, run_through, summary
 from minirl.cli.values import literal
 from minirl.config import AtLeastOne, NonNegative, Range, check_ranges
 from minirl.deploy.team import load_policy
@@ -28,6 +29,8 @@ from minirl.runs import league_picture
 from minirl.runs import plot as plotting
 from minirl.runs.directory import CONFIG, NOT_STORED, current
 from minirl.runs.listing import find_runs
+from minirl.runs.resume import resumed
+from minirl.runs.verify import verify
 from minirl.theory import demo, figures
 from minirl.training.evaluation import Evaluation
 
@@ -46,6 +49,29 @@ class Eval:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run after its last checkpoint, as if nothing had happened: the same numbers to the last bit."""
+
+    run: Path  # run directory
+    env: str | None = None  # what it was trained on, where config.json names a module, or nothing
+    total_timesteps: Annotated[int, AtLeastOne] | None = None  # train to here; None is where it was to end
+    eval_episodes: Annotated[int, NonNegative] = 20  # episodes that the trained policy plays at the end, >= 0
+    quiet: bool = False  # print nothing but errors
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Train a run again from its config.json and compare every number that it wrote."""
+
+    run: Path  # run directory
+    env: str | None = None  # what it was trained on, where config.json names a module, or nothing
+    quiet: bool = False  # print the result alone
 
 
 @dataclass(frozen=True)
@@ -119,6 +145,19 @@ def evaluate(flags: Eval) -> int:
     how = "stochastic" if flags.stochastic else "greedy"
     say(_json(played, flags) if flags.json else f"{summary(played)}, {how}, seed {flags.seed}")
     return 0
+
+
+def resume(flags: Resume) -> int:
+    changes = {} if flags.total_timesteps is None else {"total_timesteps": flags.total_timesteps}
+    return run_through(resumed(flags.run, flags.env, changes), flags.eval_episodes, flags.quiet)
+
+
+def verify_run(flags: Verify) -> int:
+    steps = read_json(flags.run / CONFIG)["config"]["total_timesteps"]
+    with open_view(f"verify {flags.run}", steps, flags.quiet) as view:
+        verified = verify(flags.run, flags.env, view.show)
+    say_all(verified.lines())
+    return int(verified.update is not None)
 
 
 def _trained_with(run: Path, env: str) -> dict[str, Any]:
@@ -218,6 +257,8 @@ def draw_figures(flags: Figures) -> int:
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
+    "resume": (Resume, resume),
+    "verify": (Verify, verify_run),
     "eval": (Eval, evaluate),
     "plot": (Plot, plot),
     "play": (Play, play_against),

@@ -46,7 +46,7 @@ class ParallelCopies(Resumable):
         if len(seeds) != self.num_envs:
             raise EnvError(f"{len(seeds)} seeds: takes {self.num_envs}, one for each environment")
         obs, masks = self._zeros(), dict[str, Array]()
-        for b, copy in enumerate(self._copies):
+        for b in range(self.num_envs):
             try:
                 seen = self._reset(b, seeds[b])
             except BaseException as why:

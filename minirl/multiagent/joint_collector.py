@@ -118,8 +118,10 @@ class JointCollector:
         self.state.fresh_start = False
 
     def snapshot(self) -> dict[str, Any]:
-        """Where the collector and the environments are; `envs` is None where they cannot say it."""
+        """Where the collector and the environments are; the noises alone, and `envs` None, where they cannot say it."""
         envs = self.envs.snapshot() if isinstance(self.envs, Resumable) else None
+        if envs is None:
+            return {"noises": [noise.tree() for noise in self.state.noises], "envs": None}
         return self.state.tree() | {"resets": self.env_seeds.n_children_spawned, "envs": envs}
 
     def restore(self, tree: dict[str, Any], environments: bool = True) -> bool:

@@ -206,11 +206,12 @@ class TeamLearner:
         } | {name: list(value) if isinstance(value := vars(self.config)[name], tuple) else value for name in names}
 
     def snapshot(self) -> dict[str, Any]:
-        """All that learning changes, where the environments are with it, as a tree of arrays and JSON scalars, copied."""
+        """All that learning changes, and where the environments are: a tree of arrays and JSON scalars, copied."""
+        collector = self.collector.snapshot()
         return {
             "learner": self._made_of(),
-            "trainees": [trainee.tree() for trainee in self.trainees],
-            "collector": self.collector.snapshot(),
+            "trainees": [trainee.tree(episodes=collector["envs"] is not None) for trainee in self.trainees],
+            "collector": collector,
             "counters": {"updates": self.updates, "global_step": self.global_step},
             "curve": np.array(self.curve).reshape(-1, 2),
         }

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minirl.errors import FileError, UserError
+from minirl.errors import FileError, UserError, reason
 from minirl.files.atomic import no_link, open_regular, read_file, still_at, write_atomically
+from minirl.files.strict_json import parse_json
 from minirl.training.learner import Update
 
 COLUMNS = ("update", "global_step")
@@ -65,6 +66,10 @@ class Appended:
         self._begin(data)
         old.close()
 
+    def flush(self) -> None:
+        """Write what a full disk has kept back; OSError where it still does."""
+        self.file.flush()
+
     def close(self) -> None:
         try:
             self.check()
@@ -75,9 +80,11 @@ class Appended:
 class CsvWriter:
     """One header, one line per row. A tag that is new gets a column of its own: the file is then written again."""
 
-    def __init__(self, path: Path):
-        self.columns = list(COLUMNS)
-        self.file = Appended(path, _csv_bytes([self.columns]))
+    def __init__(self, path: Path, before: int = 0):
+        self.columns, rows = list(COLUMNS), []
+        if before:
+            self.columns, rows = _csv_before(path, before)
+        self.file = Appended(path, _csv_bytes([self.columns, *rows]))
 
     def write(self, row: dict[str, Any]) -> None:
         new = [name for name in row if name not in self.columns]
@@ -93,8 +100,30 @@ class CsvWriter:
         self.file.start_again(_csv_bytes([columns, *(row + [""] * len(new) for row in rows)]))
         self.columns = columns
 
+    def flush(self) -> None:
+        self.file.flush()
+
     def close(self) -> None:
         self.file.close()
+
+
+def _csv_before(path: Path, update: int) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows up to an update, of a file that may go on behind it, or break off in a row."""
+    try:
+        (_, columns), *lines = csv_lines(path)
+        if tuple(columns[:2]) != COLUMNS:
+            raise ValueError(f"its first columns are not {' and '.join(COLUMNS)}")
+        return columns, [cells for _, cells in lines if len(cells) == len(columns) and _number(cells[0]) <= update]
+    except (OSError, ValueError) as why:
+        raise FileError(f"{path} cannot be continued: {reason(why)}; move it away to go on without it") from why
+
+
+def _number(text: Any) -> float:
+    """A row's update; infinite for what is none, so that it is left out."""
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        return math.inf
 
 
 def _csv_bytes(rows: list[list[Any]]) -> bytes:
@@ -106,23 +135,47 @@ def _csv_bytes(rows: list[list[Any]]) -> bytes:
 class JsonlWriter:
     """One JSON object per line."""
 
-    def __init__(self, path: Path):
-        self.file = Appended(path)
+    def __init__(self, path: Path, before: int = 0):
+        self.file = Appended(path, _jsonl_before(path, before) if before else b"")
 
     def write(self, row: dict[str, Any]) -> None:
         self.file.append(json.dumps(row, allow_nan=False) + "\n")
+
+    def flush(self) -> None:
+        self.file.flush()
 
     def close(self) -> None:
         self.file.close()
 
 
+def _jsonl_before(path: Path, update: int) -> bytes:
+    """The lines up to an update, of a file that may go on behind it, or break off in a line."""
+    try:
+        data = read_file(path, MAX_CSV)
+    except (OSError, ValueError) as why:
+        raise FileError(f"{path} cannot be continued: {reason(why)}; move it away to go on without it") from why
+    lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+    return b"".join(line for line in lines if _update_of(line) <= update)
+
+
+def _update_of(line: bytes) -> float:
+    """The update of a JSON line; infinite for what is none."""
+    try:
+        return _number(parse_json(line.decode())["update"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
 class TensorboardWriter:
     """The same tags as scalars against global_step, for `tensorboard --logdir runs`."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, step: int = 0):
         from tensorboardX import SummaryWriter
 
-        self.path, self.writer = path, SummaryWriter(str(path))
+        self.path, self.writer = path, SummaryWriter(str(path), purge_step=step + 1 if step else None)
+
+    def flush(self) -> None:
+        self.writer.flush()
 
     def write(self, row: dict[str, Any]) -> None:
         for tag, value in row.items():
@@ -148,10 +201,17 @@ def check_tracker(track: str | None, run: Any) -> None:
             raise UserError('tracking with tensorboard needs tensorboardX: pip install ".[track]"') from why
 
 
-def open_writers(directory: Path, track: str | None = None) -> list[Any]:
-    """The writers of a run; each has `write(row)` and `close()`."""
-    writers: list[Any] = [CsvWriter(directory / "metrics.csv"), JsonlWriter(directory / "metrics.jsonl")]
-    return writers + ([TensorboardWriter(directory / "tensorboard")] if track == "tensorboard" else [])
+def open_writers(directory: Path, track: str | None = None, update: int = 0, step: int = 0) -> list[Any]:
+    """The writers of a run, which go on after an update; each has `write(row)`, `flush()` and `close()`.
+
+    Rows of later updates are dropped: they are written again. What was moved away is begun again, without its rows.
+    """
+    csv_path, jsonl_path = directory / "metrics.csv", directory / "metrics.jsonl"
+    writers: list[Any] = [
+        CsvWriter(csv_path, update if os.path.lexists(csv_path) else 0),
+        JsonlWriter(jsonl_path, update if os.path.lexists(jsonl_path) else 0),
+    ]
+    return writers + ([TensorboardWriter(directory / "tensorboard", step)] if track == "tensorboard" else [])
 
 
 def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -100,8 +100,9 @@ class Collector:
         state.resetting, state.fresh_start = None, False
 
     def snapshot(self) -> dict[str, Any]:
-        """Where the collector and the environments are; `envs` is None where they cannot say it."""
-        return self.state.tree() | {"envs": self.envs.snapshot() if isinstance(self.envs, Resumable) else None}
+        """Where the collector and the environments are; the noise alone, and `envs` None, where they cannot say it."""
+        envs = self.envs.snapshot() if isinstance(self.envs, Resumable) else None
+        return {"noise": self.state.noise.tree(), "envs": None} if envs is None else self.state.tree() | {"envs": envs}
 
     def restore(self, tree: dict[str, Any], environments: bool = True) -> bool:
         """Back to a snapshot -> whether the environments are back as well, seen to be where they were.

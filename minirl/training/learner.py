@@ -159,10 +159,11 @@ class Learner(Trainee):
 
         `minirl.files.tree` writes and reads it.
         """
+        collector = self.collector.snapshot()
         return {
             "learner": self._made_of(),
-            **self.tree(),
-            "collector": self.collector.snapshot(),
+            **self.tree(episodes=collector["envs"] is not None),
+            "collector": collector,
             "counters": {"updates": self.updates, "global_step": self.global_step},
             "curve": np.array(self.curve).reshape(-1, 2),
         }

@@ -107,13 +107,16 @@ class Trainee:
         """V (N,) of what the networks see (N, ·), by the critic as it is."""
         return self.nets.critic.value(self.state["theta_v"], inputs)
 
-    def tree(self) -> dict[str, Any]:
-        """All that learning changes here, as a tree of arrays and JSON scalars, copied."""
+    def tree(self, episodes: bool) -> dict[str, Any]:
+        """All that learning changes here, as a tree of arrays and JSON scalars, copied.
+
+        episodes: with what belongs to those that go on, R.
+        """
         return {
             "algorithm": copy.deepcopy(self.state),
             "normalizer": self.normalizer.moments.tree(),
             "scaler": self.scaler.moments.tree(),
-            "carry": self.scaler.carry.copy(),
+            "carry": self.scaler.carry.copy() if episodes else None,
             "updates_stream": random_streams.get_state(self.rng),
             "features": self.features.tree() if self.features else None,
         }

@@ -63,6 +63,7 @@ def read_metrics(run):
 def test_a_finished_run_has_its_files(trained):
     run, _ = trained
     names = {"config.json", "metrics.csv", "metrics.jsonl", "policy.safetensors", "curve.png", "tensorboard", ".lock"}
+    names |= {"checkpoints"}
     assert set(os.listdir(run)) == names
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
 
@@ -226,7 +227,8 @@ def test_f09_a_signal_stops_the_run_and_everything_is_saved(signum, code, tmp_pa
     process.send_signal(signum)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code and "Traceback" not in err
-    assert out.splitlines()[-1].startswith(f"stopped by {signum.name} after ")
+    assert out.splitlines()[-2].startswith(f"stopped by {signum.name} after ")
+    assert out.splitlines()[-1] == "to go on: minirl resume run"
     table, lines = read_metrics(tmp_path / "run")
     assert table == lines and len(table) >= 3
     assert minirl.evaluate(tmp_path / "run", episodes=1).returns.shape == (1,)
@@ -234,7 +236,7 @@ def test_f09_a_signal_stops_the_run_and_everything_is_saved(signum, code, tmp_pa
 
 
 def test_f09_the_second_signal_ends_the_process_at_once(tmp_path):
-    """The first update never ends: the first signal waits for that, the second does not."""
+    """An environment takes no notice of the first signal and never ends its step: the second one does."""
     flags = ("--env", "broken_envs:Endless-v0", "--no-check-env", "--vectorization", "sync", "--run", "run")
     process = start("train", "ppo", *flags, *SMALL, cwd=tmp_path)
     wait_until(lambda: (tmp_path / "waits").exists(), process)
