@@ -417,6 +417,27 @@ def test_f07_workers_leave_ctrl_c_and_the_hang_up_to_the_parent():
         assert play(envs)[1].tolist() == [0, 0, 0]
 
 
+def test_f07_a_signal_to_all_is_the_parents_first():
+    """As schedulers send SIGTERM: that the workers are gone is no fault of an environment."""
+    with Vector(sleep) as envs:
+
+        def stop(*_):
+            raise InterruptedError("stopped")
+
+        def send():
+            for process in (*envs.processes, multiprocessing.current_process()):
+                os.kill(process.pid, signal.SIGTERM)
+                time.sleep(0.02)
+
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            threading.Timer(0.2, send).start()
+            with pytest.raises(InterruptedError):
+                play(envs)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
 # ------------------------------------------------------------------------------------------------------ the parent dies
 
 PARENT = """
