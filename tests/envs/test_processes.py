@@ -27,7 +27,7 @@ from minirl.envs.copies import Guarded
 from minirl.envs.parallel import ParallelVectorEnv
 from minirl.envs.serial import SerialVectorEnv
 from minirl.errors import EnvError, EnvProcessError, EnvRaisedError
-from minirl.runs.session import Recorder
+from minirl.runs.recorder import Recorder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks")
 NOTICED, CLOSED = 1.0, 2.0  # seconds
@@ -257,7 +257,7 @@ def test_f05_who_has_raised_can_be_asked_again():
     "error", [OSError(28, "No space left on device"), MemoryError(), RuntimeError("save")], ids=repr
 )
 def test_f05_the_environments_error_is_reported_where_the_last_save_fails_too(monkeypatch, tmp_path, error):
-    monkeypatch.setattr(Recorder, "save_policy", lambda self: fail(error))
+    monkeypatch.setattr(Recorder, "finish", lambda self: fail(error))
     kwargs = {"index": 1, "fault": partial(fail, ZeroDivisionError("the first"))}
     with pytest.raises(ZeroDivisionError, match="the first") as caught, pytest.warns(UserWarning):
         minirl.train(
