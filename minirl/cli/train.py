@@ -194,7 +194,7 @@ def _unexpected(why: Exception, session: Training | None) -> MinirlError:
         return MinirlError(_said(why))
     if session.recorder is not None and session.recorder.lost:
         _keep_traceback(why, session.path)
-        return MinirlError(f"{_said(why)}; {session.recorder.lost}")
+        return MinirlError(_said(why))  # what is saved was said in a warning
     kept = "and the traceback are" if _keep_traceback(why, session.path) else "is"
     return MinirlError(f"{_said(why)}; the policy after {session.learner.global_step} steps {kept} in {session.name}")
 

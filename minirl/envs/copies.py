@@ -91,7 +91,7 @@ class Guarded(gymnasium.Wrapper):
         if self.kept is None:
             last["final_info"] = info
         obs, info = self.reset()
-        return obs, reward, over, stopped, info | last
+        return obs, reward, over, stopped, last | info
 
     def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
         if self.kept is None:

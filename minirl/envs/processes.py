@@ -125,6 +125,8 @@ class Processes:
         code = process.exitcode
         if code is None:  # it has closed its end
             end([process])
+        if code == -signal.SIGTERM:
+            time.sleep(LOOK)  # it may have been sent to all: then what this process does with it comes first
         how, remedy = _manner(code)
         if name == "make":
             remedy = f"see its traceback above; {IMPORTABLE}" if code == 1 else remedy

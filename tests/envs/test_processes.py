@@ -27,7 +27,7 @@ from minirl.envs.copies import Guarded
 from minirl.envs.parallel import ParallelVectorEnv
 from minirl.envs.serial import SerialVectorEnv
 from minirl.errors import EnvError, EnvProcessError, EnvRaisedError
-from minirl.runs.session import Recorder
+from minirl.runs.recorder import Recorder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks")
 NOTICED, CLOSED = 1.0, 2.0  # seconds
@@ -257,7 +257,7 @@ def test_f05_who_has_raised_can_be_asked_again():
     "error", [OSError(28, "No space left on device"), MemoryError(), RuntimeError("save")], ids=repr
 )
 def test_f05_the_environments_error_is_reported_where_the_last_save_fails_too(monkeypatch, tmp_path, error):
-    monkeypatch.setattr(Recorder, "save_policy", lambda self: fail(error))
+    monkeypatch.setattr(Recorder, "finish", lambda self: fail(error))
     kwargs = {"index": 1, "fault": partial(fail, ZeroDivisionError("the first"))}
     with pytest.raises(ZeroDivisionError, match="the first") as caught, pytest.warns(UserWarning):
         minirl.train(
@@ -417,6 +417,27 @@ def test_f07_workers_leave_ctrl_c_and_the_hang_up_to_the_parent():
         assert play(envs)[1].tolist() == [0, 0, 0]
 
 
+def test_f07_a_signal_to_all_is_the_parents_first():
+    """As schedulers send SIGTERM: that the workers are gone is no fault of an environment."""
+    with Vector(sleep) as envs:
+
+        def stop(*_):
+            raise InterruptedError("stopped")
+
+        def send():
+            for process in (*envs.processes, multiprocessing.current_process()):
+                os.kill(process.pid, signal.SIGTERM)
+                time.sleep(0.02)
+
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            threading.Timer(0.2, send).start()
+            with pytest.raises(InterruptedError):
+                play(envs)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
 # ------------------------------------------------------------------------------------------------------ the parent dies
 
 PARENT = """
@@ -569,7 +590,7 @@ def spaces_of(space, n):
 def same(a, b):
     assert type(a) is type(b)
     if isinstance(a, dict):
-        assert a.keys() == b.keys()
+        assert list(a) == list(b)
         a, b = list(a.values()), [b[key] for key in a]
     if isinstance(a, (list, tuple)):
         assert len(a) == len(b)

@@ -564,7 +564,8 @@ def test_bug_36_a_record_that_was_removed_is_written_again(meddled, tmp_path):
 def test_bug_36_of_two_errors_the_first_one_is_told(meddled):
     code, _, err = meddled("os.remove('run/metrics.csv'); 1 / 0")
     warned, last = without_twins(err).splitlines()
-    assert code == 1 and GONE in warned and last.startswith("minirl: ZeroDivisionError: division by zero (")
+    said = "minirl: env=0, step=70: the environment raised ZeroDivisionError: division by zero ("
+    assert code == 1 and GONE in warned and last.startswith(said)
 
 
 def test_rows_that_a_full_disk_kept_back_are_there_when_a_column_comes(tmp_path):
