@@ -155,9 +155,8 @@ def resume(flags: Resume) -> int:
 
 def verify_run(flags: Verify) -> int:
     env, about = _environment_of_run(flags), read_json(flags.run / CONFIG)
-    with open_view(
-        f"verify {flags.run}", configuration(about, str(flags.run), env)[1].total_timesteps, flags.quiet
-    ) as view:
+    _, config = configuration(about, str(flags.run), env)
+    with open_view(f"verify {flags.run}", config.total_timesteps, flags.quiet) as view:
         verified = verify(flags.run, env, view.show)
     say_all(verified.lines())
     return int(verified.update is not None)

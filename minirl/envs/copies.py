@@ -14,6 +14,7 @@ import gymnasium
 from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
 from minirl.envs.faults import close, raise_placed
 from minirl.envs.parallel import ParallelVectorEnv
+from minirl.envs.resumable import beginning, replayed
 from minirl.envs.serial import SerialVectorEnv
 
 CHECKER = "disable_env_checker"  # gymnasium's keyword
@@ -75,9 +76,12 @@ class Guarded(gymnasium.Wrapper):
 
     def __init__(self, env: Any, index: int):
         super().__init__(env)
-        self.index = index
+        self.index, self.recording = index, False
+        self.begun: dict[str, Any] | None = None  # what the last reset began from, where that is recorded
 
     def reset(self, **kwargs: Any) -> Any:
+        if self.recording:
+            self.begun = None if kwargs.get("options") else beginning(self.env, kwargs.get("seed"))
         obs, info = self.env.reset(**kwargs)
         return fitted(self.observation_space, obs), self._kept(info)
 
@@ -92,6 +96,11 @@ class Guarded(gymnasium.Wrapper):
             last["final_info"] = info
         obs, info = self.reset()
         return obs, reward, over, stopped, last | info
+
+    def play(self, how: dict[str, Any], actions: list[Any]) -> Any:
+        """Play an episode again -> the last observation; EnvError where it ends on the way."""
+        self.recording, self.begun = True, how
+        return fitted(self.observation_space, replayed(self.env, how, actions)[0])
 
     def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
         if self.kept is None:

@@ -20,14 +20,17 @@ from gymnasium.vector.utils import (
 from minirl.envs.contract import NUMBERS
 from minirl.envs.faults import close, raise_placed
 from minirl.envs.processes import Processes
+from minirl.envs.resumable import EpisodeLog, Resumable
 from minirl.envs.serial import add_info, reset_arguments
+from minirl.envs.worker import write_row
 from minirl.errors import EnvError
 
 TIMEOUT = 60.0  # seconds for a reset, a step or a call of all environments; what takes longer counts as hanging
+ASK: dict[str, Any] = {}  # what an episode began from, which its worker knows
 MAKING = 600.0  # seconds for making all of them: each process may have to import a simulator
 
 
-class ParallelVectorEnv(VectorEnv):
+class ParallelVectorEnv(VectorEnv, Resumable):
     """What SerialVectorEnv gives, from `Guarded` environments in processes; the next step overwrites the observations.
 
     In place of gymnasium's AsyncVectorEnv, which waits for ever for a worker that was killed or hangs, and leaves
@@ -40,6 +43,7 @@ class ParallelVectorEnv(VectorEnv):
     def __init__(self, env_fns: Sequence[Callable[[], Any]], timeout: float | None = None):
         self.num_envs, self.timeout = len(env_fns), timeout
         self._taken = 0  # steps, for messages
+        self.log: EpisodeLog | None = None  # how the episodes came to where they are, where somebody saves that
         first = env_fns[0]()  # for what the memory's size depends on
         try:
             self.metadata = dict(first.metadata) | {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -87,6 +91,8 @@ class ParallelVectorEnv(VectorEnv):
             self._seen[i] = obs
             if info:
                 add_info(infos, info, i, self.num_envs)
+            if self.log is not None:
+                self.log.began(i, ASK)
         return self._observed(), infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -97,6 +103,8 @@ class ParallelVectorEnv(VectorEnv):
             raise ValueError(f"{len(each)} actions: it takes {B}, one for each environment")
         reward, terminated, truncated = np.empty(B), np.empty(B, bool), np.empty(B, bool)
         self._taken += 1
+        if self.log is not None:
+            self.log.acted(actions)
         i = 0
         answers = self._ask("step", each)
         try:
@@ -106,6 +114,9 @@ class ParallelVectorEnv(VectorEnv):
                     add_info(infos, info, i, B)
         except Exception as why:
             raise_placed(why, f"env={i}, step={self._taken}")
+        if self.log is not None:
+            for i in np.flatnonzero(terminated | truncated).tolist():
+                self.log.began(i, ASK)
         return self._observed(), reward, terminated, truncated, infos
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -121,6 +132,37 @@ class ParallelVectorEnv(VectorEnv):
         if len(each) != self.num_envs:
             raise ValueError(f"{len(each)} values for {name}: it takes {self.num_envs}, one for each environment")
         self._ask("set", {i: (name, value) for i, value in enumerate(each)})
+
+    def record(self) -> None:
+        """From the next reset on, remember what `snapshot` needs."""
+        self.log = EpisodeLog(self.num_envs)
+        self.set_attr("recording", True)
+
+    def forget(self) -> None:
+        """Drop what belongs to episodes that are over."""
+        if self.log is not None:
+            self.log.forget()
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """How each episode began, and the actions since; None where an environment's generator cannot be saved."""
+        if self.log is None or self.closed:
+            return None
+        known = zip(self.log.begun, self.call("begun"), strict=True)
+        self.log.begun = [None if how is None else begun for how, begun in known]
+        return self.log.tree()
+
+    def restore(self, tree: dict[str, Any]) -> Any:
+        """Play the episodes of a snapshot again -> observations; EnvError where they end, or an environment raises."""
+        self.record()
+        assert self.log is not None
+        self.log.take(tree)
+        self._taken = self.log.taken
+        asked = {i: ("play", self.log.of(i), {}) for i in range(self.num_envs)}
+        for i, obs in enumerate(self._ask("call", asked)):
+            self._seen[i] = obs
+            if self._shared:
+                write_row(self._buffer, i, obs)
+        return self._observed()
 
     def render(self) -> tuple[Any, ...]:
         return self.call("render")

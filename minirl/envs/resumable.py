@@ -54,6 +54,16 @@ def begin(env: Any, how: dict[str, Any]) -> Any:
     return env.reset()
 
 
+def replayed(env: Any, how: dict[str, Any], actions: list[Any]) -> tuple[Any, dict[str, Any]]:
+    """Play an episode again -> the last observation and info; EnvError where it ends on the way."""
+    obs, info = begin(env, how)
+    for action in actions:
+        obs, _, terminated, truncated, info = env.step(action)
+        if terminated or truncated:
+            raise EnvError("an episode that was going on ended when it was played again")
+    return obs, info
+
+
 class EpisodeLog:
     """How the episodes of B environments began, and the actions that all of them have taken since the oldest of these.
 

@@ -12,7 +12,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
 from minirl.envs.faults import close, raise_placed
 from minirl.envs.opener import Opener
-from minirl.envs.resumable import EpisodeLog, Resumable, begin, beginning
+from minirl.envs.resumable import EpisodeLog, Resumable, beginning, replayed
 from minirl.errors import EnvError
 
 ARRAYS = (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)  # a batch of them is one array, a row per environment
@@ -174,16 +174,6 @@ def reset_arguments(seed: Any, options: Any, num_envs: int) -> tuple[list[int | 
         raise ValueError(f"reset_mask = {rows!r}: takes an array of {num_envs} booleans, at least one True")
     options = options and {key: value for key, value in options.items() if key != "reset_mask"}
     return seeds, np.flatnonzero(rows).tolist(), options
-
-
-def replayed(env: Any, how: dict[str, Any], actions: list[Any]) -> tuple[Any, dict[str, Any]]:
-    """Play an episode again -> the last observation and info; EnvError where it ends on the way."""
-    obs, info = begin(env, how)
-    for action in actions:
-        obs, _, terminated, truncated, info = env.step(action)
-        if terminated or truncated:
-            raise EnvError("an episode that was going on ended when it was played again")
-    return obs, info
 
 
 def add_info(infos: dict[str, Any], info: dict[str, Any], i: int, num_envs: int) -> None:

@@ -105,17 +105,18 @@ class Worker:
         """The observation, or None where it was written into the shared memory."""
         if self.rows is None:
             return obs
-        _write(self.rows, self.job.index, obs)
+        write_row(self.rows, self.job.index, obs)
         return None
 
 
-def _write(rows: Any, index: int, obs: Any) -> None:
+def write_row(rows: Any, index: int, obs: Any) -> None:
+    """Write one environment's observation into those of all, an array or a dict or tuple of them."""
     if isinstance(rows, dict):
         for key, part in rows.items():
-            _write(part, index, obs[key])
+            write_row(part, index, obs[key])
     elif isinstance(rows, tuple):
         for part, x in zip(rows, obs, strict=True):
-            _write(part, index, x)
+            write_row(part, index, x)
     else:
         rows[index] = obs
 

@@ -46,8 +46,9 @@ def train(algorithm, actions=3, envs=None, between=None, updates=3, **changes):
         if between:
             between(made)
         done.append(made.step())
+    found = outcome(made, done)
     made.collector.envs.close()
-    return outcome(made, done)
+    return found
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
