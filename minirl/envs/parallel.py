@@ -157,7 +157,7 @@ class ParallelVectorEnv(VectorEnv, Resumable):
         assert self.log is not None
         self.log.take(tree)
         self._taken = self.log.taken
-        asked = {i: ("play", self.log.of(i), {}) for i in range(self.num_envs)}
+        asked: dict[int, tuple[Any, ...]] = {i: ("play", self.log.of(i), {}) for i in range(self.num_envs)}
         for i, obs in enumerate(self._ask("call", asked)):
             self._seen[i] = obs
             if self._shared:

@@ -42,8 +42,9 @@ def beginning(env: Any, seed: int | None) -> dict[str, Any] | None:
     if seed is not None:
         return {"seed": int(seed)}
     rng = getattr(getattr(env, "unwrapped", env), "np_random", None)
-    saved = isinstance(rng, np.random.Generator) and isinstance(rng.bit_generator, np.random.PCG64)
-    return {"rng": random_streams.get_state(rng)} if saved else None
+    if isinstance(rng, np.random.Generator) and isinstance(rng.bit_generator, np.random.PCG64):
+        return {"rng": random_streams.get_state(rng)}
+    return None
 
 
 def begin(env: Any, how: dict[str, Any]) -> Any:

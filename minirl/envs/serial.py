@@ -13,7 +13,6 @@ from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
 from minirl.envs.faults import close, raise_placed
 from minirl.envs.opener import Opener
 from minirl.envs.resumable import EpisodeLog, Resumable, beginning, replayed
-from minirl.errors import EnvError
 
 ARRAYS = (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)  # a batch of them is one array, a row per environment
 

@@ -34,7 +34,8 @@ class Best:
         seeds = random_streams.stream_seeds(config.seed)["evaluation"]
         self.seed = random_streams.integer_seeds(seeds, 1)[0]
         self.mean, self.update = -np.inf, 0
-        self.name = FOLDER if isinstance(learner.policy, Team) else FILE
+        policy: Any = learner.policy
+        self.name = FOLDER if isinstance(policy, Team) else FILE
 
     def play(self, update: int) -> dict[str, float]:
         """The evaluation after an update by its metrics; none where it is not its time."""

@@ -81,7 +81,8 @@ class CsvWriter:
     """One header, one line per row. A tag that is new gets a column of its own: the file is then written again."""
 
     def __init__(self, path: Path, before: int = 0):
-        self.columns, rows = list(COLUMNS), []
+        self.columns = list(COLUMNS)
+        rows: list[list[str]] = []
         if before:
             self.columns, rows = _csv_before(path, before)
         self.file = Appended(path, _csv_bytes([self.columns, *rows]))

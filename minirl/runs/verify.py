@@ -37,7 +37,7 @@ class Verified:
         since = f"since then: {'; '.join(self.changed)}" if self.changed else nothing
         rows = f"{self.rows} row{'' if self.rows == 1 else 's'}"
         if self.update is None:
-            return [f"identical to the last bit, {rows}", *filter(None, [self.limit, self.changed and since])]
+            return [f"identical to the last bit, {rows}", *filter(None, [self.limit, since if self.changed else ""])]
         columns = "; ".join(f"{name} {old!r} there, {new!r} here" for name, (old, new) in self.differs.items())
         return [f"the row of update {self.update} differs: {columns}", f"{rows} before it are identical", since]
 
