@@ -36,7 +36,7 @@ def resumed(
         directory = stack.enter_context(open_again(run))
         algorithm, config = configuration(directory.record, directory.name, env)
         checkpoints = Checkpoints(directory.path, directory.name)
-        update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=2))
+        update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=7))
         check_unchanged(directory, saved["config"])
         config = plain(algorithm, changed(config, changes or {}))
         steps = saved["learner"]["counters"]["global_step"]
@@ -48,7 +48,7 @@ def resumed(
         if not exact:
             learner.begin_again()
             why = "its environments cannot be brought back to where they were"
-            warnings.warn(f"{directory.name}: {why}; they begin new episodes after update {update}", stacklevel=3)
+            warnings.warn(f"{directory.name}: {why}; they begin new episodes after update {update}", stacklevel=5)
         warn_of_other_surroundings(directory)
         directory.resumed(update, exact, describe(algorithm.name, config)["config"])
         recorder = Recorder(directory, learner, recording_of(directory), saved)
@@ -121,7 +121,7 @@ def warn_of_other_surroundings(directory: RunDir) -> None:
     before = [directory.record, *directory.record.get("resumed", [])][-1]
     other = differing(before, surroundings())
     if other:
-        warnings.warn(f"{directory.name}: {'; '.join(other)}: the last bits may differ from here on", stacklevel=4)
+        warnings.warn(f"{directory.name}: {'; '.join(other)}: the last bits may differ from here on", stacklevel=6)
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
