@@ -40,7 +40,7 @@ def resumed(
         check_unchanged(directory, saved["config"])
         config = plain(algorithm, changed(config, changes or {}))
         steps = saved["learner"]["counters"]["global_step"]
-        if config.total_timesteps < steps:
+        if changes and config.total_timesteps < steps:
             raise ConfigError(f"total_timesteps = {config.total_timesteps}: {directory.name} has {steps} steps already")
         with stop.can_be_dropped():
             learner = make_learner(algorithm, config, stack)

@@ -404,7 +404,7 @@ def test_f19_metrics_that_are_gone_or_none_are_begun_again_or_refused(name, cut)
 @pytest.mark.parametrize("path", ["nowhere", "", 3])
 def test_what_is_no_run_cannot_be_resumed(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileError, match="holds no run|takes the directory of a run"):
+    with pytest.raises(FileError, match=r"holds no run|takes the directory of a run"):
         minirl.train(resume=path)
 
 
