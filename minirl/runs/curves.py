@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from minirl.errors import FileError, UserError, reason
+from minirl.errors import FileError, UserError, reason, shorten
 from minirl.files.strict_json import read_json
 from minirl.runs.directory import CONFIG
 from minirl.runs.metrics import csv_lines
-from minirl.runs.settings import settings_of
+from minirl.runs.settings import LONGEST, settings_of
 
 RETURN = "charts/episodic_return"
 DEPTH = 4  # how far below a folder runs are looked for
@@ -137,7 +137,8 @@ def _points(run: Path, path: Path, y: str) -> tuple[str, np.ndarray]:
     for line, cells in chain([first], rows):  # as they are read: there may be a million
         step, value = _number(line, "global_step", cells[at_step]), _number(line, column, cells[at_value])
         if not last <= step < np.inf:
-            raise ValueError(f"in line {line} global_step goes from {last:.15g} to {cells[at_step] or 'nothing'}")
+            there = shorten(cells[at_step], LONGEST) or "nothing"
+            raise ValueError(f"in line {line} global_step goes from {last:.15g} to {there}")
         last = step
         if np.isfinite(value):
             points.append((step, value))

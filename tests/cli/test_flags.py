@@ -285,8 +285,8 @@ def test_use_05_the_command_for_a_run_that_would_import_a_module_is_printed(run,
         ("--import own:Own-v0 --env own:Own-v0", "--import = 'own:Own-v0' beside --env own:Own-v0: give one of them"),
         ("--import Own-v0", "--import = 'Own-v0': takes MODULE:NAME, an environment and the module that has it"),
         ("--import :Own-v0", "--import = ':Own-v0': takes MODULE:NAME, an environment and the module that has it"),
-        ("--import own:Other", "env = 'own:Other' is not known to gymnasium"),
-        ("--import nowhere:Own-v0", "env = 'nowhere:Own-v0' is not known to gymnasium"),
+        ("--import own:Other", "--env = 'own:Other' is not known to gymnasium"),
+        ("--import nowhere:Own-v0", "--env = 'nowhere:Own-v0' is not known to gymnasium"),
     ):
         code, out, err = run(f"eval 'my run' {flags}")
         assert code == 2 and out == "" and one_sentence(err).startswith(said)
