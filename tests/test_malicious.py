@@ -431,6 +431,55 @@ def test_m28_m29_of_a_policy_at_every_second_byte(good, tmp_path):
                 policy_file.load(tmp_path / "damaged")
 
 
+# --------------------------------------------------------------------------------------------- what loading a file does
+
+
+def test_loading_opens_the_file_and_does_nothing_else(good, tmp_path):
+    """[S1, S6] A policy, a team, a league, config.json and metrics.csv: no import, process or other file."""
+    files = {
+        "one/policy.safetensors": good / "one" / "policy.safetensors",
+        "team/policies/a.safetensors": good / "one" / "policy.safetensors",
+        "team/policies/b.safetensors": good / "one" / "policy.safetensors",
+        "game/league/8.safetensors": good / "game" / "policy.safetensors",
+        "one/config.json": good / "one" / "config.json",
+        "one/metrics.csv": good / "one" / "metrics.csv",
+    }
+    for name, origin in files.items():
+        put(tmp_path / name, origin.read_bytes())
+    code = """
+import json, sys
+from pathlib import Path
+import minirl
+from minirl.deploy import team
+from minirl.files.strict_json import read_json
+from minirl.multiagent import league
+from minirl.runs.listing import find_runs
+from minirl.runs.metrics import read_csv
+from minirl.runs.player import player
+
+def load():
+    minirl.load("one"), minirl.load("one/policy.safetensors"), team.load("team"), league.load("game")
+    read_json(Path("one/config.json")), read_csv(Path("one/metrics.csv")), find_runs(Path("one"))
+    player("one"), player("team")
+
+load()  # once: encodings and the like
+modules, seen = set(sys.modules), []
+sys.addaudithook(lambda event, args: seen.append([event, *map(str, args)]))
+load()
+seen = seen[:]
+print(json.dumps([sorted(set(sys.modules) - modules), seen]))
+"""
+    done = python("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    imported, seen = json.loads(done.stdout)
+    assert not imported
+    kinds = {event for event, *_ in seen}
+    assert kinds <= {"open", "os.listdir", "os.scandir", "glob.glob", "pathlib.Path.glob"}, kinds
+    opened = [event for event in seen if event[0] == "open"]
+    assert {path for _, path, *_ in opened} == set(files)
+    assert {mode for _, _, mode, *_ in opened} <= {"r", "rb", "None"}
+
+
 # ------------------------------------------------------------------------------------------------------------- folders
 
 
