@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from minirl.errors import FileError, UserError, reason, shorten
-from minirl.files.strict_json import read_json
-from minirl.runs.directory import CONFIG
+from minirl.runs.directory import CONFIG, read_record
 from minirl.runs.metrics import csv_lines
 from minirl.runs.settings import LONGEST, settings_of
 
@@ -91,7 +90,7 @@ def _left_out(y: str, without: Sequence[NoColumnError], broken: Sequence[FileErr
 def read_curve(run: Path | str, y: str = RETURN) -> Curve:
     """The curve of a run directory, updates without a number left out. FileError, NoColumnError."""
     run = Path(run)
-    about = read_json(run / CONFIG)
+    about = read_record(run)
     algorithm, config = _typed(run, about, "algorithm", str), _typed(run, about, "config", dict)
     if "env" in config and config["env"] is None:  # a class or function that no file can name
         config = config | {"env": about.get("environment")}
