@@ -31,12 +31,12 @@ def test_the_good_calls_are_good(name):
 @pytest.mark.parametrize("name", CALLS)
 def test_hostile_arrays_are_refused_or_right(name):
     accepted = refused = 0
-    for call, what, twin in hostile.one_at_a_time(name, good(name)):
-        if hostile.check(name, call, what, twin):
+    for call, *how in hostile.one_at_a_time(name, good(name)):
+        if hostile.check(name, call, *how):
             accepted += 1
         else:
             refused += 1
-    assert refused > 30 and (accepted > 5 or name in IN_PLACE)
+    assert refused > 25 and (accepted > 5 or name in IN_PLACE)
 
 
 @pytest.mark.parametrize("name", CALLS)
