@@ -24,12 +24,11 @@ from minirl.deploy.team import load_policy
 from minirl.envs import given
 from minirl.equations import index, page
 from minirl.errors import FileError, UserError
-from minirl.files.strict_json import read_json
 from minirl.methods import every
 from minirl.multiagent.league import tournament
 from minirl.runs import league_picture
 from minirl.runs import plot as plotting
-from minirl.runs.directory import CONFIG, NOT_STORED, current
+from minirl.runs.directory import CONFIG, NOT_STORED, current, read_record
 from minirl.runs.listing import find_runs
 from minirl.runs.resume import configuration, resumed
 from minirl.runs.verify import verify
@@ -193,7 +192,7 @@ def _trained_with(run: Path, env: str) -> dict[str, Any]:
     if not os.path.lexists(config):
         return {}
     try:
-        about = read_json(config).get("config")
+        about = read_record(config.parent).get("config")
         kwargs = about.get("env_kwargs", {}) if isinstance(about, dict) and about.get("env") == env else {}
         if not isinstance(kwargs, dict):
             raise FileError(f"{config} is no configuration of a run: its 'env_kwargs' are no object")

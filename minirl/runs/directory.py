@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minirl.errors import FileError, RunInUseError
+from minirl.errors import FileError, RunInUseError, shorten
 from minirl.files.atomic import LINK, NONBLOCK, no_link, still_at, sweep, write_atomically
 from minirl.files.strict_json import read_json, write_json
 
@@ -118,6 +118,16 @@ class RunDir:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """What a run's config.json says; FileError where there is none, or it is of a later version."""
+    record = read_json(run / CONFIG)
+    number = record.get("format", FORMAT)
+    if type(number) is not int or not 1 <= number <= FORMAT:
+        said = f"it has file format {shorten(repr(number))}, this minirl reads up to {FORMAT}"
+        raise FileError(f"{run / CONFIG} cannot be read: {said}")
+    return record
 
 
 def current() -> Path:
