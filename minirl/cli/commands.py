@@ -24,6 +24,7 @@ from minirl.deploy.team import load_policy
 from minirl.envs import given
 from minirl.equations import index, page
 from minirl.errors import FileError, UserError
+from minirl.files.strict_json import read_json
 from minirl.methods import every
 from minirl.multiagent.league import tournament
 from minirl.runs import league_picture

@@ -334,7 +334,7 @@ def test_f15_a_configuration_that_was_changed_is_refused_by_what_differs(field, 
     old, about["config"][field] = about["config"][field], CHANGED[field]
     (cut / "config.json").write_text(json.dumps(about))
     before = {path: path.read_bytes() for path in cut.rglob("*.*") if path.is_file()}
-    with pytest.raises(FileError, match="config.json was changed after the last checkpoint") as caught:
+    with pytest.raises(FileError, match=r"config.json was changed after the last checkpoint") as caught:
         minirl.train(resume=cut)
     assert f"{field} {old!r} → {CHANGED[field]!r}" in str(caught.value)
     assert before == {path: path.read_bytes() for path in cut.rglob("*.*") if path.is_file()}
@@ -343,12 +343,12 @@ def test_f15_a_configuration_that_was_changed_is_refused_by_what_differs(field, 
 def test_f15_fields_may_not_change_but_for_the_length(cut):
     with pytest.raises(ConfigError, match=r"lr = 0\.5: a run that goes on may change total_timesteps alone"):
         minirl.train(resume=cut, lr=0.5)
-    with pytest.raises(ConfigError, match="total_timesteps = 100: .* has 120 steps already"):
+    with pytest.raises(ConfigError, match=r"total_timesteps = 100: .* has 120 steps already"):
         minirl.train(resume=cut, total_timesteps=100)
-    with pytest.raises(ConfigError, match="env = 'Acrobot-v1': .* was trained on 'CartPole-v1'"):
+    with pytest.raises(ConfigError, match=r"env = 'Acrobot-v1': .* was trained on 'CartPole-v1'"):
         minirl.train(resume=cut, env="Acrobot-v1")
     for other in ({"run": "x"}, {"track": "tensorboard"}, {"save_every": 3}):
-        with pytest.raises(ConfigError, match="the run goes on as it began|in its own directory as it began"):
+        with pytest.raises(ConfigError, match=r"the run goes on as it began|in its own directory as it began"):
             minirl.train(resume=cut, **other)
     result = minirl.train(resume=cut, total_timesteps=280)
     assert result.history[-1].global_step == 280 and len(numbers(cut)) == 7
