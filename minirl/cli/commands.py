@@ -24,7 +24,6 @@ from minirl.deploy.team import load_policy
 from minirl.envs import given
 from minirl.equations import index, page
 from minirl.errors import FileError, UserError
-from minirl.files.strict_json import read_json
 from minirl.methods import every
 from minirl.multiagent.league import tournament
 from minirl.runs import league_picture
@@ -154,7 +153,7 @@ def resume(flags: Resume) -> int:
 
 
 def verify_run(flags: Verify) -> int:
-    env, about = _environment_of_run(flags), read_json(flags.run / CONFIG)
+    env, about = _environment_of_run(flags), read_record(flags.run)
     _, config = configuration(about, str(flags.run), env)
     with open_view(f"verify {flags.run}", config.total_timesteps, flags.quiet) as view:
         verified = verify(flags.run, env, view.show)
@@ -164,7 +163,7 @@ def verify_run(flags: Verify) -> int:
 
 def _environment_of_run(flags: Resume | Verify) -> str | None:
     """What a run's config.json may not name by itself; None where it may."""
-    about = read_json(flags.run / CONFIG).get("config")
+    about = read_record(flags.run).get("config")
     known = about.get("env") if isinstance(about, dict) else None
     env = _environment(flags, known if isinstance(known, str) else "")
     return None if env == known and not flags.env and not flags.import_ else env

@@ -17,7 +17,12 @@ LONGEST = 100_000  # steps of an episode that are remembered
 
 
 class Resumable(ABC):
-    """A vector of environments that knows where it is."""
+    """A vector of environments that knows where it is.
+
+    repeats: whether an episode that is played again comes to the same place, as far as anybody has tried.
+    """
+
+    repeats = True
 
     @abstractmethod
     def snapshot(self) -> dict[str, Any] | None:

@@ -67,7 +67,7 @@ class RunDir:
         self.lock = _lock(path, name)
         try:
             if again:
-                self.record = read_json(path / CONFIG)
+                self.record = read_record(path)
             elif (path / CONFIG).exists():
                 remedy = f"choose another directory with `run`, or remove this one; minirl resume {name} continues it"
                 raise FileError(f"{name} already holds a run: {remedy}")

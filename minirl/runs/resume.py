@@ -12,7 +12,7 @@ from minirl.config import Config
 from minirl.envs import given
 from minirl.errors import ConfigError, FileError
 from minirl.runs.checkpoints import Checkpoints
-from minirl.runs.directory import CONFIG, FORMAT, NOT_STORED, RunDir, describe, open_again, surroundings
+from minirl.runs.directory import CONFIG, NOT_STORED, RunDir, describe, open_again, surroundings
 from minirl.runs.interrupt import stop_on_signals
 from minirl.runs.recorder import Recorder, Recording
 from minirl.runs.session import Training, make_learner, plain
@@ -68,8 +68,6 @@ def configuration(about: dict[str, Any], name: str, env: Any = None) -> tuple[Al
 
     A file does not get to say which module is imported: `env` has to say it.
     """
-    if about.get("format") != FORMAT:
-        raise FileError(f"{name}/{CONFIG} has file format {about.get('format')!r}, this minirl reads {FORMAT}")
     try:
         algorithm, fields = methods.find(about["algorithm"]), dict(about["config"])
     except (KeyError, TypeError, ValueError) as why:

@@ -196,12 +196,21 @@ class Unseeded(Dying):
     """A parallel environment without any generator."""
 
 
+@pytest.mark.parametrize("tried", [True, False])
 @pytest.mark.parametrize(("method", "env"), [("ppo", Hidden), ("ppo", Counting), ("ippo", Unseeded)])
-def test_environments_that_do_not_come_back_begin_new_episodes_and_that_is_said(method, env, tmp_path):
-    run = stopped(tmp_path / "run", 2, method, env, check_env=False)
+def test_environments_that_do_not_come_back_begin_new_episodes_and_that_is_said(method, env, tried, tmp_path):
+    """When the run begins, where they are tried out or have no generator at all; and when it goes on."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run = stopped(tmp_path / "run", 2, method, env, check_env=tried)
+    expected = [
+        f"{env.__name__} does not come back to where it was: if this run is resumed, it begins new episodes then"
+    ]
+    assert [str(each.message) for each in said] == (expected if tried or env is Unseeded else [])
+    assert all(each.filename == __file__ for each in said)
     with pytest.warns(UserWarning, match="cannot be brought back .*; they begin new episodes after update 2") as said:
         result = minirl.train(resume=run, env=env)
-    assert said[0].filename == __file__
+    assert {each.filename for each in said} == {__file__}
     assert [update.number for update in result.history] == [3, 4, 5] and len(numbers(run)) == 5
     assert [each["exact"] for each in json.loads((run / "config.json").read_text())["resumed"]] == [False]
     verified = minirl.verify(run, env)
@@ -359,7 +368,7 @@ def test_f15_fields_may_not_change_but_for_the_length(cut):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 2}, "has file format 2, this minirl reads 1"),
+        ({"format": 2}, "has file format 2, this minirl reads up to 1"),
         ({"algorithm": "sac"}, "is no configuration of a run: algorithm 'sac'"),
         ({"config": [1]}, "is no configuration of a run"),
         ({"recording": {"save_every": 1, "colour": "red"}}, "its recording"),
