@@ -1,7 +1,7 @@
 """The compiled core under AddressSanitizer and UndefinedBehaviorSanitizer, and built with every check on.
 
     python benches/sanitize.py                 tests/_core under both sanitizers
-    python benches/sanitize.py --long          with the slow tests: 20 000 hostile calls of each kernel
+    python benches/sanitize.py --long          with the slow tests: 10 000 hostile calls of each kernel
     python benches/sanitize.py --debug         is the debug build (bounds checks on) bit-equal to the release build?
 
 Each build is made in a temporary directory; the tree stays as it is. It needs gcc with libasan (Debian: libgcc-12-dev)
