@@ -128,8 +128,8 @@ def _environment(flags: Eval, known: str) -> str:
     if not env and not known:
         named = "name it with --env ID, or --import MODULE:NAME"
         raise UserError(f"{flags.run} was trained on an environment that no file can name: {named}")
-    if not env and ":" in known:  # a file does not get to say what is imported
-        command = shlex.join(["minirl", "eval", *_typed(flags), "--import", known])
+    if not env and given.would_import(known):  # a file does not get to say that
+        command = shlex.join(["minirl", "eval", *_typed(flags), "--import" if ":" in known else "--env", known])
         raise UserError(f"{flags.run} was trained on {known}, which would import a module; if you trust it: {command}")
     return env or known
 
