@@ -1,7 +1,7 @@
 """The compiled core under AddressSanitizer and UndefinedBehaviorSanitizer, and built with every check on.
 
     python benches/sanitize.py                 tests/_core under both sanitizers
-    python benches/sanitize.py --long          with the slow tests: 20 000 hostile calls of each kernel
+    python benches/sanitize.py --long          with the slow tests: 10 000 hostile calls of each kernel
     python benches/sanitize.py --debug         is the debug build (bounds checks on) bit-equal to the release build?
 
 Each build is made in a temporary directory; the tree stays as it is. It needs gcc with libasan (Debian: libgcc-12-dev)
@@ -19,10 +19,11 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+TAKEN = ("minirl", "tests", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 FLAGS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 PLANTED = """
 #include <stdlib.h>
-int overrun(int n) { volatile char *p = malloc(8); p[n] = 1; return p[0]; }
+int overrun(int n) { char *volatile p = malloc(8); p[n] = 1; return p[0]; }
 int overflow(int n) { volatile int x = 2147483647; return x + n; }
 int misaligned(int n) { static char memory[64]; volatile long *p = (long *) (memory + n); return (int) *p; }
 """
@@ -31,23 +32,8 @@ ONE, SEEDS = 1, 50  # what makes each planted function go wrong; calls of each k
 
 def build(folder: Path, **variables: str) -> Path:
     """The tracked files and those that are about to be, with the kernels built from them."""
-    names = subprocess.run(
-        [
-            "git",
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "minirl",
-            "tests",
-            "setup.py",
-            "pyproject.toml",
-        ],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.splitlines()
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *TAKEN]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     for name in filter(lambda name: (ROOT / name).is_file(), names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)

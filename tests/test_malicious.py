@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import re
+import sys
 import zipfile
 
 import numpy as np
@@ -19,7 +20,7 @@ from processes import SMALL, cli, one_sentence, python
 
 import minirl
 from minirl.deploy import policy_file
-from minirl.errors import FileError, MinirlError
+from minirl.errors import ConfigError, FileError, MinirlError
 from minirl.files import safetensors
 from minirl.files.strict_json import read_json
 from minirl.runs.curves import MAX_FOLDERS
@@ -193,6 +194,8 @@ SEALED = {  # policies whose checksum is right: arrays and description -> arrays
     "M34 a module": changed(env="evilmod:Foo-v0"),
     "M34 a module with dots": changed(env="os.path:join"),
     "M34 a spec": changed(env='{"id": "Foo-v0", "entry_point": "evilmod:Foo", "kwargs": {}}'),
+    "M34 by another library's id": changed(env="GymV26Environment-v0", env_kwargs={"env_id": "evilmod:Foo-v0"}),
+    "M34 by another library's older id": changed(env="GymV21Environment-v0", env_kwargs={"env_id": "evilmod:Foo"}),
     "M34 in a package": changed(env="pettingzoo/../evilmod", algorithm="selfplay"),
     "M34 in a package of several": changed(env="mpe2/../evilmod", algorithm="ippo"),
     "M34 no text": changed(env=["evilmod:Foo"]),
@@ -419,6 +422,20 @@ def test_m01_to_m39_are_one_family_of_errors_in_python(read, tmp_path):
             assert issubclass(FileError, MinirlError) and str(why)
         else:
             assert read in (read_csv, read_json) or name == "a folder", name
+
+
+@pytest.mark.parametrize("env", ["evilmod:Foo-v0", "os.path:join", "GymV26Environment-v0"])
+def test_m34_a_file_does_not_say_what_is_imported(env, good, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evilmod.py").write_text(f"open({CANARY!r}, 'w')\n")
+    minirl.save(minirl.load(good / "one"), tmp_path / "p", env)
+    for path in (tmp_path / "p", "p"):
+        with pytest.raises(
+            ConfigError, match=rf"{re.escape(env)}.* would import a module; if you trust it, set env to"
+        ):
+            minirl.evaluate(path)
+    assert sorted(os.listdir(tmp_path)) == ["evilmod.py", "p"] and "evilmod" not in sys.modules
 
 
 def test_m28_m29_of_a_policy_at_every_second_byte(good, tmp_path):

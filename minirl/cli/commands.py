@@ -179,9 +179,9 @@ def _environment(flags: Eval | Resume | Verify, known: str) -> str:
     if not env and not known:
         named = "name it with --env ID, or --import MODULE:NAME"
         raise UserError(f"{flags.run} was trained on an environment that no file can name: {named}")
-    if not env and ":" in known:  # a file does not get to say what is imported
+    if not env and given.would_import(known):  # a file does not get to say that
         name = type(flags).__name__.lower()
-        command = shlex.join(["minirl", name, *_typed(flags), "--import", known])
+        command = shlex.join(["minirl", name, *_typed(flags), "--import" if ":" in known else "--env", known])
         raise UserError(f"{flags.run} was trained on {known}, which would import a module; if you trust it: {command}")
     return env or known
 

@@ -73,7 +73,7 @@ def configuration(about: dict[str, Any], name: str, env: Any = None) -> tuple[Al
     except (KeyError, TypeError, ValueError) as why:
         raise FileError(f"{name}/{CONFIG} is no configuration of a run: {why}") from why
     named = fields.get("env")
-    if env is None and (named is None or ":" in str(named)):
+    if env is None and (named is None or given.would_import(str(named))):
         what = f"{named!r}, which would import a module" if named else "an environment that no file can name"
         raise ConfigError(f"env = None: {name} was trained on {what}; name it yourself")
     if env is not None and named is not None and not given.same(env, named):

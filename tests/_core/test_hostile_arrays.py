@@ -15,7 +15,7 @@ STEPS = 5  # of the rollout, where the list of good calls has none
 LONGER = tuple(np.zeros((STEPS, *x.shape[1:]), x.dtype) for x in ROLLOUT[7])
 CALLS = {name: args for name, (args, _) in GOOD.items()}
 CALLS["env_rollout"] = (*ROLLOUT[:5], np.zeros((STEPS, 1)), None, LONGER)
-MANY = 20_000  # calls of each kernel in the long form
+MANY = 10_000  # calls of each kernel in the long form
 
 
 def good(name, seed=0):
