@@ -34,6 +34,7 @@ class Best:
         seeds = random_streams.stream_seeds(config.seed)["evaluation"]
         self.seed = random_streams.integer_seeds(seeds, 1)[0]
         self.mean, self.update = -np.inf, 0
+        self.unsaved: Any = None  # the best policy, until it is in a file
         policy: Any = learner.policy
         self.name = FOLDER if isinstance(policy, Team) else FILE
 
@@ -44,21 +45,26 @@ class Best:
         policy, name, config = self.learner.policy, self.learner.algorithm.name, self.learner.config
         played = methods.evaluate(policy, name, config.env, self.episodes, False, self.seed, config.env_kwargs)
         if played.mean > self.mean:
-            self.mean, self.update = played.mean, update
-            self._save(policy)
+            self.mean, self.update, self.unsaved = played.mean, update, policy
         numbers = {"return": played.mean, "return_std": played.std, "length": played.lengths.mean(), "best": self.mean}
         return {f"eval/{key}": float(value) for key, value in numbers.items()}
 
-    def _save(self, policy: Any) -> None:
-        if self.path is None:
+    def save(self) -> None:
+        """Write the best policy if that was not done yet; FileError, and then the next call tries again."""
+        policy, self.unsaved = self.unsaved, None
+        if policy is None or self.path is None:
             return
         config, name = self.learner.config, self.learner.algorithm.name
         env, said = given.named(config.env, config.env_kwargs)
-        if isinstance(policy, Team):
-            (self.path / FOLDER).mkdir(exist_ok=True)
-            team.save(self.path / FOLDER, policy, name, env, said)
-        else:
-            policy_file.save(self.path / FILE, policy, name, env, said)
+        try:
+            if isinstance(policy, Team):
+                (self.path / FOLDER).mkdir(exist_ok=True)
+                team.save(self.path / FOLDER, policy, name, env, said)
+            else:
+                policy_file.save(self.path / FILE, policy, name, env, said)
+        except BaseException:
+            self.unsaved = policy
+            raise
 
     def tree(self) -> dict[str, Any]:
         """What is to be remembered, as JSON scalars."""
@@ -66,6 +72,8 @@ class Best:
 
     def take(self, tree: dict[str, Any]) -> None:
         """Go on where `tree` was taken."""
+        if self.update != int(tree["update"]):
+            self.unsaved = None
         self.mean, self.update = float(tree["mean"]), int(tree["update"])
 
 

@@ -14,7 +14,6 @@ from minirl.files import tree
 FOLDER, KIND = "checkpoints", "checkpoint"
 KEPT = 2  # generations
 NAME = re.compile(r"(\d{9,12})\.safetensors")
-TEMPORARY = re.compile(rf"\.{NAME.pattern}\.[\d-]+\.tmp")
 
 
 class Checkpoints:
@@ -37,19 +36,12 @@ class Checkpoints:
 
     def newest(self, tell: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
         """The update and state of the newest one that can be read; `tell` hears of those that cannot."""
-        self.sweep()
         for number in reversed(self.there()):
             try:
                 return number, tree.read(self.path(number), KIND)
             except FileError as why:
                 tell(f"{why}; the checkpoint before it is taken")
         raise FileError(f"{self.name} holds no checkpoint that can be read: the run cannot be resumed, train it again")
-
-    def sweep(self) -> None:
-        """Remove what killed saves have left."""
-        for stale in self.folder.glob(".*.tmp"):
-            if TEMPORARY.fullmatch(stale.name):
-                stale.unlink(missing_ok=True)
 
     def there(self) -> list[int]:
         """The updates that files are named after, from old to new."""

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from minirl.errors import FileError, RunInUseError, shorten
-from minirl.files.atomic import LINK, NONBLOCK, no_link, still_at, sweep, write_atomically
+from minirl.files.atomic import LINK, NONBLOCK, no_link, still_at, sweep, sweep_ending, write_atomically
 from minirl.files.strict_json import read_json, write_json
 
 try:
@@ -45,6 +45,7 @@ WRITTEN = (
     ".probe",
 )
 FOLDERS = ("tensorboard", "policies", "league", "checkpoints", "best")
+OF_POLICIES = ("policies", "league", "best/policies", "checkpoints")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 FORMAT = 1
 LONGEST = 64  # letters of an environment's id in the name of a directory
@@ -72,6 +73,9 @@ class RunDir:
                 remedy = f"choose another directory with `run`, or remove this one; minirl resume {name} continues it"
                 raise FileError(f"{name} already holds a run: {remedy}")
             sweep(path, WRITTEN)
+            for folder in OF_POLICIES:
+                if not (path / folder).is_symlink():
+                    sweep_ending(path / folder, ".safetensors")
             write_atomically(path / ".probe", b"")
             (path / ".probe").unlink()
         except BaseException:

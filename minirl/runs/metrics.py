@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def _plain(value: Any) -> Any:
 
 
 class Appended:
-    """A text file that this process alone appends to; FileError once it was removed, replaced or cut."""
+    """A text file that this process alone appends whole lines to; FileError once it was removed, replaced or cut."""
 
     def __init__(self, path: Path, start: bytes = b""):
         self.path = path
@@ -46,18 +47,24 @@ class Appended:
 
     def _begin(self, start: bytes) -> None:
         write_atomically(self.path, start)
-        self.file = open(self.path, "a", encoding="utf-8", newline="", opener=no_link)  # noqa: SIM115
+        self.file = open(self.path, "ab", buffering=0, opener=no_link)  # noqa: SIM115
         self.size = len(start)
 
     def check(self) -> None:
         if not still_at(self.file.fileno(), self.path) or os.fstat(self.file.fileno()).st_size < self.size:
             raise FileError(f"{self.path} was removed, replaced or cut short in mid-run: rows are missing from it")
 
-    def append(self, text: str) -> None:
+    def append(self, data: bytes) -> None:
+        """All of it or, with OSError, nothing: where the disk is full there is no half line."""
         self.check()
-        self.file.write(text)
-        self.file.flush()
-        self.size += len(text.encode())
+        try:
+            left = data
+            while left:
+                left = left[self.file.write(left) :]
+        except BaseException:
+            os.ftruncate(self.file.fileno(), self.size)
+            raise
+        self.size += len(data)
 
     def start_again(self, data: bytes) -> None:
         """Other contents from now on; the old ones stay where the new ones cannot be written."""
@@ -66,9 +73,9 @@ class Appended:
         self._begin(data)
         old.close()
 
-    def flush(self) -> None:
-        """Write what a full disk has kept back; OSError where it still does."""
-        self.file.flush()
+    def sync(self) -> None:
+        """Let it reach the disk, before a checkpoint that goes on behind it."""
+        os.fsync(self.file.fileno())
 
     def close(self) -> None:
         try:
@@ -77,35 +84,68 @@ class Appended:
             self.file.close()
 
 
-class CsvWriter:
+class RowWriter(ABC):
+    """Rows in a file; those that a full disk does not take are written before the next ones, or at the end."""
+
+    file: Appended
+
+    def __init__(self) -> None:
+        self.waiting: list[dict[str, Any]] = []
+
+    @abstractmethod
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        """All of them or, with an error, none."""
+
+    def write(self, row: dict[str, Any]) -> None:
+        self.waiting.append(row)
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if not self.waiting:
+            return
+        rows, self.waiting = self.waiting, []
+        self.file.check()  # a file that has gone takes no row later either: these are lost
+        try:
+            self._append(rows)
+        except BaseException:
+            self.waiting = rows
+            raise
+
+    def flush(self) -> None:
+        """Write what a full disk has kept back; OSError where it still does."""
+        self._write_waiting()
+        self.file.sync()
+
+    def close(self) -> None:
+        try:
+            self.flush()
+        finally:
+            self.file.close()
+
+
+class CsvWriter(RowWriter):
     """One header, one line per row. A tag that is new gets a column of its own: the file is then written again."""
 
     def __init__(self, path: Path, before: int = 0):
+        super().__init__()
         self.columns = list(COLUMNS)
         rows: list[list[str]] = []
         if before:
             self.columns, rows = _csv_before(path, before)
         self.file = Appended(path, _csv_bytes([self.columns, *rows]))
 
-    def write(self, row: dict[str, Any]) -> None:
-        new = [name for name in row if name not in self.columns]
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        new = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in self.columns]
         if new:
             self._widen(new)
-        self.file.append(_csv_bytes([[row.get(name) for name in self.columns]]).decode())
+        self.file.append(_csv_bytes([[row.get(name) for name in self.columns] for row in rows]))
 
     def _widen(self, new: list[str]) -> None:
-        self.file.file.flush()  # rows that a full disk has kept back
         with open(self.file.path, encoding="utf-8", newline="") as old:
             _, *rows = csv.reader(old)
         columns = self.columns + new
         self.file.start_again(_csv_bytes([columns, *(row + [""] * len(new) for row in rows)]))
         self.columns = columns
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
 
 
 def _csv_before(path: Path, update: int) -> tuple[list[str], list[list[str]]]:
@@ -133,20 +173,15 @@ def _csv_bytes(rows: list[list[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-class JsonlWriter:
+class JsonlWriter(RowWriter):
     """One JSON object per line."""
 
     def __init__(self, path: Path, before: int = 0):
+        super().__init__()
         self.file = Appended(path, _jsonl_before(path, before) if before else b"")
 
-    def write(self, row: dict[str, Any]) -> None:
-        self.file.append(json.dumps(row, allow_nan=False) + "\n")
-
-    def flush(self) -> None:
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        self.file.append("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
 
 
 def _jsonl_before(path: Path, update: int) -> bytes:
@@ -169,6 +204,8 @@ def _update_of(line: bytes) -> float:
 
 class TensorboardWriter:
     """The same tags as scalars against global_step, for `tensorboard --logdir runs`."""
+
+    waiting = ()
 
     def __init__(self, path: Path, step: int = 0):
         from tensorboardX import SummaryWriter

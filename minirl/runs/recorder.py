@@ -57,7 +57,7 @@ class Recorder:
         self.warned = False
         self.note = ""
         self.lost = ""  # why the last save failed, where another error came first
-        self.saved = -1  # the update of the last checkpoint
+        self.saved = self.tried = -1 if saved is None else learner.updates  # the last checkpoint, the last attempt
         self.next_save = 0.0  # on the monotonic clock: the wall's may jump
         self.exact = True  # whether the environments come back to where they were
         self.keep(stacklevel=7)
@@ -85,6 +85,8 @@ class Recorder:
         row = metrics.row_of(update)
         for writer in self.writers:
             self._try(writer.write, row)
+        if self.best is not None:
+            self._try(self.best.save)
         self.keep()
         if self._is_due():
             self._try(self.save)
@@ -101,13 +103,17 @@ class Recorder:
             raise
 
     def save(self) -> None:
-        """The policy and a checkpoint, once the rows up to here are written."""
-        start = time.monotonic()
-        for writer in self.writers:
-            writer.flush()
-        self.save_policy()
-        self.save_checkpoint()
-        self.next_save = time.monotonic() + max(SECONDS, COST * (time.monotonic() - start))
+        """The policy and a checkpoint, once the rows up to here are written. Where it fails, the next one is as far."""
+        start, self.tried = time.monotonic(), self.update
+        try:
+            for writer in self.writers:
+                writer.flush()
+            if self.best is not None:
+                self.best.save()
+            self.save_policy()
+            self.save_checkpoint()
+        finally:
+            self.next_save = time.monotonic() + max(SECONDS, COST * (time.monotonic() - start))
 
     def save_policy(self) -> None:
         self.directory.hold()
@@ -122,7 +128,7 @@ class Recorder:
 
     def _is_due(self) -> bool:
         often = self.save_every or SAVE_EVERY
-        return self.update - self.saved >= often and (self.save_every is not None or time.monotonic() >= self.next_save)
+        return self.update - self.tried >= often and (self.save_every is not None or time.monotonic() >= self.next_save)
 
     def _try(self, action: Callable[..., None], *args: Any) -> None:
         try:
@@ -132,22 +138,27 @@ class Recorder:
                 warnings.warn(f"{why}; the training goes on", stacklevel=4)
             self.warned = True
 
-    def _failed(self, end: Callable[[], None]) -> str:
+    def _failed(self, end: Callable[[], None], what: str = "the metrics") -> str:
         """Why a last write failed; "" where it did not."""
         try:
             end()
         except FileError as why:
             return str(why)
         except OSError as why:
-            return f"{self.path}: the metrics cannot be written: {why.strerror or why}"
+            return f"{self.path}: {what} cannot be written: {why.strerror or why}"
         return ""
 
     def finish(self) -> None:
-        """Policy and checkpoint after the last complete update, the ends of the metrics files, a picture if it can."""
+        """Policy and checkpoint after the last complete update, the ends of the metrics files, a picture if it can.
+
+        Where rows are missing there is no checkpoint behind them: a run that goes on writes them.
+        """
         lost = self._failed(self.save_policy)
         saved = "" if lost else f"the policy is in {self.directory.name}"
         failures = [lost, *(self._failed(writer.close) for writer in self.writers)]
-        failures += [self._failed(self.save_checkpoint)] if self.saved < self.update else []
+        failures += [self._failed(self.best.save, "the best policy")] if self.best else []
+        missing = any(writer.waiting for writer in self.writers) or (self.best and self.best.unsaved)
+        failures += [self._failed(self.save_checkpoint)] if self.saved < self.update and not missing else []
         if any(failures):
             raise FileError("; ".join(filter(None, [*failures, saved])))
         try:

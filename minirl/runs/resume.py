@@ -36,15 +36,17 @@ def resumed(
         directory = stack.enter_context(open_again(run))
         algorithm, config = configuration(directory.record, directory.name, env)
         checkpoints = Checkpoints(directory.path, directory.name)
-        update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=7))
-        check_unchanged(directory, saved["config"])
+        update, saved = 0, None
+        if not _ended_before_the_first(directory, checkpoints):
+            update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=7))
+            check_unchanged(directory, saved["config"])
         config = plain(algorithm, changed(config, changes or {}))
-        steps = saved["learner"]["counters"]["global_step"]
+        steps = saved["learner"]["counters"]["global_step"] if saved else 0
         if changes and config.total_timesteps < steps:
             raise ConfigError(f"total_timesteps = {config.total_timesteps}: {directory.name} has {steps} steps already")
         with stop.can_be_dropped():
             learner = make_learner(algorithm, config, stack)
-            exact = learner.restore(saved["learner"])
+            exact = saved is None or learner.restore(saved["learner"])
         if not exact:
             learner.begin_again()
             why = "its environments cannot be brought back to where they were"
@@ -53,6 +55,12 @@ def resumed(
         directory.resumed(update, exact, describe(algorithm.name, config)["config"])
         recorder = Recorder(directory, learner, recording_of(directory), saved)
         yield Training(learner, stack.enter_context(recorder), stop)
+
+
+def _ended_before_the_first(directory: RunDir, checkpoints: Checkpoints) -> bool:
+    """Whether the run was killed before there was a checkpoint or a row: then it begins."""
+    rows = directory.path / "metrics.jsonl"
+    return not checkpoints.there() and not (rows.is_file() and rows.stat().st_size)
 
 
 def recording_of(directory: RunDir) -> Recording:

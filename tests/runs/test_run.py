@@ -570,7 +570,7 @@ def test_bug_36_of_two_errors_the_first_one_is_told(meddled):
 
 def test_rows_that_a_full_disk_kept_back_are_there_when_a_column_comes(tmp_path):
     writer = CsvWriter(tmp_path / "m.csv")
-    writer.file.file.write("1,8\n")  # not on the disk yet
+    writer.waiting.append({"update": 1, "global_step": 8})  # not on the disk yet
     writer.write({"update": 2, "global_step": 16, "new": 0.5})
     writer.close()
     assert read_csv(tmp_path / "m.csv") == {"update": ["1", "2"], "global_step": ["8", "16"], "new": ["", "0.5"]}
