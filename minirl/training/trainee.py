@@ -113,7 +113,7 @@ class Trainee:
         episodes: with what belongs to those that go on, R.
         """
         return {
-            "algorithm": copy.deepcopy(self.state),
+            "algorithm": copied(self.state),
             "normalizer": self.normalizer.moments.tree(),
             "scaler": self.scaler.moments.tree(),
             "carry": self.scaler.carry.copy() if episodes else None,
@@ -133,6 +133,15 @@ class Trainee:
         self.scaler = RewardScaler(RunningMoments(**tree["scaler"]), carry)
         self.rng = random_streams.from_state(tree["updates_stream"])
         self.features = RandomFeatures(**tree["features"]) if tree["features"] else None
+
+
+def copied(tree: Any) -> Any:
+    """A tree of dicts, arrays and scalars, copied; what else there is by `copy.deepcopy`, which takes long to begin."""
+    if isinstance(tree, np.ndarray):
+        return tree.copy()
+    if type(tree) is dict:
+        return {name: copied(each) for name, each in tree.items()}
+    return tree if isinstance(tree, float | int | str | None) else copy.deepcopy(tree)
 
 
 def too_large(rollout: Rollout) -> NonFiniteError:
