@@ -114,7 +114,7 @@ class Trainee:
         episodes: with what belongs to those that go on, R.
         """
         return {
-            "algorithm": copy.deepcopy(self.state),
+            "algorithm": copied(self.state),
             "normalizer": self.normalizer.moments.tree(),
             "scaler": self.scaler.moments.tree(),
             "carry": self.scaler.carry.copy() if episodes else None,
@@ -153,6 +153,15 @@ def check_moments(tree: dict[str, Any], name: str) -> None:
     """ValueError for statistics that no samples have."""
     if (tree["m2"] < 0).any() or tree["count"] < 0:
         raise ValueError(f"{name} has to have a count and sums of squares that are not negative")
+
+
+def copied(tree: Any) -> Any:
+    """A tree of dicts, arrays and scalars, copied; what else there is by `copy.deepcopy`, which takes long to begin."""
+    if isinstance(tree, np.ndarray):
+        return tree.copy()
+    if type(tree) is dict:
+        return {name: copied(each) for name, each in tree.items()}
+    return tree if isinstance(tree, float | int | str | None) else copy.deepcopy(tree)
 
 
 def too_large(rollout: Rollout) -> NonFiniteError:
