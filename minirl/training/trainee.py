@@ -80,7 +80,10 @@ class Trainee:
         if rollout.fresh:  # R belongs to the episodes that were dropped
             scaler = replace(scaler, carry=np.zeros_like(scaler.carry))
         if cfg.normalize_reward:
-            scaler = scaler.update(rollout.reward, rollout.cut, weights, cfg.gamma)
+            try:
+                scaler = scaler.update(rollout.reward, rollout.cut, weights, cfg.gamma)
+            except NonFiniteError as why:
+                raise too_large_reward(rollout) from why
             reward = scaler(rollout.reward)
         if cfg.normalize_obs:
             try:
@@ -170,6 +173,14 @@ def too_large(rollout: Rollout) -> NonFiniteError:
     t, env, entry = (int(i) for i in np.unravel_index(np.abs(obs).argmax(), obs.shape))
     remedy = f"entry {entry} is {obs[t, env, entry]}, too large to be squared; scale the observations"
     return NonFiniteError("the running variance of obs", remedy, env=env, step=rollout.first_step + t)
+
+
+def too_large_reward(rollout: Rollout) -> NonFiniteError:
+    """The error that names the largest of a rollout's rewards."""
+    reward = rollout.reward
+    t, env = (int(i) for i in np.unravel_index(np.abs(reward).argmax(), reward.shape))
+    remedy = f"a reward is {reward[t, env]}, too large to be squared; scale the rewards"
+    return NonFiniteError("the running variance of reward", remedy, env=env, step=rollout.first_step + t + 1)
 
 
 def limit_rewards(reward: Array, weights: SampleWeights, limit: float | None) -> tuple[Array, dict[str, float]]:
