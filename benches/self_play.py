@@ -34,6 +34,7 @@ from minirl import methods  # noqa: E402
 from minirl.multiagent import league  # noqa: E402
 from minirl.multiagent.game_evaluation import OPPONENTS, of_agent, play_games  # noqa: E402
 from minirl.runs import league_picture  # noqa: E402
+from minirl.runs.recorder import Recording  # noqa: E402
 from minirl.runs.session import training  # noqa: E402
 from minirl.theory.games import KUHN, ROCK, average_policy, exploitability, loss_probability  # noqa: E402
 
@@ -64,7 +65,7 @@ def train(name: str, seed: int, run: Path) -> int:
     """Train into `run`; the number of transitions."""
     env, fields = GAMES[name]
     config = minirl.configure("selfplay", env=env, seed=seed, **fields)
-    with training(methods.find("selfplay"), config, run, save_every=10**9) as session:
+    with training(methods.find("selfplay"), config, run, recording=Recording(save_every=10**9)) as session:
         learner = session.learner
         if env == ROCK:
             theta = learner.state["theta_pi"].copy()

@@ -23,13 +23,17 @@ from minirl.deploy.team import Team
 from minirl.envs import given
 from minirl.errors import ConfigError, FileError
 from minirl.runs.callback import listener
+from minirl.runs.interrupt import StoppedError
 from minirl.runs.player import player, trained_on
+from minirl.runs.recorder import Recording
 from minirl.runs.result import Result
-from minirl.runs.session import SAVE_EVERY, training, warn_of_images
+from minirl.runs.resume import resumed
+from minirl.runs.session import training, warn_of_images
+from minirl.runs.verify import verify
 from minirl.training.evaluation import Evaluation
 from minirl.training.learner import Learner
 
-__all__ = ["Result", "configure", "evaluate", "learn", "load", "save", "train"]
+__all__ = ["Result", "configure", "evaluate", "learn", "load", "save", "train", "verify"]
 
 RunPath: TypeAlias = str | os.PathLike[str] | None
 Callback: TypeAlias = Callable[..., Any] | None
@@ -105,16 +109,19 @@ def train(
 ) -> Result[PPOConfig]: ...
 @overload
 def train(
-    algorithm: str | Algorithm, env: Any = ..., run: RunPath = ..., callback: Callback = ..., **fields: Any
+    algorithm: str | Algorithm | None = ..., env: Any = ..., run: RunPath = ..., callback: Callback = ..., **fields: Any
 ) -> Result[Config]: ...
 def train(
-    algorithm: str | Algorithm,
+    algorithm: str | Algorithm | None = None,
     env: Any = OWN,
     run: RunPath = None,
     callback: Callback = None,
     *,
+    resume: RunPath = None,
     track: str | None = None,
-    save_every: int = SAVE_EVERY,
+    save_every: int | None = None,
+    eval_every: int = 0,
+    eval_episodes: int = 20,
     progress: bool = False,
     **config: Any,
 ) -> Result[Any]:
@@ -124,20 +131,52 @@ def train(
         for IPPO and MAPPO a parallel environment, for self-play a game. By default the configuration's own.
     run: directory for metrics and policy, "auto" for runs/ENV-ALGORITHM-SEED-N, None to write nothing.
     callback: called with each update, or with (update, learner) where it takes two; a true result stops.
+    resume: the directory of a run that goes on after its last checkpoint, in place of all the others; `env` where a
+        file cannot name it, `total_timesteps` where it is to go on longer.
+    save_every: updates between two saves of policy and checkpoint; None: 20, but not more often than once in 5 s.
+    eval_every: updates between two evaluations of `eval_episodes` greedy episodes each, 0 for none: metrics eval/…, and
+        the policy that scored highest is kept as RUN/best.safetensors.
     progress: show what the command line shows.
 
-    Ctrl-C without a run directory gives back the Result so far, `interrupted`; with one it comes through, the policy
-    saved, as does what an environment raises. Other errors are MinirlErrors.
+    Ctrl-C without a run directory gives back the Result so far, `interrupted`; with one it comes through, as do SIGTERM
+    and SIGHUP (SystemExit), all up to the last update saved; so does what an environment raises. Other errors are
+    MinirlErrors.
     """
-    row, heard = methods.find(algorithm), listener(callback)
-    settings = configure(algorithm, **(config if isinstance(env, Own) else {"env": env, **config}))
-    check_value("save_every", save_every, Annotated[int, AtLeastOne])
+    heard = listener(callback)
+    check_value("save_every", save_every, Annotated[int, AtLeastOne] | None)
+    check_value("eval_every", eval_every, Annotated[int, NonNegative])
+    check_value("eval_episodes", eval_episodes, Annotated[int, AtLeastOne])
     check_value("progress", progress, bool)
+    if resume is not None:
+        if run is not None or track is not None or save_every is not None:
+            raise ConfigError(
+                "resume: the run goes on in its own directory as it began, leave run, track, save_every out"
+            )
+        session = resumed(resume, None if isinstance(env, Own) else env, config)
+    else:
+        if algorithm is None:
+            raise ConfigError(f"algorithm = None: takes one of {', '.join(methods.every())}, or resume=RUN")
+        settings = configure(algorithm, **(config if isinstance(env, Own) else {"env": env, **config}))
+        if eval_every and run is None:
+            raise ConfigError(
+                f"eval_every = {eval_every}: the best policy is kept in a run directory, name one as `run`"
+            )
+        recording = Recording(track, save_every, eval_every, eval_episodes)
+        session = training(methods.find(algorithm), settings, run, recording)
+    try:
+        return _trained(session, heard, progress, run is None and resume is None)
+    except StoppedError as why:
+        why.end_the_process()
+
+
+def _trained(opened: Any, heard: Callable[..., Any], progress: bool, alone: bool) -> Result[Any]:
+    """The Result of a session; `alone`: without a run directory."""
     history, interrupted = [], False
-    with training(row, settings, run, track, save_every) as session:
+    with opened as session:
         learner = session.learner
+        name = learner.algorithm.name
         try:
-            with _view(row.name, learner.config, progress) as view:
+            with _view(name, learner.config, progress) as view:
                 for update in session:
                     history.append(update)
                     if view is not None:
@@ -145,11 +184,11 @@ def train(
                     if heard(update, learner):
                         break
         except KeyboardInterrupt:
-            if run is not None or not history:
+            if not alone or not history:
                 raise
             interrupted = True
-            warnings.warn(f"interrupted after {history[-1].global_step} steps: this is the Result so far", stacklevel=2)
-        return Result(learner.policy, history, session.path, row.name, learner.config, interrupted)
+            warnings.warn(f"interrupted after {history[-1].global_step} steps: this is the Result so far", stacklevel=3)
+        return Result(learner.policy, history, session.path, name, learner.config, interrupted)
 
 
 def learn(algorithm: str | Algorithm, envs: Any, config: Config | None = None) -> Learner:

@@ -31,6 +31,14 @@ class EnvRaisedError(EnvError):
     exit_code = 1
 
 
+class EnvProcessError(EnvRaisedError):
+    """The process of an environment has died or hangs. env: which;  step;  exitcode: −9 for SIGKILL, None: it hung."""
+
+    def __init__(self, message: str, env: int = 0, step: int = 0, exitcode: int | None = None):
+        super().__init__(message)
+        self.env, self.step, self.exitcode = env, step, exitcode
+
+
 class SpaceError(UserError):
     """An observation or action space that minirl has no code for."""
 

@@ -116,7 +116,7 @@ def test_a_signal_saves_and_ends_with_its_code(method, signum, code, tmp_path):
     process.send_signal(signum)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code and "Traceback" not in err
-    assert out.splitlines()[-1].startswith(f"stopped by {signum.name} after ")
+    assert out.splitlines()[-2].startswith(f"stopped by {signum.name} after ")
     acts(minirl.load(tmp_path / "run"), env_of(method))
     assert minirl.evaluate(tmp_path / "run", episodes=1).returns.shape == (1,)
 
@@ -248,7 +248,8 @@ def test_a_run_on_a_class_is_evaluated_where_it_is_named(method, tmp_path):
         possible_agents = ("../up 0", "Ünï/code%1")
 
     result = minirl.train(method, Odd, run=tmp_path / "run", **SMALL)
-    assert {path.parent for path in tmp_path.rglob("*.safetensors")} == {tmp_path / "run" / "policies"}
+    written = {path.parent for path in tmp_path.rglob("*.safetensors")}
+    assert written == {tmp_path / "run" / "policies", tmp_path / "run" / "checkpoints"}
     loaded = minirl.load(tmp_path / "run")
     assert set(loaded.agents) == set(Odd.possible_agents)
     for name, agent in result.policy.agents.items():

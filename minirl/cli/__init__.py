@@ -16,6 +16,8 @@ THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 USAGE = """usage: minirl COMMAND [flags]
 
   train ALGORITHM   learn a policy                minirl train trpo --env CartPole-v1
+  resume RUN        go on with a run              minirl resume runs/CartPole-v1-trpo-0-1
+  verify RUN        train it again and compare    minirl verify runs/CartPole-v1-trpo-0-1
   eval RUN          play a trained policy         minirl eval runs/CartPole-v1-trpo-0-1
   plot RUN ...      draw learning curves          minirl plot runs/* --out curves.png
   play RUN          play a game against it        minirl play runs/minirl_TicTacToe-v0-selfplay-0-1

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 from minirl.cli.console import complain, say, say_all, width, write_utf8
 from minirl.cli.flags import flags_of
+from minirl.cli.live import open_view
 from minirl.cli.play import Play, play_against
 from minirl.cli.tables import env_ids, run_lines
-from minirl.cli.train import play, summary
+from minirl.cli.train import play, run_through, summary
 from minirl.cli.values import literal
 from minirl.config import AtLeastOne, NonNegative, Range, check_ranges
 from minirl.deploy.team import load_policy
@@ -29,6 +30,8 @@ from minirl.runs import league_picture
 from minirl.runs import plot as plotting
 from minirl.runs.directory import CONFIG, NOT_STORED, current, read_record
 from minirl.runs.listing import find_runs
+from minirl.runs.resume import configuration, resumed
+from minirl.runs.verify import verify
 from minirl.theory import demo, figures
 from minirl.training.evaluation import Evaluation
 
@@ -48,6 +51,31 @@ class Eval:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run after its last checkpoint, as if nothing had happened: the same numbers to the last bit."""
+
+    run: Path  # run directory
+    env: str | None = None  # what it was trained on, where config.json does not say it
+    import_: str | None = None  # MODULE:NAME in place of --env: the module is imported, which no file may ask for
+    total_timesteps: Annotated[int, AtLeastOne] | None = None  # train to here; None is where it was to end
+    eval_episodes: Annotated[int, NonNegative] = 20  # episodes that the trained policy plays at the end, >= 0
+    quiet: bool = False  # print nothing but errors
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Train a run again from its config.json and compare every number that it wrote."""
+
+    run: Path  # run directory
+    env: str | None = None  # what it was trained on, where config.json does not say it
+    import_: str | None = None  # MODULE:NAME in place of --env: the module is imported, which no file may ask for
+    quiet: bool = False  # print the result alone
 
 
 @dataclass(frozen=True)
@@ -118,7 +146,30 @@ def evaluate(flags: Eval) -> int:
     return 0
 
 
-def _environment(flags: Eval, known: str) -> str:
+def resume(flags: Resume) -> int:
+    changes = {} if flags.total_timesteps is None else {"total_timesteps": flags.total_timesteps}
+    opened = resumed(flags.run, _environment_of_run(flags), changes)
+    return run_through(opened, flags.eval_episodes, flags.quiet)
+
+
+def verify_run(flags: Verify) -> int:
+    env, about = _environment_of_run(flags), read_record(flags.run)
+    _, config = configuration(about, str(flags.run), env)
+    with open_view(f"verify {flags.run}", config.total_timesteps, flags.quiet) as view:
+        verified = verify(flags.run, env, view.show)
+    say_all(verified.lines())
+    return int(verified.update is not None)
+
+
+def _environment_of_run(flags: Resume | Verify) -> str | None:
+    """What a run's config.json may not name by itself; None where it may."""
+    about = read_record(flags.run).get("config")
+    known = about.get("env") if isinstance(about, dict) else None
+    env = _environment(flags, known if isinstance(known, str) else "")
+    return None if env == known and not flags.env and not flags.import_ else env
+
+
+def _environment(flags: Eval | Resume | Verify, known: str) -> str:
     """What to play in: what the flags name, else what the file does, but for a module to import. UserError."""
     if flags.import_ is not None and flags.env is not None:
         raise UserError(f"--import = {flags.import_!r} beside --env {flags.env}: give one of them")
@@ -129,7 +180,8 @@ def _environment(flags: Eval, known: str) -> str:
         named = "name it with --env ID, or --import MODULE:NAME"
         raise UserError(f"{flags.run} was trained on an environment that no file can name: {named}")
     if not env and given.would_import(known):  # a file does not get to say that
-        command = shlex.join(["minirl", "eval", *_typed(flags), "--import" if ":" in known else "--env", known])
+        name = type(flags).__name__.lower()
+        command = shlex.join(["minirl", name, *_typed(flags), "--import" if ":" in known else "--env", known])
         raise UserError(f"{flags.run} was trained on {known}, which would import a module; if you trust it: {command}")
     return env or known
 
@@ -231,6 +283,8 @@ def draw_figures(flags: Figures) -> int:
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
+    "resume": (Resume, resume),
+    "verify": (Verify, verify_run),
     "eval": (Eval, evaluate),
     "plot": (Plot, plot),
     "play": (Play, play_against),

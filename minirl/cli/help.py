@@ -14,7 +14,7 @@ GROUPS = {  # the fields that every algorithm has, and those of a run; what is i
     "learning": ("total_timesteps", "num_steps", "gamma", "lam", "advantage"),
     "network": ("hidden", "activation", "family", "log_std", "rbf", "rbf_width", "dtype"),
     "normalisation": ("normalize_obs", "normalize_reward", "normalize_adv", "normalize_value", "reward_limit"),
-    "run": ("seed", "run", "track", "quiet", "save_every", "eval_episodes"),
+    "run": ("seed", "run", "track", "quiet", "save_every", "eval_every", "eval_episodes"),
 }
 FIRST = {  # those of GROUPS that most people change; of a method's own, all
     *("env", "env_kwargs", "num_envs", "total_timesteps", "num_steps", "gamma", "lam", "hidden", "activation"),

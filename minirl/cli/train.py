@@ -2,7 +2,6 @@
 
 import contextlib
 import shlex
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -23,8 +22,9 @@ from minirl.envs import faults
 from minirl.errors import EnvRaisedError, FileError, MinirlError, NonFiniteError, UserError
 from minirl.files.atomic import write_atomically
 from minirl.methods import every, having
-from minirl.runs.interrupt import Stop, stop_on_signals
-from minirl.runs.session import SAVE_EVERY, Training, training
+from minirl.runs.interrupt import StoppedError
+from minirl.runs.recorder import Recording
+from minirl.runs.session import Training, training
 from minirl.training.evaluation import Evaluation
 
 TRACEBACK = "traceback.txt"
@@ -37,12 +37,15 @@ class Output:
 
     run: str = "auto"  # run directory; auto is runs/ENV-ALGORITHM-SEED-N with the first free N
     track: Literal["tensorboard"] | None = None  # also write the metrics for TensorBoard, into RUN/tensorboard
-    save_every: Annotated[int, AtLeastOne] = SAVE_EVERY  # updates between two saves of the policy, >= 1
-    eval_episodes: Annotated[int, NonNegative] = 20  # episodes that the trained policy plays at the end, >= 0
+    save_every: Annotated[int, AtLeastOne] | None = None  # updates between two saves, >= 1; None: 20, and 5 seconds
+    eval_every: Annotated[int, NonNegative] = 0  # updates between two evaluations on the way, the best is kept; 0: none
+    eval_episodes: Annotated[int, NonNegative] = 20  # episodes of each, and that the policy plays at the end, >= 0
     quiet: bool = False  # print nothing but errors
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.eval_every and not self.eval_episodes:
+            raise UserError(f"eval_every = {self.eval_every}: it needs eval_episodes of at least 1")
 
 
 def train(argv: list[str]) -> int:
@@ -81,16 +84,23 @@ def _refuse_flags_of_others(name: str, argv: list[str]) -> None:
 
 def _train(name: str, config: Any, output: Output) -> int:
     """Train, save, evaluate; the exit code."""
-    tell = _silent if output.quiet else say
     command = shlex.join(["minirl", *sys.argv[1:]])
+    recording = Recording(output.track, output.save_every, output.eval_every, output.eval_episodes)
+    opened = training(every()[name], config, output.run, recording, command)
+    return run_through(opened, output.eval_episodes, output.quiet)
+
+
+def run_through(opened: Any, eval_episodes: int, quiet: bool) -> int:
+    """Train a session to its end, with all that is said about it; the exit code."""
+    tell = _silent if quiet else say
     session: Training | None = None
     try:
-        with (
-            stop_on_signals() as stop,
-            training(every()[name], config, output.run, output.track, output.save_every, command) as session,
-        ):
-            _introduce(name, session, tell)
-            _loop(name, session, stop, output.quiet)
+        with opened as session:
+            _introduce(session, tell)
+            _loop(session, quiet)
+    except StoppedError as why:
+        _say_how_to_go_on(why, session, tell)
+        return 128 + why.signum
     except NonFiniteError as why:
         raise MinirlError(f"{why}" + (f"; the last finite policy is in {session.name}" if session else "")) from why
     except EnvRaisedError as why:
@@ -100,21 +110,35 @@ def _train(name: str, config: Any, output: Output) -> int:
     except Exception as why:
         raise _unexpected(why, session) from why
 
-    learner = session.learner
-    end = f"stopped by {signal.Signals(stop.signum).name}" if stop.signum else "done"
-    updates = "1 update" if learner.updates == 1 else f"{learner.updates} updates"
-    tell(f"{end} after {learner.global_step} steps and {updates}, saved in {session.name}")
-    if session.note:
-        tell(session.note)
-    if stop.signum:
-        return 128 + stop.signum
+    learner, config = session.learner, session.learner.config
+    tell(f"done {_how_far(session)}")
+    for line in filter(None, (session.best, session.note)):
+        tell(line)
     # What has a vector entry point need not exist as a single environment.
-    if output.eval_episodes and config.vectorization == "vector_entry_point":
+    if eval_episodes and config.vectorization == "vector_entry_point":
         tell(f"not evaluated: vector_entry_point; `minirl eval {session.name}` tries the single environment")
-    elif output.eval_episodes:
-        played = play(learner.policy, name, config.env, config.env_kwargs, output.eval_episodes, traces=session.path)
+    elif eval_episodes:
+        name = learner.algorithm.name
+        played = play(learner.policy, name, config.env, config.env_kwargs, eval_episodes, traces=session.path)
         tell(f"greedy policy: {summary(played)}")
     return 0
+
+
+def _how_far(session: Training) -> str:
+    learner = session.learner
+    updates = "1 update" if learner.updates == 1 else f"{learner.updates} updates"
+    return f"after {learner.global_step} steps and {updates}, saved in {session.name}"
+
+
+def _say_how_to_go_on(why: StoppedError, session: Training | None, tell: Callable[[str], None]) -> None:
+    """What a signal has left, and the command that goes on with it."""
+    if session is None:
+        tell(f"{why} before the first update: nothing was trained")
+        return
+    tell(f"{why} {_how_far(session)}")
+    for line in filter(None, (session.best, session.note)):
+        tell(line)
+    tell(f"to go on: minirl resume {shlex.quote(session.name)}")
 
 
 def play(
@@ -139,11 +163,13 @@ def _silent(_text: str) -> None:
     pass
 
 
-def _introduce(name: str, session: Training, tell: Callable[[str], None]) -> None:
+def _introduce(session: Training, tell: Callable[[str], None]) -> None:
     """What is trained, where, and on what."""
     learner = session.learner
-    cfg = learner.config
+    cfg, name = learner.config, learner.algorithm.name
     tell(f"{name} on {cfg.env}, seed {cfg.seed}: {cfg.total_timesteps} steps in {cfg.num_envs} environments")
+    if learner.updates:
+        tell(f"resumed after update {learner.updates}, {learner.global_step} steps")
     core = "compiled core" if COMPILED else "NumPy twins"
     tell(f"{learner.size}; {core}")
     tell(f"run directory {session.name}")
@@ -151,13 +177,13 @@ def _introduce(name: str, session: Training, tell: Callable[[str], None]) -> Non
         complain(TWINS)
 
 
-def _loop(name: str, session: Training, stop: Stop, quiet: bool) -> None:
-    config = session.learner.config
-    with open_view(f"{name} · {config.env} · seed {config.seed}", config.total_timesteps, quiet) as view:
+def _loop(session: Training, quiet: bool) -> None:
+    learner = session.learner
+    config = learner.config
+    title = f"{learner.algorithm.name} · {config.env} · seed {config.seed}"
+    with open_view(title, config.total_timesteps, quiet) as view:
         for update in session:
             view.show(update)
-            if stop.signum:
-                break
 
 
 def _unexpected(why: Exception, session: Training | None) -> MinirlError:
@@ -166,17 +192,16 @@ def _unexpected(why: Exception, session: Training | None) -> MinirlError:
         for line in "".join(traceback.format_exception(why)).splitlines():
             complain(line)
         return MinirlError(_said(why))
+    if session.recorder is not None and session.recorder.lost:
+        _keep_traceback(why, session.path)
+        return MinirlError(_said(why))  # what is saved was said in a warning
     kept = "and the traceback are" if _keep_traceback(why, session.path) else "is"
     return MinirlError(f"{_said(why)}; the policy after {session.learner.global_step} steps {kept} in {session.name}")
 
 
 def _said(why: BaseException) -> str:
-    """The exception, its message on one line, and where it was raised."""
-    if isinstance(why, EnvRaisedError):
-        return str(why)
-    frame = traceback.extract_tb(why.__traceback__)[-1]
-    text = f"{type(why).__name__}: {faults.one_line(why)}"
-    return f"{text} ({Path(frame.filename).name}:{frame.lineno} in {frame.name})"
+    """The exception, its message on one line, and where it was raised: environment and step if an environment did."""
+    return str(why) if isinstance(why, EnvRaisedError) else faults.described(why)
 
 
 def _keep_traceback(why: BaseException, directory: Path) -> bool:

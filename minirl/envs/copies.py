@@ -7,16 +7,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from multiprocessing.reduction import ForkingPickler
-from typing import Any, NoReturn
+from typing import Any
 
 import gymnasium
 
 from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
-from minirl.envs.faults import close, named, raise_placed
+from minirl.envs.faults import close, raise_placed
 from minirl.envs.parallel import ParallelVectorEnv
+from minirl.envs.resumable import beginning, replayed
 from minirl.envs.serial import SerialVectorEnv
-from minirl.errors import EnvError
 
 CHECKER = "disable_env_checker"  # gymnasium's keyword
 SHOWN: set[str] = set()  # environments made before in this process: their warnings have been shown
@@ -37,7 +36,7 @@ def make_copy(spec: Any, kwargs: dict[str, Any], index: int, home: int, guarded:
         env = make_one(spec, kwargs, os.getpid() != home)
     except BaseException as why:
         raise_placed(why, f"env={index}")
-    return Guarded(OwnFinalObs(env), index) if guarded else env
+    return Guarded(env, index) if guarded else env
 
 
 def make_one(spec: Any, kwargs: dict[str, Any], quiet: bool = False) -> Any:
@@ -67,49 +66,41 @@ def without_warnings() -> Iterator[None]:
                 mujoco.set_mju_user_warning(before)
 
 
-class OwnFinalObs(gymnasium.Wrapper):
-    """Copies an episode's last observation: SAME_STEP hands it over after the reset, which may write into its array.
-
-    For async; SerialVectorEnv does it itself.
-    """
-
-    def step(self, action: Any) -> Any:
-        obs, reward, terminated, truncated, info = self.env.step(action)
-        if terminated or truncated:
-            obs = copy.deepcopy(obs)
-        return obs, reward, terminated, truncated, info
-
-
 class Guarded(gymnasium.Wrapper):
-    """An environment in a worker process: what it returns is checked there, and its errors are made fit to travel.
+    """The environment of a worker process: SAME_STEP, and what it returns is checked before it is sent.
 
-    gymnasium takes an observation of a single number for one of every shape, and waits for ever for an error that
-    cannot be sent. kept: the infos that are handed on; None: all of them.
+    kept: the infos that are handed on, besides final_obs; None: all of them.
     """
 
     kept: tuple[str, ...] | None = None
 
     def __init__(self, env: Any, index: int):
         super().__init__(env)
-        self.index, self.taken = index, 0
+        self.index, self.recording = index, False
+        self.begun: dict[str, Any] | None = None  # what the last reset began from, where that is recorded
 
     def reset(self, **kwargs: Any) -> Any:
-        try:
-            obs, info = self.env.reset(**kwargs)
-            return fitted(self.observation_space, obs), self._kept(info)
-        except BaseException as why:
-            self._raise_sendable(why)
+        if self.recording:
+            self.begun = None if kwargs.get("options") else beginning(self.env, kwargs.get("seed"))
+        obs, info = self.env.reset(**kwargs)
+        return fitted(self.observation_space, obs), self._kept(info)
 
     def step(self, action: Any) -> Any:
-        self.taken += 1
-        try:
-            obs, reward, terminated, truncated, info = self.env.step(action)
-            over, stopped = as_flag("terminated", terminated), as_flag("truncated", truncated)
-            if self.kept is not None and (over or stopped):
-                info = {}  # no action is chosen by what it says of an end
-            return fitted(self.observation_space, obs), reward, over, stopped, self._kept(info)
-        except BaseException as why:
-            self._raise_sendable(why)
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        over, stopped = as_flag("terminated", terminated), as_flag("truncated", truncated)
+        obs = fitted(self.observation_space, obs)
+        if not (over or stopped):
+            return obs, reward, over, stopped, self._kept(info)
+        last = {"final_obs": copy.deepcopy(obs)}  # the reset may write into its array
+        if self.kept is None:
+            last["final_info"] = info
+        obs, info = self.reset()
+        return obs, reward, over, stopped, last | info
+
+    def play(self, how: dict[str, Any], actions: list[Any]) -> Any:
+        """Play an episode again -> the last observation; EnvError where it ends on the way."""
+        self.recording, self.begun = True, how
+        return fitted(self.observation_space, replayed(self.env, how, actions)[0])
 
     def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
         if self.kept is None:
@@ -118,18 +109,6 @@ class Guarded(gymnasium.Wrapper):
         if KEY in handed:
             handed[KEY] = as_mask(mask_size(self.action_space), handed[KEY])
         return handed
-
-    def _raise_sendable(self, why: BaseException) -> NoReturn:
-        """Raise `why` with its place, in a form that gymnasium's worker catches and another process can read."""
-        where = f"env={self.index}, step={self.taken}"
-        try:
-            ForkingPickler.loads(ForkingPickler.dumps(why))
-            sendable = isinstance(why, Exception | KeyboardInterrupt)
-        except Exception:
-            sendable = False
-        if not sendable:  # nor would gymnasium's worker catch what is no Exception
-            raise EnvError(f"{where}: the environment raised {named(why)}") from why
-        raise_placed(why, where)
 
     def close(self) -> None:
         close(self.env, f"env={self.index}")

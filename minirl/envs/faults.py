@@ -11,6 +11,7 @@ from minirl.errors import EnvError, EnvRaisedError, MinirlError
 
 # Raised by an environment these would pass for the end of a loop or of the process.
 ENDS = (StopIteration, StopAsyncIteration, GeneratorExit, SystemExit)
+PLACE, IN_A_WORKER = "environment: ", "in a worker process: "  # how the notes begin that say where an error comes from
 
 
 def one_line(why: BaseException) -> str:
@@ -27,9 +28,9 @@ def raise_placed(why: BaseException, where: str) -> NoReturn:
         raise EnvError(f"{where}: {why}") from why
     if isinstance(why, ENDS) and is_fault(why):
         raise EnvRaisedError(f"{where}: the environment raised {named(why)}") from why
-    noted = any(note.startswith("environment: ") for note in getattr(why, "__notes__", ()))
+    noted = any(note.startswith(PLACE) for note in getattr(why, "__notes__", ()))
     if isinstance(why, Exception) and not isinstance(why, MinirlError) and not noted:
-        why.add_note(f"environment: {where}")
+        why.add_note(PLACE + where)
     raise why
 
 
@@ -38,6 +39,16 @@ def named(why: BaseException) -> str:
     text = type(why).__name__ + (f": {one_line(why)}" if str(why) else "")
     frames = traceback.extract_tb(why.__traceback__)
     return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name})" if frames else text
+
+
+def described(why: BaseException) -> str:
+    """The same, after the environment and the step where an environment raised it; of a worker's, the line there."""
+    notes = getattr(why, "__notes__", ())
+    places = [note.removeprefix(PLACE) for note in notes if note.startswith(PLACE)]
+    elsewhere = [note.removeprefix(IN_A_WORKER) for note in notes if note.startswith(IN_A_WORKER)]
+    if elsewhere:
+        return elsewhere[0].partition("\n")[0]
+    return f"{places[0]}: the environment raised {named(why)}" if places else named(why)
 
 
 def is_fault(why: BaseException) -> bool:

@@ -12,7 +12,8 @@ from gymnasium.envs.registration import EnvSpec
 
 from minirl.envs import given, memory
 from minirl.envs.copies import copies, make_one
-from minirl.envs.faults import ENDS, is_fault, named, one_line, place, raise_placed
+from minirl.envs.faults import ENDS, IN_A_WORKER, is_fault, named, one_line, place, raise_placed
+from minirl.envs.processes import IMPORTABLE
 from minirl.errors import EnvError
 from minirl.numerics import random_streams
 
@@ -39,11 +40,14 @@ def make_envs(env_id: Any, num_envs: int, vectorization: str = "auto", /, **kwar
             return each_its_own(spec.id, copies(spec, num_envs, how, kwargs))
         return gymnasium.make_vec(spec, num_envs, vectorization_mode=how, **kwargs, **options)
     except BaseException as why:
-        if how == "async" and isinstance(why, EOFError | ConnectionError) and not getattr(why, "__notes__", ()):
-            remedy = "it has to be importable there, not only registered or defined here; or set vectorization = sync"
-            said = "a worker process ended while making it, see its traceback above"
-            raise EnvError(f"env = {name!r}: {said}; {remedy}") from why
-        raise_not_made(why, f"env = {name!r} cannot be made ({how})")
+        raise_not_made(why, f"env = {name!r} cannot be made ({how})", _where_imported(why))
+
+
+def _where_imported(why: BaseException) -> str:
+    """The remedy for an import that fails in a worker process."""
+    if isinstance(why, ImportError) and any(IN_A_WORKER in note for note in getattr(why, "__notes__", ())):
+        return f" (in a worker process); {IMPORTABLE}"
+    return ""
 
 
 def each_its_own(env_id: str, envs: Any) -> Any:
@@ -138,10 +142,11 @@ def reset(envs: Any, seed: np.random.SeedSequence) -> tuple[Any, dict[str, Any]]
     from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
     from minirl.envs import NativeVectorEnv
+    from minirl.envs.parallel import ParallelVectorEnv
 
     seeds = random_streams.integer_seeds(seed, envs.num_envs)
     envs.action_space.seed(seeds[0])
-    one_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv | NativeVectorEnv)
+    one_each = isinstance(envs.unwrapped, SyncVectorEnv | AsyncVectorEnv | NativeVectorEnv | ParallelVectorEnv)
     try:
         return envs.reset(seed=seeds if one_each else seeds[0])
     except BaseException as why:

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import Env, spaces
 
 from minirl.envs.contract import KEY, NUMBERS, Misfit, as_flag, as_mask, fitted, mask_size
+from minirl.envs.resumable import begin
 
 Array = np.ndarray[Any, Any]
 
@@ -93,7 +94,15 @@ class ParallelCopy:
 
     def reset(self, seed: int | None) -> Seen:
         """A new episode."""
-        obs, infos = _dicts("reset", FIRST, self.env.reset(seed=seed))
+        return self._first(self.env.reset(seed=seed))
+
+    def begin(self, how: dict[str, Any]) -> Seen:
+        """An episode that begins as another one began."""
+        return self._first(begin(self.env, how))
+
+    def _first(self, result: Any) -> Seen:
+        """What a reset returned."""
+        obs, infos = _dicts("reset", FIRST, result)
         there = self._listed()
         if not there:
             raise Misfit("reset() leaves no agents: at least one has to be there when an episode starts")

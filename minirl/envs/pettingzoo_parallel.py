@@ -8,14 +8,15 @@ from gymnasium import spaces
 from minirl.envs.contract import Misfit
 from minirl.envs.faults import named, raise_placed
 from minirl.envs.many_agents import Step
-from minirl.envs.parallel_contract import ParallelCopy, agents_of
+from minirl.envs.parallel_contract import Moved, ParallelCopy, Seen, agents_of
 from minirl.envs.parallel_source import close_all
+from minirl.envs.resumable import EpisodeLog, Resumable, beginning
 from minirl.errors import EnvError
 
 Array = np.ndarray[Any, Any]
 
 
-class ParallelCopies:
+class ParallelCopies(Resumable):
     """Environments with the same agents and spaces. EnvError, with copy and step, for what breaks the contract."""
 
     def __init__(self, envs: list[Any], title: str, keep_open: bool = False):
@@ -33,7 +34,7 @@ class ParallelCopies:
         self._members = found[0]
         self._copies = [ParallelCopy(env, self._members) for env in envs]
         self._opened = [] if keep_open else envs
-        self._taken = 0  # steps, for messages
+        self._log = EpisodeLog(len(envs))
         self.num_envs, self.agents = len(envs), tuple(self._members)
         self.observation_spaces = {name: agent.observation_space for name, agent in self._members.items()}
         self.action_spaces = {name: agent.action_space for name, agent in self._members.items()}
@@ -45,11 +46,11 @@ class ParallelCopies:
         if len(seeds) != self.num_envs:
             raise EnvError(f"{len(seeds)} seeds: takes {self.num_envs}, one for each environment")
         obs, masks = self._zeros(), dict[str, Array]()
-        for b, copy in enumerate(self._copies):
+        for b in range(self.num_envs):
             try:
-                seen = copy.reset(seeds[b])
+                seen = self._reset(b, seeds[b])
             except BaseException as why:
-                raise_placed(why, f"env={b}, step={self._taken}")
+                raise_placed(why, f"env={b}, step={self._log.taken}")
             self._write(obs, b, seen.obs)
             self._write_masks(masks, b, seen.masks)
         self.alive, self.masks = self._who(), masks
@@ -64,22 +65,59 @@ class ParallelCopies:
         led_to, obs = self._zeros(), self._zeros()
         masks = {name: np.ones_like(mask) for name, mask in self.masks.items()}
         reward, terminated, truncated = np.zeros((B, N)), np.zeros((B, N), bool), np.zeros((B, N), bool)
-        self._taken += 1
+        self._log.acted(actions)
         for b, copy in enumerate(self._copies):
             try:
-                moved = copy.step({name: self._action(name, actions[name][b]) for name in copy.alive})
+                moved = self._step(b, {name: x[b] for name, x in actions.items()})
                 self._write(led_to, b, moved.led_to)  # before a reset, which may write into the same arrays
                 for i, name in enumerate(self.agents):
                     if name in moved.reward:
                         reward[b, i] = moved.reward[name]
                         terminated[b, i], truncated[b, i] = moved.terminated[name], moved.truncated[name]
-                seen = moved.left(copy.alive) if copy.alive else copy.reset(None)
+                seen = moved.left(copy.alive) if copy.alive else self._reset(b, None)
             except BaseException as why:
-                raise_placed(why, f"env={b}, step={self._taken}")
+                raise_placed(why, f"env={b}, step={self._log.taken}")
             self._write(obs, b, seen.obs)
             self._write_masks(masks, b, seen.masks)
         self.alive, self.masks = self._who(), masks
         return Step(led_to, obs, reward, terminated, truncated, self.alive, masks)
+
+    def _reset(self, b: int, seed: int | None) -> Seen:
+        """A new episode of one copy."""
+        self._log.began(b, beginning(self._copies[b].env, seed))
+        return self._copies[b].reset(seed)
+
+    def _step(self, b: int, actions: dict[str, Any]) -> Moved:
+        """Those who are alive in one copy act."""
+        copy = self._copies[b]
+        return copy.step({name: self._action(name, actions[name]) for name in copy.alive})
+
+    def forget(self) -> None:
+        """Drop what belongs to episodes that are over."""
+        self._log.forget()
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """How each copy's episode began, and the actions since; None where a generator cannot be saved."""
+        return self._log.tree()
+
+    def restore(self, tree: dict[str, Any]) -> dict[str, Array]:
+        """Play the episodes of a snapshot again -> observations; EnvError where they end, or an environment raises."""
+        self._log.take(tree)
+        self.masks, obs = {}, self._zeros()
+        for b, copy in enumerate(self._copies):
+            how, actions = self._log.of(b)
+            try:
+                seen = copy.begin(how)
+                for each in actions:
+                    seen = self._step(b, each).left(copy.alive)
+            except BaseException as why:
+                raise_placed(why, f"env={b}, step={self._log.taken}")
+            self._write(obs, b, seen.obs)
+            self._write_masks(self.masks, b, seen.masks)
+        self.alive = self._who()
+        if not self.alive.any(axis=1).all():
+            raise EnvError("an episode that was going on ended when it was played again")
+        return obs
 
     def close(self) -> None:
         """Close the environments that were made here."""

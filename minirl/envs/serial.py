@@ -12,11 +12,12 @@ from gymnasium.vector.utils import concatenate, create_empty_array, iterate
 from minirl.envs.contract import KEY, as_flag, as_mask, fitted, mask_size
 from minirl.envs.faults import close, raise_placed
 from minirl.envs.opener import Opener
+from minirl.envs.resumable import EpisodeLog, Resumable, beginning, replayed
 
 ARRAYS = (spaces.Box, spaces.MultiDiscrete, spaces.MultiBinary)  # a batch of them is one array, a row per environment
 
 
-class SerialVectorEnv(SyncVectorEnv):
+class SerialVectorEnv(SyncVectorEnv, Resumable):
     """A SyncVectorEnv with SAME_STEP that gives the same, but in `step` spends a fifth of the time on it.
 
     The observations are one array that the next step overwrites; final_obs are copies, since the reset comes before
@@ -46,26 +47,22 @@ class SerialVectorEnv(SyncVectorEnv):
         self._action_rows = type(self.action_space) in ARRAYS
         self._mask_size = mask_size(self.single_action_space)
         self._taken = 0  # steps, for messages
+        self.log: EpisodeLog | None = None  # how the episodes came to where they are, where somebody saves that
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """New episodes -> observations, infos.
 
         seed: s for s, s + 1, …; a list with one (or None) each.  options: reset_mask (B,) bool resets these alone.
         """
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        if seeds is None:
-            seeds = [None] * self.num_envs
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"{len(seeds)} seeds: it takes {self.num_envs}, one for each environment")
-        rows = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
-        if not isinstance(rows, np.ndarray) or rows.shape != (self.num_envs,) or rows.dtype != bool or not rows.any():
-            raise ValueError(f"reset_mask = {rows!r}: takes an array of {self.num_envs} booleans, at least one True")
-        options = options and {key: value for key, value in options.items() if key != "reset_mask"}
+        seeds, rows, options = reset_arguments(seed, options, self.num_envs)
         infos: dict[str, Any] = {}
-        for i in np.flatnonzero(rows).tolist():
+        for i in rows:
             try:
+                how = None if self.log is None or options else beginning(self.envs[i], seeds[i])
                 obs, info = self.envs[i].reset(seed=seeds[i], options=options)
                 self._keep(i, obs, info, infos)
+                if self.log is not None:
+                    self.log.began(i, how)
             except BaseException as why:
                 raise_placed(why, f"env={i}, step={self._taken}")
         return self._observed(), infos
@@ -83,6 +80,8 @@ class SerialVectorEnv(SyncVectorEnv):
         reward, terminated, truncated = np.empty(B), np.empty(B, bool), np.empty(B, bool)
         infos: dict[str, Any] = {}
         self._taken += 1
+        if self.log is not None:
+            self.log.acted(actions)
         try:
             for i, env in enumerate(envs):
                 obs, reward[i], over, stopped, info = env.step(each[i])
@@ -91,6 +90,8 @@ class SerialVectorEnv(SyncVectorEnv):
                 terminated[i], truncated[i] = over, stopped
                 if over or stopped:
                     self._end(i, obs, info, infos)
+                    if self.log is not None:
+                        self.log.began(i, beginning(env, None))
                     obs, info = env.reset()
                 if row is not None and type(obs) is np.ndarray and (obs.shape, obs.dtype) == row:
                     rows[i] = obs  # the usual case
@@ -127,10 +128,51 @@ class SerialVectorEnv(SyncVectorEnv):
             self._buffer = concatenate(self.single_observation_space, self._seen, self._buffer)
         return self._buffer
 
+    def record(self) -> None:
+        """From the next reset on, remember what `snapshot` needs."""
+        self.log = EpisodeLog(self.num_envs)
+
+    def forget(self) -> None:
+        """Drop what belongs to episodes that are over."""
+        if self.log is not None:
+            self.log.forget()
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """How each episode began, and the actions since; None where an environment's generator cannot be saved."""
+        return self.log.tree() if self.log is not None and self.repeats else None
+
+    def restore(self, tree: dict[str, Any]) -> Any:
+        """Play the episodes of a snapshot again -> observations; EnvError where they end, or an environment raises."""
+        self.record()
+        assert self.log is not None
+        self.log.take(tree)
+        self._taken = self.log.taken
+        for i, env in enumerate(self.envs):
+            try:
+                obs, info = replayed(env, *self.log.of(i))
+                self._keep(i, obs, info, {})
+            except BaseException as why:
+                raise_placed(why, f"env={i}, step={self._taken}")
+        return self._observed()
+
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment, also when one of them raises."""
         for i, env in enumerate(self.envs):
             close(env, f"env={i}")
+
+
+def reset_arguments(seed: Any, options: Any, num_envs: int) -> tuple[list[int | None], list[int], Any]:
+    """A vector's arguments of reset -> a seed or None each, the environments to reset, the options for these."""
+    seeds = [seed + i for i in range(num_envs)] if isinstance(seed, int) else seed
+    if seeds is None:
+        seeds = [None] * num_envs
+    if len(seeds) != num_envs:
+        raise ValueError(f"{len(seeds)} seeds: it takes {num_envs}, one for each environment")
+    rows = (options or {}).get("reset_mask", np.ones(num_envs, bool))
+    if not isinstance(rows, np.ndarray) or rows.shape != (num_envs,) or rows.dtype != bool or not rows.any():
+        raise ValueError(f"reset_mask = {rows!r}: takes an array of {num_envs} booleans, at least one True")
+    options = options and {key: value for key, value in options.items() if key != "reset_mask"}
+    return seeds, np.flatnonzero(rows).tolist(), options
 
 
 def add_info(infos: dict[str, Any], info: dict[str, Any], i: int, num_envs: int) -> None:

@@ -67,8 +67,17 @@ def _sync_directory(path: Path) -> None:
 
 def sweep(directory: Path, names: Iterable[str]) -> None:
     """Remove the temporary files of these names that a killed process left, and no other file."""
+    _sweep(directory, "|".join(map(re.escape, names)))
+
+
+def sweep_ending(directory: Path, ending: str) -> None:
+    """The same for all names that end so, in a folder that only minirl writes to."""
+    _sweep(directory, rf"[^/]+{re.escape(ending)}")
+
+
+def _sweep(directory: Path, names: str) -> None:
     for stale in directory.glob(".*.tmp"):
-        if any(re.fullmatch(rf"\.{re.escape(name)}\.\d+(-\d+)?\.tmp", stale.name) for name in names):
+        if re.fullmatch(rf"\.({names})\.\d+(-\d+)?\.tmp", stale.name):
             stale.unlink(missing_ok=True)
 
 

@@ -14,7 +14,9 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from minirl.envs.games.game import Game
+from minirl.envs.resumable import Resumable
 from minirl.multiagent.opponent_pool import Checkpoint, Pool
+from minirl.numerics import random_streams
 from minirl.numerics.arrays import Array
 
 
@@ -28,7 +30,7 @@ def moved(game: Game, boards: Array, action: Array) -> None:
         game.over = np.where(boards, game.over, over)
 
 
-class OpponentVector(gymnasium.vector.VectorEnv):
+class OpponentVector(gymnasium.vector.VectorEnv, Resumable):
     """B games against checkpoints of `pool`, each drawn when its game begins and kept until it is over.
 
     In mode DISABLED: games that are over wait for reset(options={"reset_mask": …}). info["action_mask"] (B, K) are the
@@ -81,6 +83,18 @@ class OpponentVector(gymnasium.vector.VectorEnv):
         """Opponents and payoffs of the games that ended since the last call."""
         results, self.results = self.results, []
         return [opponent for opponent, _ in results], np.array([payoff for _, payoff in results])
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """Positions and sides; who the opponents are, the pool's snapshot says. None while games are not begun."""
+        if None in self.opponents:
+            return None
+        return {"game": self.game.snapshot(), "side": self.side.copy(), "rng": random_streams.get_state(self.rng)}
+
+    def restore(self, tree: dict[str, Any]) -> Array:
+        """Back to a snapshot, against those who play now -> what is seen."""
+        self.game.restore(tree["game"])
+        self.side, self.rng, self.results = tree["side"].copy(), random_streams.from_state(tree["rng"]), []
+        return self._seen()[0]
 
     def _seen(self) -> tuple[Array, dict[str, Any]]:
         return self.game.observe(self.side), {"action_mask": self.game.legal(self.side)}

@@ -8,6 +8,7 @@ import numpy as np
 from minirl import _core
 from minirl.config import Config
 from minirl.envs.many_agents import ManyAgents, Step
+from minirl.envs.resumable import Resumable
 from minirl.errors import EnvError, MinirlError, NonFiniteError
 from minirl.multiagent.groups import Group
 from minirl.numerics import random_streams
@@ -31,6 +32,26 @@ class JointState:
     episode_length: Array  # (B,)
     steps_taken: int = 0
     fresh_start: bool = False  # as in training/collector_state.py
+
+    def tree(self) -> dict[str, Any]:
+        """All of it as a tree of arrays and JSON scalars, copied."""
+        return {
+            "noises": [noise.tree() for noise in self.noises],
+            "obs": [x.copy() for x in self.obs],
+            "alive": self.alive.copy(),
+            "masks": {name: mask.copy() for name, mask in self.masks.items()},
+            "episode_return": self.episode_return.copy(),
+            "episode_length": self.episode_length.copy(),
+            "steps_taken": self.steps_taken,
+            "fresh_start": self.fresh_start,
+        }
+
+    def take(self, tree: dict[str, Any]) -> None:
+        """Back to a tree, which is copied, but for the noises."""
+        self.obs, self.alive = [x.copy() for x in tree["obs"]], tree["alive"].copy()
+        self.masks = {name: mask.copy() for name, mask in tree["masks"].items()}
+        self.episode_return, self.episode_length = tree["episode_return"].copy(), tree["episode_length"].copy()
+        self.steps_taken, self.fresh_start = tree["steps_taken"], tree["fresh_start"]
 
 
 class JointCollector:
@@ -83,10 +104,41 @@ class JointCollector:
     def commit(self) -> None:
         """The last rollouts were learned from: the next ones go on with their games."""
         self.state.fresh_start = False
+        if isinstance(self.envs, Resumable):
+            self.envs.forget()
 
     def reset(self) -> None:
         """Let the next rollouts begin with new games."""
         self.state.fresh_start = True
+
+    def begin_again(self, seed: np.random.SeedSequence) -> None:
+        """New games from another seed, at once."""
+        self.env_seeds = seed
+        self._reset()
+        self.state.fresh_start = False
+
+    def snapshot(self) -> dict[str, Any]:
+        """Where the collector and the environments are; the noises alone, and `envs` None, where they cannot say it."""
+        envs = self.envs.snapshot() if isinstance(self.envs, Resumable) else None
+        if envs is None:
+            return {"noises": [noise.tree() for noise in self.state.noises], "envs": None}
+        return self.state.tree() | {"resets": self.env_seeds.n_children_spawned, "envs": envs}
+
+    def restore(self, tree: dict[str, Any], environments: bool = True) -> bool:
+        """Back to a snapshot -> whether the environments are back as well, as in training/collector.py."""
+        for noise, each in zip(self.state.noises, tree["noises"], strict=True):
+            noise.restore(each)
+        if not environments or tree["envs"] is None or not isinstance(self.envs, Resumable):
+            return False
+        try:
+            seen = self.envs.restore(tree["envs"])
+            if seen is not None and not all(map(same_bits, self._rows(seen), tree["obs"])):
+                return False
+        except Exception:  # whatever an environment that does not repeat may raise
+            return False
+        self.env_seeds.spawn(tree["resets"] - self.env_seeds.n_children_spawned)
+        self.state.take(tree)
+        return True
 
     def _reset(self) -> None:
         state, envs = self.state, self.envs
@@ -205,3 +257,8 @@ class JointCollector:
             fresh=fresh,
             mask=np.empty((T, rows, dist.num_params), bool) if masked else None,
         )
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """Whether two arrays are equal in every bit."""
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()

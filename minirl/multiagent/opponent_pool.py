@@ -55,6 +55,8 @@ class Pool:
 
     def add(self, agent: Player, step: int) -> None:
         """Keep a copy of the policy as it is now; it begins with the learner's rating."""
+        if isinstance(agent, Agent):
+            agent.theta.flags.writeable = False  # snapshots hold it without copying
         self.members.append(Checkpoint(agent, step, self.elo))
         if len(self.members) > self.size:
             self.members = self.members[::-1][::2][::-1]
@@ -95,16 +97,27 @@ class Pool:
             each.score += float(scores.sum())
         self.elo = before + math.fsum(changes)  # in whatever order
 
-    def snapshot(self) -> dict[str, Any]:
-        """Checkpoints, ratings and results as a tree of arrays and JSON scalars, copied."""
-        scores = self.tree()["members"]
-        members = [{**score, "agent": of_agent(m.agent)} for score, m in zip(scores, self.members, strict=True)]
-        return {"elo": self.elo, "members": members, "rng": random_streams.get_state(self.rng)}
+    def snapshot(self, playing: list[Checkpoint]) -> dict[str, Any]:
+        """Checkpoints, ratings and results as a tree of arrays and JSON scalars; θ of frozen policies is not copied.
 
-    def restore(self, tree: dict[str, Any], now: Agent) -> None:
-        """Back to a snapshot, which can be used again; its policies are built as `now` is."""
+        playing: opponents of the games that go on, of whom some may have left the pool.
+        """
+        members = {id(each): each for each in self.members}
+        left = {id(each): each for each in playing if id(each) not in members}
+        order = {each: i for i, each in enumerate([*members, *left])}
+        return {
+            "elo": self.elo,
+            "members": [tree_of(each) for each in members.values()],
+            "left": [tree_of(each) for each in left.values()],
+            "playing": [order[id(each)] for each in playing],
+            "rng": random_streams.get_state(self.rng),
+        }
+
+    def restore(self, tree: dict[str, Any], now: Agent) -> list[Checkpoint]:
+        """Back to a snapshot, which can be used again; its policies are built as `now` is. -> who was playing"""
         self.elo, self.rng = tree["elo"], random_streams.from_state(tree["rng"])
-        self.members = [Checkpoint(**{**each, "agent": as_agent(each["agent"], now)}) for each in tree["members"]]
+        self.members, left = ([from_tree(each, now) for each in tree[name]] for name in ("members", "left"))
+        return [[*self.members, *left][i] for i in tree["playing"]]
 
     def tree(self) -> dict[str, Any]:
         """Ratings and results as JSON scalars, from old to new."""
@@ -114,12 +127,22 @@ class Pool:
         }
 
 
+def tree_of(member: Checkpoint) -> dict[str, Any]:
+    """A checkpoint as a tree."""
+    return {name: value for name, value in vars(member).items() if name != "agent"} | {"agent": of_agent(member.agent)}
+
+
+def from_tree(tree: dict[str, Any], now: Agent) -> Checkpoint:
+    """The checkpoint of a tree."""
+    return Checkpoint(**{**tree, "agent": as_agent(tree["agent"], now)})
+
+
 def of_agent(player: Player) -> dict[str, Any] | None:
-    """What tells a checkpoint's policy from others, copied; None of the random player."""
+    """What tells a checkpoint's policy from others; None of the random player."""
     if not isinstance(player, Agent):
         return None
     normalizer = player.normalizer
-    return {"theta": player.theta.copy(), "normalizer": normalizer.moments.tree() if normalizer else None}
+    return {"theta": player.theta, "normalizer": normalizer.moments.tree() if normalizer else None}
 
 
 def as_agent(tree: dict[str, Any] | None, now: Agent) -> Player:
@@ -128,4 +151,6 @@ def as_agent(tree: dict[str, Any] | None, now: Agent) -> Player:
         return RandomPlayer()
     moments = tree["normalizer"] and RunningMoments(**copy.deepcopy(tree["normalizer"]))
     normalizer = now.normalizer and replace(now.normalizer, moments=moments)
-    return replace(now, theta=tree["theta"].copy(), normalizer=normalizer)
+    theta = tree["theta"].copy()
+    theta.flags.writeable = False
+    return replace(now, theta=theta, normalizer=normalizer)

@@ -19,7 +19,7 @@ from minirl.errors import ConfigError
 from minirl.files.atomic import write_atomically
 from minirl.multiagent import league
 from minirl.multiagent.game_env import OpponentVector
-from minirl.training.learner import Learner, Update
+from minirl.training.learner import Learner, Update, check_snapshot
 
 LEAGUE = "league.json"  # in the run directory: ratings of the checkpoints
 
@@ -84,12 +84,16 @@ class SelfPlayLearner(Learner):
 
     def snapshot(self) -> dict[str, Any]:
         """All that learning changes, the pool with it."""
-        return {**super().snapshot(), "pool": self.pool.snapshot()}
+        playing = [each for each in self.envs.opponents if each is not None]
+        return {**super().snapshot(), "pool": self.pool.snapshot(playing)}
 
-    def restore(self, tree: dict[str, Any]) -> None:
-        """Back to a snapshot; games that are going on are finished against those who play them."""
-        super().restore(tree)
-        self.pool.restore(tree["pool"], self.policy)
+    def restore(self, tree: dict[str, Any], environments: bool = True) -> bool:
+        """Back to a snapshot, the pool with it; without `environments` games go on against those who play them."""
+        check_snapshot(tree, self._made_of())
+        playing = self.pool.restore(tree["pool"], self.policy)
+        if environments and playing:
+            self.envs.opponents = list(playing)
+        return super().restore(tree, environments)
 
     def save_policy(self, directory: Path, env: str, said: dict[str, Any]) -> None:
         """The policy, its checkpoints, and their ratings."""

@@ -1,6 +1,5 @@
 """The loop of IPPO and MAPPO: a rollout of all agents, an update of each policy, all kept together. [EXT-1, EXT-2]"""
 
-import copy
 import math
 import time
 from collections.abc import Iterator
@@ -207,23 +206,32 @@ class TeamLearner:
         } | {name: list(value) if isinstance(value := vars(self.config)[name], tuple) else value for name in names}
 
     def snapshot(self) -> dict[str, Any]:
-        """All that learning changes, as a tree of arrays and JSON scalars, copied; without the environments."""
+        """All that learning changes, and where the environments are: a tree of arrays and JSON scalars, copied."""
+        collector = self.collector.snapshot()
         return {
             "learner": self._made_of(),
-            "trainees": [trainee.tree() for trainee in self.trainees],
-            "noises": [noise.tree() for noise in self.collector.state.noises],
+            "trainees": [trainee.tree(episodes=collector["envs"] is not None) for trainee in self.trainees],
+            "collector": collector,
             "counters": {"updates": self.updates, "global_step": self.global_step},
+            "curve": np.array(self.curve).reshape(-1, 2),
         }
 
-    def restore(self, tree: dict[str, Any]) -> None:
-        """Back to a snapshot, which can be used again; ConfigError where it is of other agents or another method."""
+    def restore(self, tree: dict[str, Any], environments: bool = True) -> bool:
+        """Back to a snapshot, which can be used again -> whether the environments are back as well (Learner.restore).
+
+        ConfigError where it is of other agents or another method.
+        """
         check_snapshot(tree, self._made_of())
-        for trainee, each in zip(self.trainees, copy.deepcopy(tree["trainees"]), strict=True):
-            trainee.take(each)
-        for noise, each in zip(self.collector.state.noises, tree["noises"], strict=True):
-            noise.restore(each)
+        exact = self.collector.restore(tree["collector"], environments)
+        for trainee, each in zip(self.trainees, tree["trainees"], strict=True):
+            trainee.take(each, exact)
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
-        self.curve = [point for point in self.curve if point[0] <= self.global_step]
+        self.curve = [(int(step), value) for step, value in tree["curve"].tolist()]
+        return exact
+
+    def begin_again(self) -> None:
+        """New games, from seeds that belong to this update: for a run whose environments could not be restored."""
+        self.collector.begin_again(np.random.SeedSequence([self.config.seed, self.updates]))
 
     def __repr__(self) -> str:
         name, done = given.name(self.config.env), f"{self.updates} update{'' if self.updates == 1 else 's'}"

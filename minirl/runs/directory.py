@@ -1,6 +1,7 @@
 """The run directory: found or made, locked while a process writes to it, and the record of how the run was started.
 
-    RUN/  config.json  metrics.csv  metrics.jsonl  policy.safetensors  curve.png  (tensorboard/)  (league/)  .lock
+    RUN/  config.json  metrics.csv  metrics.jsonl  policy.safetensors  checkpoints/  curve.png  (tensorboard/)
+          (policies/)  (league/)  .lock
 
 The lock is the kernel's: it goes when the process goes, however that ends.
 """
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from minirl.errors import FileError, RunInUseError, shorten
-from minirl.files.atomic import LINK, NONBLOCK, no_link, still_at, sweep, write_atomically
+from minirl.files.atomic import LINK, NONBLOCK, no_link, still_at, sweep, sweep_ending, write_atomically
 from minirl.files.strict_json import read_json, write_json
 
 try:
@@ -34,6 +35,7 @@ CONFIG, LOCK = "config.json", ".lock"
 LEAGUE = ("league.json", "league.png")
 WRITTEN = (
     CONFIG,
+    "best.safetensors",
     "metrics.csv",
     "metrics.jsonl",
     "policy.safetensors",
@@ -42,7 +44,8 @@ WRITTEN = (
     *LEAGUE,
     ".probe",
 )
-FOLDERS = ("tensorboard", "policies", "league")
+FOLDERS = ("tensorboard", "policies", "league", "checkpoints", "best")
+OF_POLICIES = ("policies", "league", "best/policies", "checkpoints")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 FORMAT = 1
 LONGEST = 64  # letters of an environment's id in the name of a directory
@@ -58,15 +61,21 @@ class RunDir:
     FileError when it cannot be used or holds a run already, RunInUseError when another process has it.
     """
 
-    def __init__(self, path: Path, name: str, made: bool):
-        self.path, self.name, self.made, self.started = path, name, made, False
+    def __init__(self, path: Path, name: str, made: bool, again: bool = False):
+        self.path, self.name, self.made, self.started = path, name, made, again
         self.record: dict[str, Any] = {}
         _refuse_links(path, name)
         self.lock = _lock(path, name)
         try:
-            if (path / CONFIG).exists():
-                raise FileError(f"{name} already holds a run: choose another directory with `run`, or remove this one")
+            if again:
+                self.record = read_record(path)
+            elif (path / CONFIG).exists():
+                remedy = f"choose another directory with `run`, or remove this one; minirl resume {name} continues it"
+                raise FileError(f"{name} already holds a run: {remedy}")
             sweep(path, WRITTEN)
+            for folder in OF_POLICIES:
+                if not (path / folder).is_symlink():
+                    sweep_ending(path / folder, ".safetensors")
             write_atomically(path / ".probe", b"")
             (path / ".probe").unlink()
         except BaseException:
@@ -77,6 +86,15 @@ class RunDir:
         """Write config.json: from now on the directory holds a run."""
         write_json(self.path / CONFIG, record)
         self.record, self.started = record, True
+
+    def resumed(self, update: int, exact: bool, config: dict[str, Any]) -> None:
+        """Add to config.json that the run went on after this update, in which surroundings, and whether exactly."""
+        said = surroundings() | {"update": update, "exact": exact, "at": now()}
+        before, after = (each.get("total_timesteps") for each in (self.record["config"], config))
+        said |= {} if before == after else {"total_timesteps": before}
+        self.record["config"] = config
+        self.record["resumed"] = [*self.record.get("resumed", []), said]
+        write_json(self.path / CONFIG, self.record)
 
     def hold(self) -> None:
         """Make the directory and its config.json again if they were removed; FileError where another is there."""
@@ -144,6 +162,19 @@ def open_run(path: str | os.PathLike[str], env: str, algorithm: str, seed: int, 
         raise FileError(f"run directory {path} cannot be used: {reason}; choose another one with `run`") from why
 
 
+def open_again(path: str | os.PathLike[str]) -> RunDir:
+    """The directory of a run that is to go on; FileError where there is none, RunInUseError where it still does."""
+    if not isinstance(path, str | os.PathLike) or not str(path).strip() or "\0" in str(path):
+        raise FileError(f"resume = {path!r}: takes the directory of a run")
+    found = current() / path
+    if not (found / CONFIG).is_file():
+        raise FileError(f"{path} holds no run: it has no {CONFIG}")
+    try:
+        return RunDir(found, str(path), made=False, again=True)
+    except OSError as why:
+        raise FileError(f"run directory {path} cannot be used: {why.strerror or why}") from why
+
+
 def _as_name(env: str) -> str:
     """An environment's id as the beginning of a folder's name: neither a path, hidden, a flag, nor too long."""
     name = re.sub(r"[^A-Za-z0-9._-]", "_", env)[:LONGEST]
@@ -198,10 +229,6 @@ def _lock(path: Path, name: str) -> int:
 
 def describe(algorithm: str, config: Any, command: str | None = None) -> dict[str, Any]:
     """How a run was started: what config.json holds."""
-    import gymnasium
-
-    import minirl
-    from minirl._core import COMPILED
     from minirl.envs import given
 
     named = {"env": given.stored(config.env)}  # null where a file can name no such thing
@@ -210,6 +237,20 @@ def describe(algorithm: str, config: Any, command: str | None = None) -> dict[st
         "algorithm": algorithm,
         "config": {each.name: _storable(vars(config)[each.name]) for each in dataclasses.fields(config)} | named,
         "environment": given.name(config.env),
+        **surroundings(),
+        "started": now(),
+        "command": command,
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """What the last bit of a result depends on besides the configuration."""
+    import gymnasium
+
+    import minirl
+    from minirl._core import COMPILED
+
+    return {
         "versions": {
             "minirl": minirl.__version__,
             "python": platform.python_version(),
@@ -217,11 +258,24 @@ def describe(algorithm: str, config: Any, command: str | None = None) -> dict[st
             "gymnasium": gymnasium.__version__,
         },
         "core": "compiled" if COMPILED else "twins",
+        "blas": _blas(),
         "machine": {"platform": platform.platform(), "cpu": _cpu(), "cores": os.cpu_count()},
         "threads": {name: os.environ.get(name) for name in THREADS},
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": command,
     }
+
+
+def now() -> str:
+    """The time, in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _blas() -> str:
+    """The library that multiplies NumPy's matrices."""
+    try:
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload]
+        return f"{blas['name']} {blas['version']}"
+    except (KeyError, TypeError):
+        return "unknown"
 
 
 def _storable(value: Any) -> Any:

@@ -8,12 +8,14 @@ import io
 import json
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minirl.errors import FileError, UserError
+from minirl.errors import FileError, UserError, reason
 from minirl.files.atomic import no_link, open_regular, read_file, still_at, write_atomically
+from minirl.files.strict_json import parse_json
 from minirl.training.learner import Update
 
 COLUMNS = ("update", "global_step")
@@ -37,7 +39,7 @@ def _plain(value: Any) -> Any:
 
 
 class Appended:
-    """A text file that this process alone appends to; FileError once it was removed, replaced or cut."""
+    """A text file that this process alone appends whole lines to; FileError once it was removed, replaced or cut."""
 
     def __init__(self, path: Path, start: bytes = b""):
         self.path = path
@@ -46,7 +48,7 @@ class Appended:
     def _begin(self, start: bytes) -> None:
         write_atomically(self.path, start)
         try:
-            self.file = open(self.path, "a", encoding="utf-8", newline="", opener=no_link)  # noqa: SIM115
+            self.file = open(self.path, "ab", buffering=0, opener=no_link)  # noqa: SIM115
         except OSError as why:
             raise FileError(f"{self.path} cannot be written: {why.strerror or why}") from why
         self.size = len(start)
@@ -55,11 +57,17 @@ class Appended:
         if not still_at(self.file.fileno(), self.path) or os.fstat(self.file.fileno()).st_size < self.size:
             raise FileError(f"{self.path} was removed, replaced or cut short in mid-run: rows are missing from it")
 
-    def append(self, text: str) -> None:
+    def append(self, data: bytes) -> None:
+        """All of it or, with OSError, nothing: where the disk is full there is no half line."""
         self.check()
-        self.file.write(text)
-        self.file.flush()
-        self.size += len(text.encode())
+        try:
+            left = data
+            while left:
+                left = left[self.file.write(left) :]
+        except BaseException:
+            os.ftruncate(self.file.fileno(), self.size)
+            raise
+        self.size += len(data)
 
     def start_again(self, data: bytes) -> None:
         """Other contents from now on; the old ones stay where the new ones cannot be written."""
@@ -68,6 +76,10 @@ class Appended:
         self._begin(data)
         old.close()
 
+    def sync(self) -> None:
+        """Let it reach the disk, before a checkpoint that goes on behind it."""
+        os.fsync(self.file.fileno())
+
     def close(self) -> None:
         try:
             self.check()
@@ -75,29 +87,87 @@ class Appended:
             self.file.close()
 
 
-class CsvWriter:
-    """One header, one line per row. A tag that is new gets a column of its own: the file is then written again."""
+class RowWriter(ABC):
+    """Rows in a file; those that a full disk does not take are written before the next ones, or at the end."""
 
-    def __init__(self, path: Path):
-        self.columns = list(COLUMNS)
-        self.file = Appended(path, _csv_bytes([self.columns]))
+    file: Appended
+
+    def __init__(self) -> None:
+        self.waiting: list[dict[str, Any]] = []
+
+    @abstractmethod
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        """All of them or, with an error, none."""
 
     def write(self, row: dict[str, Any]) -> None:
-        new = [name for name in row if name not in self.columns]
+        self.waiting.append(row)
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if not self.waiting:
+            return
+        rows, self.waiting = self.waiting, []
+        self.file.check()  # a file that has gone takes no row later either: these are lost
+        try:
+            self._append(rows)
+        except BaseException:
+            self.waiting = rows
+            raise
+
+    def flush(self) -> None:
+        """Write what a full disk has kept back; OSError where it still does."""
+        self._write_waiting()
+        self.file.sync()
+
+    def close(self) -> None:
+        try:
+            self.flush()
+        finally:
+            self.file.close()
+
+
+class CsvWriter(RowWriter):
+    """One header, one line per row. A tag that is new gets a column of its own: the file is then written again."""
+
+    def __init__(self, path: Path, before: int = 0):
+        super().__init__()
+        self.columns = list(COLUMNS)
+        rows: list[list[str]] = []
+        if before:
+            self.columns, rows = _csv_before(path, before)
+        self.file = Appended(path, _csv_bytes([self.columns, *rows]))
+
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        new = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in self.columns]
         if new:
             self._widen(new)
-        self.file.append(_csv_bytes([[row.get(name) for name in self.columns]]).decode())
+        self.file.append(_csv_bytes([[row.get(name) for name in self.columns] for row in rows]))
 
     def _widen(self, new: list[str]) -> None:
-        self.file.file.flush()  # rows that a full disk has kept back
         with open(self.file.path, encoding="utf-8", newline="") as old:
             _, *rows = csv.reader(old)
         columns = self.columns + new
         self.file.start_again(_csv_bytes([columns, *(row + [""] * len(new) for row in rows)]))
         self.columns = columns
 
-    def close(self) -> None:
-        self.file.close()
+
+def _csv_before(path: Path, update: int) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows up to an update, of a file that may go on behind it, or break off in a row."""
+    try:
+        (_, columns), *lines = csv_lines(path)
+        if tuple(columns[:2]) != COLUMNS:
+            raise ValueError(f"its first columns are not {' and '.join(COLUMNS)}")
+        return columns, [cells for _, cells in lines if len(cells) == len(columns) and _number(cells[0]) <= update]
+    except (OSError, ValueError) as why:
+        raise FileError(f"{path} cannot be continued: {reason(why)}; move it away to go on without it") from why
+
+
+def _number(text: Any) -> float:
+    """A row's update; infinite for what is none, so that it is left out."""
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        return math.inf
 
 
 def _csv_bytes(rows: list[list[Any]]) -> bytes:
@@ -106,26 +176,47 @@ def _csv_bytes(rows: list[list[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-class JsonlWriter:
+class JsonlWriter(RowWriter):
     """One JSON object per line."""
 
-    def __init__(self, path: Path):
-        self.file = Appended(path)
+    def __init__(self, path: Path, before: int = 0):
+        super().__init__()
+        self.file = Appended(path, _jsonl_before(path, before) if before else b"")
 
-    def write(self, row: dict[str, Any]) -> None:
-        self.file.append(json.dumps(row, allow_nan=False) + "\n")
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        self.file.append("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
 
-    def close(self) -> None:
-        self.file.close()
+
+def _jsonl_before(path: Path, update: int) -> bytes:
+    """The lines up to an update, of a file that may go on behind it, or break off in a line."""
+    try:
+        data = read_file(path, MAX_CSV)
+    except (OSError, ValueError) as why:
+        raise FileError(f"{path} cannot be continued: {reason(why)}; move it away to go on without it") from why
+    lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+    return b"".join(line for line in lines if _update_of(line) <= update)
+
+
+def _update_of(line: bytes) -> float:
+    """The update of a JSON line; infinite for what is none."""
+    try:
+        return _number(parse_json(line.decode())["update"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 class TensorboardWriter:
     """The same tags as scalars against global_step, for `tensorboard --logdir runs`."""
 
-    def __init__(self, path: Path):
+    waiting = ()
+
+    def __init__(self, path: Path, step: int = 0):
         from tensorboardX import SummaryWriter
 
-        self.path, self.writer = path, SummaryWriter(str(path))
+        self.path, self.writer = path, SummaryWriter(str(path), purge_step=step + 1 if step else None)
+
+    def flush(self) -> None:
+        self.writer.flush()
 
     def write(self, row: dict[str, Any]) -> None:
         for tag, value in row.items():
@@ -151,10 +242,17 @@ def check_tracker(track: str | None, run: Any) -> None:
             raise UserError('tracking with tensorboard needs tensorboardX: pip install ".[track]"') from why
 
 
-def open_writers(directory: Path, track: str | None = None) -> list[Any]:
-    """The writers of a run; each has `write(row)` and `close()`."""
-    writers: list[Any] = [CsvWriter(directory / "metrics.csv"), JsonlWriter(directory / "metrics.jsonl")]
-    return writers + ([TensorboardWriter(directory / "tensorboard")] if track == "tensorboard" else [])
+def open_writers(directory: Path, track: str | None = None, update: int = 0, step: int = 0) -> list[Any]:
+    """The writers of a run, which go on after an update; each has `write(row)`, `flush()` and `close()`.
+
+    Rows of later updates are dropped: they are written again. What was moved away is begun again, without its rows.
+    """
+    csv_path, jsonl_path = directory / "metrics.csv", directory / "metrics.jsonl"
+    writers: list[Any] = [
+        CsvWriter(csv_path, update if os.path.lexists(csv_path) else 0),
+        JsonlWriter(jsonl_path, update if os.path.lexists(jsonl_path) else 0),
+    ]
+    return writers + ([TensorboardWriter(directory / "tensorboard", step)] if track == "tensorboard" else [])
 
 
 def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:

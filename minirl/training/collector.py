@@ -13,6 +13,7 @@ from minirl.envs.contract import as_flags
 from minirl.envs.faults import place, raise_placed
 from minirl.envs.make import reset
 from minirl.envs.parallel import ParallelVectorEnv
+from minirl.envs.resumable import Resumable
 from minirl.envs.serial import SerialVectorEnv
 from minirl.errors import NonFiniteError
 from minirl.models.input_pipeline import AffinePreprocess, Preprocess
@@ -53,6 +54,8 @@ class Collector:
         space = None if ours or native else envs.single_observation_space
         self.reader = ObservationReader(self.obs_codec, self.obs_dtype, B, space)
         noise = ActionNoise(policy.dist, seeds["actions"], B, self.num_steps)
+        if isinstance(envs, Resumable):
+            envs.record()
         first, info = reset(envs, seeds["envs"])
         obs = self.reader.read(first, 0)
         masks = ActionMasks(self.action_codec, B, info) if masked else None
@@ -81,10 +84,42 @@ class Collector:
     def commit(self) -> None:
         """The last rollout was learned from: the next one goes on with its episodes."""
         self.state.fresh_start = False
+        if isinstance(self.envs, Resumable):
+            self.envs.forget()
 
     def reset(self) -> None:
         """Let the next rollout begin with fresh episodes, for example after other code has stepped `envs`."""
         self.state.fresh_start = True
+
+    def begin_again(self, seed: np.random.SeedSequence) -> None:
+        """Fresh episodes from another seed, at once."""
+        first, info = reset(self.envs, seed)
+        state = self.state
+        state.obs = self._see(first, info)
+        state.episode_return, state.episode_length = np.zeros(self.num_envs), np.zeros(self.num_envs)
+        state.resetting, state.fresh_start = None, False
+
+    def snapshot(self) -> dict[str, Any]:
+        """Where the collector and the environments are; the noise alone, and `envs` None, where they cannot say it."""
+        envs = self.envs.snapshot() if isinstance(self.envs, Resumable) else None
+        return {"noise": self.state.noise.tree(), "envs": None} if envs is None else self.state.tree() | {"envs": envs}
+
+    def restore(self, tree: dict[str, Any], environments: bool = True) -> bool:
+        """Back to a snapshot -> whether the environments are back as well, seen to be where they were.
+
+        Without that the noise alone is restored, and they stay where they are.
+        """
+        self.state.noise.restore(tree["noise"])
+        if not environments or tree["envs"] is None or not isinstance(self.envs, Resumable):
+            return False
+        try:
+            seen = self.envs.restore(tree["envs"])
+            if self.reader.read(seen, tree["steps_taken"]).tobytes() != tree["obs"].tobytes():
+                return False
+        except Exception:  # whatever an environment that does not repeat may raise
+            return False
+        self.state.take(tree)
+        return True
 
     def _empty_rollout(self, fresh: bool) -> Rollout:
         T, B, D, dist = self.num_steps, self.num_envs, self.state.obs.shape[1], self.policy.dist

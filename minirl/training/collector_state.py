@@ -1,6 +1,7 @@
 """What a collector keeps from one rollout to the next: to go on exactly, save this and the environments."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,3 +26,25 @@ class CollectorState:
     resetting: np.ndarray | None = None  # (B,) bool: the next step of these is a reset step; None: of none
     steps_taken: int = 0  # of the vector, for messages: reset steps count
     fresh_start: bool = False
+
+    def tree(self) -> dict[str, Any]:
+        """All of it as a tree of arrays and JSON scalars, copied."""
+        return {
+            "noise": self.noise.tree(),
+            "obs": self.obs.copy(),
+            "masks": None if self.masks is None else self.masks.allowed.copy(),
+            "episode_return": self.episode_return.copy(),
+            "episode_length": self.episode_length.copy(),
+            "resetting": None if self.resetting is None else self.resetting.copy(),
+            "steps_taken": self.steps_taken,
+            "fresh_start": self.fresh_start,
+        }
+
+    def take(self, tree: dict[str, Any]) -> None:
+        """Back to a tree, which is copied, but for the noise."""
+        self.obs = tree["obs"].copy()
+        if self.masks is not None:
+            self.masks.allowed = tree["masks"].copy()
+        self.episode_return, self.episode_length = tree["episode_return"].copy(), tree["episode_length"].copy()
+        self.resetting = None if tree["resetting"] is None else tree["resetting"].copy()
+        self.steps_taken, self.fresh_start = tree["steps_taken"], tree["fresh_start"]

@@ -155,24 +155,36 @@ class Learner(Trainee):
         } | {name: list(value) if isinstance(value := vars(cfg)[name], tuple) else value for name in names}
 
     def snapshot(self) -> dict[str, Any]:
-        """All that learning changes, as a tree of arrays and JSON scalars, copied; without the environments."""
+        """All that learning changes, where the environments are with it, as a tree of arrays and JSON scalars, copied.
+
+        `minirl.files.tree` writes and reads it.
+        """
+        collector = self.collector.snapshot()
         return {
             "learner": self._made_of(),
-            **self.tree(),
-            "noise": self.collector.state.noise.tree(),
+            **self.tree(episodes=collector["envs"] is not None),
+            "collector": collector,
             "counters": {"updates": self.updates, "global_step": self.global_step},
+            "curve": np.array(self.curve).reshape(-1, 2),
         }
 
-    def restore(self, tree: dict[str, Any]) -> None:
-        """Go back to a snapshot, which is copied and can be used again. Environments stay in their current episodes.
+    def restore(self, tree: dict[str, Any], environments: bool = True) -> bool:
+        """Go back to a snapshot, which is copied and can be used again -> whether the environments are back as well.
 
-        ConfigError where the snapshot is of a learner with another method, network, environment or rollout.
+        Where they are, what follows is what followed then, to the last bit. Otherwise, or without `environments`, they
+        stay in their current episodes. ConfigError where the snapshot is of a learner with another method, network,
+        environment or rollout.
         """
         check_snapshot(tree, self._made_of())
-        self.take(tree)
-        self.collector.state.noise.restore(tree["noise"])
+        exact = self.collector.restore(tree["collector"], environments)
+        self.take(tree, exact)
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
-        self.curve = [point for point in self.curve if point[0] <= self.global_step]
+        self.curve = [(int(step), value) for step, value in tree["curve"].tolist()]
+        return exact
+
+    def begin_again(self) -> None:
+        """Fresh episodes, from seeds that belong to this update: for a run whose environments could not be restored."""
+        self.collector.begin_again(np.random.SeedSequence([self.config.seed, self.updates]))
 
     def __repr__(self) -> str:
         envs, cfg = self.collector.envs, self.config

@@ -107,22 +107,30 @@ class Trainee:
         """V (N,) of what the networks see (N, ·), by the critic as it is."""
         return self.nets.critic.value(self.state["theta_v"], inputs)
 
-    def tree(self) -> dict[str, Any]:
-        """All that learning changes here, as a tree of arrays and JSON scalars, copied."""
+    def tree(self, episodes: bool) -> dict[str, Any]:
+        """All that learning changes here, as a tree of arrays and JSON scalars, copied.
+
+        episodes: with what belongs to those that go on, R.
+        """
         return {
             "algorithm": copy.deepcopy(self.state),
             "normalizer": self.normalizer.moments.tree(),
             "scaler": self.scaler.moments.tree(),
+            "carry": self.scaler.carry.copy() if episodes else None,
             "updates_stream": random_streams.get_state(self.rng),
             "features": self.features.tree() if self.features else None,
         }
 
-    def take(self, tree: dict[str, Any]) -> None:
-        """Back to a tree: a copy, so that it can be used again. R goes on with the episodes that are played here."""
+    def take(self, tree: dict[str, Any], episodes: bool) -> None:
+        """Back to a tree: a copy, so that it can be used again.
+
+        episodes: those of the tree are played here. Otherwise R goes on with those that are.
+        """
         tree = copy.deepcopy(tree)
         self.state = tree["algorithm"]
         self.normalizer = replace(self.normalizer, moments=RunningMoments(**tree["normalizer"]))
-        self.scaler = replace(self.scaler, moments=RunningMoments(**tree["scaler"]))
+        carry = tree["carry"] if episodes else self.scaler.carry
+        self.scaler = RewardScaler(RunningMoments(**tree["scaler"]), carry)
         self.rng = random_streams.from_state(tree["updates_stream"])
         self.features = RandomFeatures(**tree["features"]) if tree["features"] else None
 

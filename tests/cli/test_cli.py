@@ -148,7 +148,7 @@ def test_help_and_version(tmp_path):
 
 
 MISTAKES = {
-    "bogus": "command 'bogus': takes one of train, eval, plot, play, league, list",
+    "bogus": "command 'bogus': takes one of train, resume, verify, eval, plot, play, league, list",
     "train": "train needs an algorithm: ",
     "train --env CartPole-v1": "train needs an algorithm before --env",
     "train pp0": "algorithm 'pp0': takes one of ",

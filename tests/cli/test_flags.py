@@ -181,7 +181,7 @@ def test_bug_26_without_a_run_directory_it_is_still_one_sentence(run, tmp_path):
 
 # --------------------------------------------------------------------------------------------------------- suggestions
 
-COMMANDS = "takes one of train, eval, plot, play, league, list, equations, demo, figures"
+COMMANDS = "takes one of train, resume, verify, eval, plot, play, league, list, equations, demo, figures"
 TYPOS = {
     "train trpo --detla 0.1": "train trpo has no --detla; did you mean --delta?",
     "train trpo --DELTA 0.1": "train trpo has no --DELTA; did you mean --delta?",

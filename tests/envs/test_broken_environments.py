@@ -12,14 +12,15 @@ import pytest
 import toy_envs
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from toy_envs import vector
 
 import minirl
-from minirl.envs import parallel
+from minirl.envs import processes as processes_of_envs
 from minirl.envs.check import check_env
 from minirl.envs.make import make_envs
 from minirl.envs.parallel import ParallelVectorEnv
+from minirl.envs.processes import Processes
 from minirl.errors import EnvError, MinirlError, SpaceError
 
 ID = "minirl-test/Breaks-v0"
@@ -151,42 +152,50 @@ def test_bug_18_an_error_while_results_are_read_comes_through(tmp_path):
 @pytest.mark.parametrize("when", ["nothing", "half", "all"], ids="{} is read".format)
 def test_bug_18_workers_are_closed_whatever_was_read_of_their_results(breaks, monkeypatch, error, when):
     """All of them close their environments; a worker that is not asked would leave its simulator behind."""
-    told = []
-    monkeypatch.setattr(parallel, "PATIENCE", 60)
+    read = []
+    monkeypatch.setattr(processes_of_envs, "PATIENCE", 60)
     envs = make_envs(breaks(), 3, "async")
     envs.reset(seed=0)
-    pipes = envs.parent_pipes
+    wanted = {"nothing": 0, "half": 1, "all": 3}[when]
 
-    def interrupted(self, timeout=None):
-        for pipe in pipes[: {"nothing": 0, "half": 1, "all": 3}[when]]:
-            pipe.recv()
-        raise error
+    def interrupted(self, i, name, answers, once=Processes._read):
+        if len(read) == wanted:
+            raise error
+        once(self, i, name, answers)
+        read.append(i)
+        if len(read) == 3:
+            raise error
 
-    monkeypatch.setattr(AsyncVectorEnv, "step_wait", interrupted)
-    monkeypatch.setattr(parallel, "_ask_to_close", lambda pipes, ask=parallel._ask_to_close: told.append(ask(pipes)))
+    monkeypatch.setattr(Processes, "_read", interrupted)
     with pytest.raises(type(error)):
         envs.step(np.zeros(3, int))
     envs.close()
-    assert told == [None] and envs.closed and [process.exitcode for process in envs.processes] == [0, 0, 0]
+    assert len(read) == wanted and envs.closed and [process.exitcode for process in envs.processes] == [0, 0, 0]
 
 
 def test_bug_18_a_worker_that_does_not_answer_is_ended(breaks, monkeypatch):
-    """Half a message in a pipe, or a step that takes long: nobody waits longer than PATIENCE."""
+    """A step that takes long when Ctrl-C comes: nobody waits longer than PATIENCE, nothing can be asked any more."""
 
     def how(place, _result):
         if place == "step":
             time.sleep(600)
 
-    monkeypatch.setattr(parallel, "PATIENCE", 0.1)
+    monkeypatch.setattr(processes_of_envs, "PATIENCE", 0.1)
     envs = make_envs(breaks(how), 2, "async")
     envs.reset(seed=0)
-    envs.step(np.zeros(2, int))
-    for _ in range(3):
+    for _ in range(4):
         envs.step(np.zeros(2, int))
-    envs.step_async(np.zeros(2, int))  # the fifth step
-    envs._under_way = True
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            envs.step(np.zeros(2, int))  # the fifth step
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(EnvError, match="an earlier call was interrupted; close"):
+        envs.step(np.zeros(2, int))
     envs.close()
-    assert envs.closed and all(process.exitcode in (-signal.SIGTERM, -signal.SIGKILL) for process in envs.processes)
+    assert envs.closed and [process.exitcode for process in envs.processes] == [-signal.SIGTERM] * 2
 
 
 @both

@@ -635,8 +635,8 @@ def test_env_15_unknown_ids_and_failing_constructors_are_named(wrong):
         make_envs("minirl-test/Counting-v0", 2, "vector_entry_point")
 
 
-def test_env_16_a_worker_that_cannot_import_the_environment_is_explained(monkeypatch, capfd):
-    """gymnasium hands its workers the spec, so registering in the parent is enough;
+def test_env_16_a_worker_that_cannot_import_the_environment_is_explained(monkeypatch):
+    """Workers are handed the spec, so registering in the parent is enough;
     the code must be importable there.
     """
     here = types.ModuleType("only_in_the_parent")
@@ -647,9 +647,8 @@ def test_env_16_a_worker_that_cannot_import_the_environment_is_explained(monkeyp
     method = multiprocessing.get_start_method(allow_none=True)
     multiprocessing.set_start_method("spawn", force=True)
     try:
-        with pytest.raises(EnvError, match=r"Parent-v0.*worker process.*importable there.*sync"):
+        with pytest.raises(EnvError, match=r"Parent-v0.*'only_in_the_parent'.*worker process.*importable there.*sync"):
             make_envs(spec.id, 1, "async")
-        assert "only_in_the_parent" in capfd.readouterr().err  # the worker's own words
         envs = make_envs("minirl-test/Limited-v0", 1, "async")  # registered in the parent only, importable: works
         assert collect(envs, num_steps=5)[0].truncated.sum() == 1
     finally:

@@ -12,7 +12,6 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from oracles import same_bits
 from toy_envs import Drift, Narrow, Wrong, learner
 
-from minirl.envs.copies import OwnFinalObs
 from minirl.envs.make import make_envs
 from minirl.envs.serial import SerialVectorEnv
 from minirl.errors import EnvError
@@ -50,6 +49,14 @@ class Talking(Drift):
 
     def seen(self, obs):
         return self.own.sample() if self.own else obs
+
+
+class OwnFinalObs(gymnasium.Wrapper):
+    """Copies an episode's last observation: gymnasium hands it over after the reset, which may write into its array."""
+
+    def step(self, action):
+        obs, *rest = self.env.step(action)
+        return copy.deepcopy(obs), *rest
 
 
 def both(make, num_envs):

@@ -63,6 +63,7 @@ def read_metrics(run):
 def test_a_finished_run_has_its_files(trained):
     run, _ = trained
     names = {"config.json", "metrics.csv", "metrics.jsonl", "policy.safetensors", "curve.png", "tensorboard", ".lock"}
+    names |= {"checkpoints"}
     assert set(os.listdir(run)) == names
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
 
@@ -231,7 +232,8 @@ def test_f09_a_signal_stops_the_run_and_everything_is_saved(signum, code, tmp_pa
     process.send_signal(signum)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code and "Traceback" not in err
-    assert out.splitlines()[-1].startswith(f"stopped by {signum.name} after ")
+    assert out.splitlines()[-2].startswith(f"stopped by {signum.name} after ")
+    assert out.splitlines()[-1] == "to go on: minirl resume run"
     table, lines = read_metrics(tmp_path / "run")
     assert table == lines and len(table) >= 3
     assert minirl.evaluate(tmp_path / "run", episodes=1).returns.shape == (1,)
@@ -239,7 +241,7 @@ def test_f09_a_signal_stops_the_run_and_everything_is_saved(signum, code, tmp_pa
 
 
 def test_f09_the_second_signal_ends_the_process_at_once(tmp_path):
-    """The first update never ends: the first signal waits for that, the second does not."""
+    """An environment takes no notice of the first signal and never ends its step: the second one does."""
     flags = ("--env", "broken_envs:Endless-v0", "--no-check-env", "--vectorization", "sync", "--run", "run")
     process = start("train", "ppo", *flags, *SMALL, cwd=tmp_path)
     wait_until(lambda: (tmp_path / "waits").exists(), process)
@@ -305,14 +307,14 @@ def test_f11_a_nan_reward_stops_with_the_last_finite_policy(tmp_path):
     assert table == lines and len(table) == 1
 
 
-def test_f05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path):
-    done = cli("train", "trpo", "--env", "broken_envs:Raises-v0", "--run", "run", *SMALL, cwd=tmp_path)
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_f05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path, vectorization):
+    how = ("--vectorization", vectorization)
+    done = cli("train", "trpo", "--env", "broken_envs:Raises-v0", *how, "--run", "run", *SMALL, cwd=tmp_path)
     assert done.returncode == 1
     sentence = one_sentence(done.stderr)
-    assert (
-        sentence.startswith("ZeroDivisionError: no such place (broken_envs.py:")
-        and "policy after 128 steps" in sentence
-    )
+    said = "env=0, step=100: the environment raised ZeroDivisionError: no such place (broken_envs.py:"
+    assert sentence.startswith(said) and "policy after 128 steps" in sentence
     assert "ZeroDivisionError" in (tmp_path / "run" / "traceback.txt").read_text()
     policy_file.load(tmp_path / "run")
 
@@ -562,12 +564,13 @@ def test_bug_36_a_record_that_was_removed_is_written_again(meddled, tmp_path):
 def test_bug_36_of_two_errors_the_first_one_is_told(meddled):
     code, _, err = meddled("os.remove('run/metrics.csv'); 1 / 0")
     warned, last = without_twins(err).splitlines()
-    assert code == 1 and GONE in warned and last.startswith("minirl: ZeroDivisionError: division by zero (")
+    said = "minirl: env=0, step=70: the environment raised ZeroDivisionError: division by zero ("
+    assert code == 1 and GONE in warned and last.startswith(said)
 
 
 def test_rows_that_a_full_disk_kept_back_are_there_when_a_column_comes(tmp_path):
     writer = CsvWriter(tmp_path / "m.csv")
-    writer.file.file.write("1,8\n")  # not on the disk yet
+    writer.waiting.append({"update": 1, "global_step": 8})  # not on the disk yet
     writer.write({"update": 2, "global_step": 16, "new": 0.5})
     writer.close()
     assert read_csv(tmp_path / "m.csv") == {"update": ["1", "2"], "global_step": ["8", "16"], "new": ["", "0.5"]}

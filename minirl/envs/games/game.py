@@ -1,11 +1,11 @@
 """What a two-player game is: B boards side by side, moves for all of them at once; and what the native ones share."""
 
 import copy
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from minirl.errors import UserError
+from minirl.errors import EnvError, UserError
 from minirl.numerics.arrays import Array
 
 
@@ -48,6 +48,12 @@ class Game(Protocol):
     def copy(self) -> Self:
         """The same position on every board, sharing no memory."""
 
+    def snapshot(self) -> dict[str, Any]:
+        """The positions as a tree of arrays and JSON scalars, copied."""
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Back to a snapshot of as many boards."""
+
 
 class Boards:
     """What the native games share: who is to move, which boards are over, who gets what."""
@@ -88,6 +94,19 @@ class Boards:
         for name, value in vars(self).items():
             setattr(other, name, value.copy() if isinstance(value, np.ndarray) else value)
         return other
+
+    def snapshot(self) -> dict[str, Any]:
+        """The positions: every array, copied."""
+        return {name: value.copy() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Back to a snapshot of as many boards; EnvError for others."""
+        mine = self.snapshot()
+        for name, value in mine.items():
+            if name not in tree or tree[name].shape != value.shape or tree[name].dtype != value.dtype:
+                raise EnvError(f"a snapshot with another {name} than {value.dtype} {value.shape}: of another game")
+        for name in mine:
+            setattr(self, name, tree[name].copy())
 
 
 def live_moves(game: Game, action: Array) -> Array:

@@ -139,9 +139,21 @@ class PettingZooGame(Boards):
         PettingZoo's are not copied themselves: a copy of one forgets its position.
         """
         other = type(self)(self.name, self.make, self.num_boards)
-        for board, (seed, moves) in enumerate(self.history):
-            other.restart(board, seed)
-            for action in moves:
-                other.step(board, action)
-        other.to_move, other.over, other.payoff = self.to_move.copy(), self.over.copy(), self.payoff.copy()
+        other.restore(self.snapshot())
         return other
+
+    def snapshot(self) -> dict[str, Any]:
+        """Seed and moves of each game, who is to move, what is over, and who got what."""
+        seeds, moves = zip(*self.history, strict=True)
+        arrays = {"to_move": self.to_move, "over": self.over, "payoff": self.payoff}
+        return {"seeds": list(seeds), "moves": [list(each) for each in moves]} | {
+            k: x.copy() for k, x in arrays.items()
+        }
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Play the games of a snapshot again."""
+        for board, (seed, moves) in enumerate(zip(tree["seeds"], tree["moves"], strict=True)):
+            self.restart(board, seed)
+            for action in moves:
+                self.step(board, action)
+        self.to_move, self.over, self.payoff = (tree[name].copy() for name in ("to_move", "over", "payoff"))

@@ -11,14 +11,16 @@ from minirl._core.reference.simple_spread import MAX_AGENTS
 from minirl.envs import memory
 from minirl.envs.many_agents import Step
 from minirl.envs.native.vector import integer
+from minirl.envs.resumable import Resumable
 from minirl.errors import EnvError
+from minirl.numerics import random_streams
 
 Array = np.ndarray[Any, Any]
 
 BYTES = 2_000  # of one environment and agent, its generator with it
 
 
-class SimpleSpread:
+class SimpleSpread(Resumable):
     """N agents cover N landmarks and do not touch each other; the same states, rewards and observations as mpe2's.
 
     num_envs: B;  N: agents, and landmarks;  local_ratio: how much of a reward are the agent's own collisions
@@ -56,6 +58,7 @@ class SimpleSpread:
         self.alive.flags.writeable = self._never.flags.writeable = False
         self._state = np.zeros((num_envs, 6 * N))
         self._steps = np.zeros(num_envs, np.int64)
+        self._generators: list[np.random.Generator] = []
         self._bits: list[Any] = []
 
     @property
@@ -67,8 +70,8 @@ class SimpleSpread:
         """New games, one seed for each -> first observations, id -> (B, 6 N)."""
         if len(seeds) != self.num_envs:
             raise EnvError(f"{len(seeds)} seeds: takes {self.num_envs}, one for each environment")
-        generators = [rng for rng, _ in (seeding.np_random(integer(seed)) for seed in seeds)]
-        self._bits = [rng.bit_generator for rng in generators]
+        self._generators = [rng for rng, _ in (seeding.np_random(integer(seed)) for seed in seeds)]
+        self._bits = [rng.bit_generator for rng in self._generators]
         obs = self._empty()
         _core.spread_reset(self._bits, np.ones(self.num_envs, bool), self._state, self._steps, obs)
         return self._by_name(obs)
@@ -95,6 +98,21 @@ class SimpleSpread:
         elif self._order:
             reward = np.ascontiguousarray(reward[:, self._order])
         return Step(led_to, after or led_to, reward, self._never, truncated, self.alive, {})
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """States and generators, copied; None before the first reset."""
+        if not self._bits:
+            return None
+        rngs = [random_streams.get_state(rng) for rng in self._generators]
+        return {"state": self._state.copy(), "steps": self._steps.copy(), "rngs": rngs}
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Back to a snapshot of as many games; EnvError for others."""
+        if tree["state"].shape != self._state.shape:
+            raise EnvError(f"a snapshot of states {tree['state'].shape}: these have {self._state.shape}")
+        self._state[:], self._steps[:] = tree["state"], tree["steps"]
+        self._generators = [random_streams.from_state(state) for state in tree["rngs"]]
+        self._bits = [rng.bit_generator for rng in self._generators]
 
     def close(self) -> None:
         """There is nothing to close."""

@@ -13,10 +13,12 @@ from gymnasium.vector.utils import batch_space
 from minirl import _core
 from minirl._core.arguments import EnvArguments, PolicyArguments, RolloutArrays
 from minirl.envs import memory
+from minirl.envs.resumable import Resumable
 from minirl.errors import EnvError
+from minirl.numerics import random_streams
 
 
-class NativeVectorEnv(VectorEnv):
+class NativeVectorEnv(VectorEnv, Resumable):
     """B copies of a problem, stepped together; transitions, seeds and infos as of a SyncVectorEnv of gymnasium's.
 
     num_envs: B
@@ -179,6 +181,28 @@ class NativeVectorEnv(VectorEnv):
         if self.render_mode and done:
             self._last_action = None if self._steps[0] == 0 else float(arrays.action[done - 1].flat[0])
         return done
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """States, observations, generators: all that lives between steps, copied; None before the first reset."""
+        if not self._begun:
+            return None
+        arrays = {"state": self._state, "steps": self._steps, "obs": self._obs, "awaiting": self._awaiting_reset}
+        return {name: x.copy() for name, x in arrays.items()} | {
+            "rngs": [random_streams.get_state(rng) for rng in self._generators],
+            "seeds": list(self._seeds),
+            "last_action": self._last_action,
+        }
+
+    def restore(self, tree: dict[str, Any]) -> np.ndarray:
+        """Back to a snapshot of as many of these -> observations (B, D); EnvError for others."""
+        if tree["state"].shape != self._state.shape or tree["obs"].shape != self._obs.shape:
+            raise EnvError(f"a snapshot of states {tree['state'].shape}: these have {self._state.shape}")
+        self._state[:], self._steps[:], self._obs[:] = tree["state"], tree["steps"], tree["obs"]
+        self._awaiting_reset = tree["awaiting"].copy() if tree["awaiting"].any() else self._none
+        self._generators = [random_streams.from_state(state) for state in tree["rngs"]]
+        self._bits = [rng.bit_generator for rng in self._generators]
+        self._seeds, self._last_action, self._begun = list(tree["seeds"]), tree["last_action"], True
+        return self._obs
 
     def _end(self, done: np.ndarray) -> dict[str, Any]:
         """Episodes of `done` are over: reset now (-> info with final observations), or later (`_awaiting_reset`)."""

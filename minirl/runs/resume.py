@@ -1,0 +1,144 @@
+"""A run that goes on where its last checkpoint stands, as if nothing had happened."""
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from minirl import methods
+from minirl.algorithms import Algorithm
+from minirl.config import Config
+from minirl.envs import given
+from minirl.errors import ConfigError, FileError
+from minirl.runs.checkpoints import Checkpoints
+from minirl.runs.directory import CONFIG, NOT_STORED, RunDir, describe, open_again, surroundings
+from minirl.runs.interrupt import stop_on_signals
+from minirl.runs.recorder import Recorder, Recording
+from minirl.runs.session import Training, make_learner, plain
+
+MAY_CHANGE = ("total_timesteps",)  # of a run that goes on
+SAME = ("versions", "core", "blas", "machine", "threads")  # where these are, so is the last bit
+
+
+@contextmanager
+def resumed(
+    run: str | os.PathLike[str], env: Any = None, changes: Mapping[str, Any] | None = None
+) -> Iterator[Training]:
+    """A run of minirl.train or the command line, opened again after its last checkpoint that can be read.
+
+    env: what it was trained on, where a file cannot name it or would import a module.
+    changes: fields that may change, MAY_CHANGE.  FileError for a directory without a run or checkpoint, or one whose
+    configuration was changed; ConfigError for fields that may not change.
+    """
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals())
+        directory = stack.enter_context(open_again(run))
+        algorithm, config = configuration(directory.record, directory.name, env)
+        checkpoints = Checkpoints(directory.path, directory.name)
+        update, saved = 0, None
+        if not _ended_before_the_first(directory, checkpoints):
+            update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=7))
+            check_unchanged(directory, saved["config"])
+        config = plain(algorithm, changed(config, changes or {}))
+        steps = saved["learner"]["counters"]["global_step"] if saved else 0
+        if changes and config.total_timesteps < steps:
+            raise ConfigError(f"total_timesteps = {config.total_timesteps}: {directory.name} has {steps} steps already")
+        with stop.can_be_dropped():
+            learner = make_learner(algorithm, config, stack)
+            exact = saved is None or learner.restore(saved["learner"])
+        if not exact:
+            learner.begin_again()
+            why = "its environments cannot be brought back to where they were"
+            warnings.warn(f"{directory.name}: {why}; they begin new episodes after update {update}", stacklevel=5)
+        warn_of_other_surroundings(directory)
+        directory.resumed(update, exact, describe(algorithm.name, config)["config"])
+        recorder = Recorder(directory, learner, recording_of(directory), saved)
+        yield Training(learner, stack.enter_context(recorder), stop)
+
+
+def _ended_before_the_first(directory: RunDir, checkpoints: Checkpoints) -> bool:
+    """Whether the run was killed before there was a checkpoint or a row: then it begins."""
+    rows = directory.path / "metrics.jsonl"
+    return not checkpoints.there() and not (rows.is_file() and rows.stat().st_size)
+
+
+def recording_of(directory: RunDir) -> Recording:
+    """How the run was recorded; FileError where config.json says nonsense."""
+    try:
+        return Recording(**directory.record.get("recording", {}))
+    except TypeError as why:
+        raise FileError(f"{directory.name}/{CONFIG} cannot be used: its recording: {why}") from why
+
+
+def configuration(about: dict[str, Any], name: str, env: Any = None) -> tuple[Algorithm, Config]:
+    """The method and configuration of a run's config.json; FileError where it is none of ours, ConfigError for `env`.
+
+    A file does not get to say which module is imported: `env` has to say it.
+    """
+    try:
+        algorithm, fields = methods.find(about["algorithm"]), dict(about["config"])
+    except (KeyError, TypeError, ValueError) as why:
+        raise FileError(f"{name}/{CONFIG} is no configuration of a run: {why}") from why
+    named = fields.get("env")
+    if env is None and (named is None or given.would_import(str(named))):
+        what = f"{named!r}, which would import a module" if named else "an environment that no file can name"
+        raise ConfigError(f"env = None: {name} was trained on {what}; name it yourself")
+    if env is not None and named is not None and not given.same(env, named):
+        raise ConfigError(f"env = {given.name(env)!r}: {name} was trained on {named!r}")
+    fields["env"] = named if env is None else env
+    kwargs = fields.get("env_kwargs")
+    lost = [key for key, value in (kwargs if isinstance(kwargs, dict) else {}).items() if _is_lost(value)]
+    if lost:
+        raise ConfigError(f"env_kwargs = {', '.join(lost)}: config.json could not hold them; the run cannot be resumed")
+    try:
+        return algorithm, algorithm.config(**fields)
+    except (ConfigError, TypeError) as why:
+        raise FileError(f"{name}/{CONFIG} cannot be used: {why}") from why
+
+
+def _is_lost(value: Any) -> bool:
+    return isinstance(value, dict) and NOT_STORED in value
+
+
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """The configuration with other values; ConfigError for a field that has to stay."""
+    for name in changes:
+        if name not in MAY_CHANGE:
+            raise ConfigError(
+                f"{name} = {changes[name]!r}: a run that goes on may change {', '.join(MAY_CHANGE)} alone"
+            )
+    return config.replace(**changes) if changes else config
+
+
+def check_unchanged(directory: RunDir, saved: Any) -> None:
+    """FileError where config.json differs from what the checkpoint was saved under, with each field: old → new."""
+    now = directory.record["config"]
+    names = [*dict.fromkeys([*saved, *now])]
+    other = [f"{k} {saved.get(k)!r} → {now.get(k)!r}" for k in names if saved.get(k) != now.get(k)]
+    other = [each for each in other if each.split()[0] not in MAY_CHANGE]
+    if other:
+        what = f"{directory.name}/{CONFIG} was changed after the last checkpoint ({'; '.join(other)})"
+        raise FileError(f"{what}: change it back, or train a new run")
+
+
+def warn_of_other_surroundings(directory: RunDir) -> None:
+    """Say what differs from where the run began, or was resumed last: then the last bits may differ as well."""
+    before = [directory.record, *directory.record.get("resumed", [])][-1]
+    other = differing(before, surroundings())
+    if other:
+        warnings.warn(f"{directory.name}: {'; '.join(other)}: the last bits may differ from here on", stacklevel=6)
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """["numpy 1.26.4 → 2.3.5", …]: what differs between two surroundings."""
+    found = []
+    for name in SAME:
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [
+                f"{k} {old.get(k)} → {new.get(k)}" for k in [*dict.fromkeys([*old, *new])] if old.get(k) != new.get(k)
+            ]
+        elif old != new:
+            found.append(f"{name} {old} → {new}")
+    return found
