@@ -209,11 +209,10 @@ def _lock(path: Path, name: str) -> int:
             raise FileError(f"run directory {name} cannot be used: {LOCK} in it is no file of its own; remove it")
         if fcntl is not None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not still_at(fd, path / LOCK):  # a run that never started has just taken its file away
-            os.close(fd)
-            return _lock(path, name)
-        os.ftruncate(fd, 0)
-        os.write(fd, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        gone = not still_at(fd, path / LOCK)
+        if not gone:
+            os.ftruncate(fd, 0)
+            os.write(fd, f"process {os.getpid()} on {socket.gethostname()}".encode())
     except BlockingIOError:
         holder = os.read(fd, 200).decode("utf-8", "replace")
         os.close(fd)
@@ -222,6 +221,9 @@ def _lock(path: Path, name: str) -> int:
     except BaseException:
         os.close(fd)
         raise
+    if gone:  # a run that never started has just taken its file away
+        os.close(fd)
+        return _lock(path, name)
     return fd
 
 
