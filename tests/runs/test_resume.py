@@ -620,3 +620,26 @@ def test_rows_that_are_none_cannot_be_verified(text, cut):
     (cut / "metrics.jsonl").write_text(text)
     with pytest.raises(FileError, match=r"metrics\.jsonl cannot be verified"):
         minirl.verify(cut)
+
+
+def test_a_callback_may_save_evaluate_and_stop(pair, tmp_path):
+    def hear(update, learner):
+        minirl.save(learner, tmp_path / f"{update.number}.safetensors", "CartPole-v1")
+        scores.append(minirl.evaluate(learner, "CartPole-v1", episodes=2).mean)
+        return update.number == 3
+
+    scores = []
+    result = minirl.train("ppo", "CartPole-v1", tmp_path / "run", hear, **SMALL)
+    assert len(scores) == len(result.history) == 3
+    assert np.array_equal(minirl.load(tmp_path / "3.safetensors").theta, minirl.load(tmp_path / "run").theta)
+    minirl.train(resume=tmp_path / "run")
+    check_same(pair[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize("changes", [{"dim": 2}, {"actions": 3}])
+def test_f15_an_environment_with_other_spaces_is_refused(changes, tmp_path):
+    made = {"dim": 1, "actions": 2}
+    run = stopped(tmp_path / "run", 2, env=lambda: Counting(**made), check_env=False)
+    made |= changes
+    with pytest.raises(FileError, match="holds no state of this run: the snapshot's (observations|actions) "):
+        minirl.train(resume=run, env=lambda: Counting(**made))
