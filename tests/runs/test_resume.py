@@ -641,5 +641,5 @@ def test_f15_an_environment_with_other_spaces_is_refused(changes, tmp_path):
     made = {"dim": 1, "actions": 2}
     run = stopped(tmp_path / "run", 2, env=lambda: Counting(**made), check_env=False)
     made |= changes
-    with pytest.raises(FileError, match="holds no state of this run: the snapshot's (observations|actions) "):
+    with pytest.raises(FileError, match=r"holds no state of this run: the snapshot's (observations|actions) "):
         minirl.train(resume=run, env=lambda: Counting(**made))
