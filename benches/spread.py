@@ -92,7 +92,8 @@ def draw(rows: list[dict[str, object]]) -> None:
             axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2)
     for value, name in ((RANDOM, "random actions"), (ASSIGNMENT, "hand-written assignment")):
         axes.axhline(value, color="grey", linestyle="--", linewidth=1)
-        axes.text(2.5, value - 0.7, name, color="grey", va="top")
+        axes.text(2.5, value + 0.4, name, color="grey", va="bottom")
+    axes.set_ylim(top=-17)
     axes.set(xlabel="million environment steps", ylabel="R of a game, sampled actions", title="simple_spread, N = 3")
     axes.legend(loc="lower right")
     figure.savefig(RESULTS.with_suffix(".png"))

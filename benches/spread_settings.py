@@ -67,14 +67,12 @@ def gradient(trainee: Trainee, batch: Batch, adv: np.ndarray) -> np.ndarray:
 
 
 def features(obs: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """What a baseline of the rewards to come is linear in: place, distances, their squares, each times time's powers."""
+    """What a baseline of the rewards to come is linear in: places, squares, distances, each times powers of time."""
     own = obs[:, :14].astype(np.float64)  # without what the others say, which is nothing
     squares = np.einsum("ni,nj->nij", own, own)[:, *np.triu_indices(14)]
     far = np.sqrt(own[:, 4:10:2] ** 2 + own[:, 5:10:2] ** 2)  # to each landmark
-    x, left = (
-        np.hstack([np.ones((len(own), 1)), own, squares, far, far.min(axis=1, keepdims=True)]),
-        1 - t[:, None] / 25,
-    )
+    x = np.hstack([np.ones((len(own), 1)), own, squares, far, far.min(axis=1, keepdims=True)])
+    left = 1 - t[:, None] / 25
     return np.hstack([x, x * left, x * left**2])
 
 
