@@ -10,7 +10,8 @@ from minirl import methods
 from minirl.algorithms import Algorithm
 from minirl.config import Config
 from minirl.envs import given
-from minirl.errors import ConfigError, FileError
+from minirl.errors import ConfigError, FileError, shorten
+from minirl.runs.checkpoint_form import WRONG, unlike
 from minirl.runs.checkpoints import Checkpoints
 from minirl.runs.directory import CONFIG, NOT_STORED, RunDir, describe, open_again, surroundings
 from minirl.runs.interrupt import stop_on_signals
@@ -39,6 +40,7 @@ def resumed(
         update, saved = 0, None
         if not _ended_before_the_first(directory, checkpoints):
             update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=7))
+            check_is_state(saved, checkpoints)
             check_unchanged(directory, saved["config"])
         config = plain(algorithm, changed(config, changes or {}))
         steps = saved["learner"]["counters"]["global_step"] if saved else 0
@@ -46,7 +48,7 @@ def resumed(
             raise ConfigError(f"total_timesteps = {config.total_timesteps}: {directory.name} has {steps} steps already")
         with stop.can_be_dropped():
             learner = make_learner(algorithm, config, stack)
-            exact = saved is None or learner.restore(saved["learner"])
+            exact = saved is None or restored(learner, saved["learner"], checkpoints)
         if not exact:
             learner.begin_again()
             why = "its environments cannot be brought back to where they were"
@@ -55,6 +57,23 @@ def resumed(
         directory.resumed(update, exact, describe(algorithm.name, config)["config"])
         recorder = Recorder(directory, learner, recording_of(directory), saved)
         yield Training(learner, stack.enter_context(recorder), stop)
+
+
+def check_is_state(saved: dict[str, Any], checkpoints: Checkpoints) -> None:
+    """FileError where the parts that every checkpoint has are not there."""
+    form = {"config": {}, "learner": {"counters": {"global_step": 0, "updates": 0}}}
+    if said := unlike(saved, form, "its state"):
+        raise FileError(f"{checkpoints.name}: the newest is no state of a run: {said}")
+
+
+def restored(learner: Any, state: dict[str, Any], checkpoints: Checkpoints) -> bool:
+    """Whether the learner's environments came back as well; FileError for a state that is not one of this learner."""
+    try:
+        if said := unlike(state, learner.snapshot()):
+            raise ValueError(said)
+        return bool(learner.restore(state))
+    except WRONG as why:
+        raise FileError(f"{checkpoints.name}: the newest is no state of this run: {shorten(str(why))}") from why
 
 
 def _ended_before_the_first(directory: RunDir, checkpoints: Checkpoints) -> bool:
