@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from minirl.files.tree import check_like
 from minirl.numerics import random_streams
 
 
@@ -43,6 +44,12 @@ class ActionNoise:
             "ahead": self.ahead.copy(),
             "used": self._used().copy(),
         }
+
+    def check(self, tree: dict[str, Any]) -> None:
+        """ValueError for a tree of another number of environments or steps."""
+        check_like({k: tree[k] for k in ("ahead", "used")}, {"ahead": self.ahead, "used": self.used}, "noise")
+        if (tree["used"] < 0).any() or (tree["used"] > len(self.ahead)).any() or len(tree["rngs"]) != len(self.rngs):
+            raise ValueError(f"noise has to have {len(self.rngs)} generators, and used 0 to {len(self.ahead)} numbers")
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Go on where `tree` was taken."""
