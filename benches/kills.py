@@ -1,11 +1,12 @@
 """kill -9 at random moments, again and again: what is left is readable, and what comes of it is what would have come.
 
     python benches/kills.py --kills 200
+    python benches/kills.py --kills 60 --signals   # SIGINT, SIGTERM, SIGHUP
 
 A run is killed, resumed, killed, … until it is through, then compared with one that nobody disturbed: rows of both
-metrics files but for the columns that measure time, policy, last checkpoint. A quarter of the kills and more come inside
-a save: the run, seeded to do so, ends itself by SIGKILL at a random operation on a file, after a random number of them.
-After each kill a checkpoint is readable; after each resume no temporary file is left.
+metrics files but for the columns that measure time, policy, last checkpoint. Every other kill comes inside a save: the
+run ends itself by SIGKILL at an operation on a file, after a random number of them. After each kill a checkpoint is
+readable; after each resume no temporary file is left.
 """
 
 import argparse
@@ -47,6 +48,7 @@ WORKLOADS = {  # flags, steps to the end, updates between two saves
         *("--save-every", "1", "--eval-every", "2", "--eval-episodes", "1"),
     ),
 }
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WATCHED = ("open", "os.rename", "os.remove", "os.mkdir")  # what Python reports of the files of a run
 # A process that has imported all and forks for each command it reads, [where inside a save to end or 0, run, words],
 # so that runs of less than a second can be killed by the hundred. It answers with the exit code.
@@ -75,10 +77,9 @@ for line in sys.stdin:
     inside, run, words = json.loads(line)
     pid = os.fork()
     if pid == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if inside: end_inside(inside, run)
-        code = main(words)
-        sys.stdout.flush()
-        os._exit(code)
+        os._exit(main(words))
     print(pid, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
@@ -92,15 +93,22 @@ class Server:
             [sys.executable, "-c", SERVER], env=environment(1), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def run(self, words: list[str], run: Path, after: float | None = None, inside: int = 0) -> bool:
-        """`minirl WORDS`, killed after so many seconds -> whether it was killed; RuntimeError for another end."""
+    def end(
+        self, words: list[str], run: Path, after: float | None = None, signum: int = signal.SIGKILL, inside: int = 0
+    ) -> tuple[int, float]:
+        """`minirl WORDS`, sent a signal after so many seconds -> exit code, and how long it took from then on."""
         print(json.dumps([inside, str(run), words]), file=self.process.stdin, flush=True)
         pid = int(self.process.stdout.readline())
         if after is not None:
             time.sleep(after)
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        code = int(self.process.stdout.readline())
+                os.kill(pid, signum)
+        sent = time.monotonic()
+        return int(self.process.stdout.readline()), time.monotonic() - sent
+
+    def run(self, words: list[str], run: Path, after: float | None = None, inside: int = 0) -> bool:
+        """`minirl WORDS`, killed after so many seconds -> whether it was killed; RuntimeError for another end."""
+        code, _ = self.end(words, run, after, inside=inside)
         if code not in (0, -signal.SIGKILL):
             raise RuntimeError(f"minirl {' '.join(words)}: exit code {code}")
         return code != 0
@@ -184,7 +192,7 @@ def differences(run: Path, undisturbed: Path) -> list[str]:
 def disturbed(
     server: Server, name: str, run: Path, seconds: float, draw: random.Random, kills: int
 ) -> Iterator[dict[str, Any]]:
-    """Kill a run until it is through, or was killed so often; then let it come to its end. -> what each kill has left"""
+    """Kill a run until it is through, or was killed so often, then let it end. -> what each kill has left"""
     for number in range(kills):
         inside = draw.randrange(1, 120) if number % 2 else 0
         after = None if inside else draw.uniform(0, 1.2 / kills) * seconds
@@ -194,9 +202,10 @@ def disturbed(
     server.run(begin(name, run), run)
 
 
-def study(kills: int, seed: int, of_each: int, names: list[str]) -> list[dict[str, Any]]:
+def study(kills: int, seed: int, of_each: int, names: list[str], signals: bool = False) -> list[dict[str, Any]]:
     """So many kills, by turns in runs of each kind."""
     draw, done, server = random.Random(seed), [], Server()
+    disturb = stopped if signals else disturbed
     with contextlib.closing(server), tempfile.TemporaryDirectory() as folder:
         root, undisturbed, seconds = Path(folder), {}, {}
         for name in names:
@@ -206,13 +215,27 @@ def study(kills: int, seed: int, of_each: int, names: list[str]) -> list[dict[st
         for number in itertools.count():
             name, run = names[number % len(names)], root / f"{names[number % len(names)]}-{number}"
             count = min(of_each, kills - len(done))
-            these = list(disturbed(server, name, run, seconds[name], draw, count))
+            these = list(disturb(server, name, run, seconds[name], draw, count))
             wrong = differences(run, undisturbed[name])
             done += [kill | {"run": run.name, "differs": wrong} for kill in these]
             good = sum(kill["ok"] and not kill["differs"] for kill in done)
             print(f"{good} of {len(done)} kills have left nothing wrong, the last ones of {run.name}", flush=True)
-            if (wrong and not these) or len(done) >= kills:
-                break
+            if len(done) >= kills:
+                return done
+
+
+def stopped(server: Server, name: str, run: Path, seconds: float, draw: random.Random, times: int) -> list[Any]:
+    """Stop a run by signals until it is through, or so often, then let it end -> signal, exit code, seconds of each."""
+    done = []
+    for _ in range(times):
+        signum, before = draw.choice(STOPS), left(run)
+        code, took = server.end(begin(name, run), run, draw.uniform(0, 1.2 / times) * seconds, signum)
+        if code == 0:
+            return done
+        done.append({"workload": name, "signal": signum.name, "code": code, "seconds": took, **left(run)})
+        # while the command reads its flags there is no handler yet: the signal does what it always does, to no run
+        done[-1]["ok"] &= code == 128 + signum or (code == -signum and left(run) == before)
+    server.run(begin(name, run), run)
     return done
 
 
@@ -222,16 +245,20 @@ def main() -> int:
     parser.add_argument("--of-each", type=int, default=8, help="kills of one run at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workloads", nargs="*", default=list(WORKLOADS), choices=list(WORKLOADS))
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "kills.json")
+    parser.add_argument("--signals", action="store_true", help="SIGINT, SIGTERM and SIGHUP in place of kill -9")
+    parser.add_argument("--out", type=Path, help="default: results/kills.json or signals.json, beside this file")
     args = parser.parse_args()
-    done = study(args.kills, args.seed, args.of_each, args.workloads)
+    done = study(args.kills, args.seed, args.of_each, args.workloads, args.signals)
     good = sum(kill["ok"] and not kill["differs"] for kill in done)
-    inside = sum(kill["inside"] > 0 for kill in done)
-    counts = {"kills": len(done), "good": good, "inside_a_save": inside, "left_temporary": 0}
-    counts["left_temporary"] = sum(kill["temporary"] > 0 for kill in done)
-    args.out.write_text(
-        json.dumps({"machine": machine.describe(), **counts, "kills_one_by_one": done}, indent=1) + "\n"
-    )
+    counts: dict[str, Any] = {"kills": len(done), "good": good}
+    if args.signals:
+        counts["seconds_at_most"] = max(each["seconds"] for each in done)
+    else:
+        counts["inside_a_save"] = sum(kill["inside"] > 0 for kill in done)
+        counts["left_temporary"] = sum(kill["temporary"] > 0 for kill in done)
+    found = {"machine": machine.describe(), **counts, "kills_one_by_one": done}
+    out = args.out or HERE / "results" / ("signals.json" if args.signals else "kills.json")
+    out.write_text(json.dumps(found, indent=1) + "\n")
     print(counts)
     return int(good < len(done))
 

@@ -33,14 +33,19 @@ STEPS, SEED = 1_000_000, 0
 RESULTS = Path(__file__).parent / "results" / "spread_settings.json"
 CHANGES = ("method", "gamma", "share_policy", "lam", "terminal")
 ROWS: list[dict[str, Any]] = [
-    *({"method": "ippo", "gamma": gamma, "share_policy": True} for gamma in (0.99, 0.97, 0.95, 0.9, 0.8)),
-    *({"method": "ippo", "gamma": gamma, "share_policy": False} for gamma in (0.99, 0.95, 0.9, 0.8)),
-    *({"method": "mappo", "gamma": gamma, "share_policy": True} for gamma in (0.99, 0.9)),
-    *({"method": "mappo", "gamma": gamma, "share_policy": False} for gamma in (0.99, 0.9)),
+    {"method": "ippo", "gamma": 0.99, "share_policy": True},
+    {"method": "ippo", "gamma": 0.9, "share_policy": True},
+    {"method": "mappo", "gamma": 0.99, "share_policy": True},
+    {"method": "mappo", "gamma": 0.9, "share_policy": True},
+    {"method": "ippo", "gamma": 0.99, "share_policy": False},
+    {"method": "ippo", "gamma": 0.9, "share_policy": False},
+    {"method": "mappo", "gamma": 0.99, "share_policy": False},
     {"method": "ippo", "gamma": 0.99, "share_policy": True, "terminal": True},
     {"method": "ippo", "gamma": 0.99, "share_policy": True, "lam": 0.8},
-    {"method": "ippo", "gamma": 0.9, "share_policy": True, "lam": 0.9},
-    {"method": "ippo", "gamma": 0.9, "share_policy": True, "lam": 1.0},
+    {"method": "ippo", "gamma": 0.95, "share_policy": True},
+    {"method": "ippo", "gamma": 0.8, "share_policy": True},
+    {"method": "ippo", "gamma": 0.97, "share_policy": True},
+    {"method": "mappo", "gamma": 0.9, "share_policy": False},
 ]
 
 

@@ -641,3 +641,41 @@ def folders(good, tmp_path_factory):
 def test_m36_m37_folders_that_are_none(command, name, folders):
     code, out, err, seconds, _ = folders[f"{command} {name}"]
     assert code == 2 and out == "" and one_sentence(err) and seconds < 5, (code, out, err, seconds)
+
+
+@pytest.fixture(scope="module")
+def resumed(good, tmp_path_factory):
+    """`minirl resume` where every checkpoint, and where config.json, is a file that hurts: {run: what `play` gives}."""
+    cwd = tmp_path_factory.mktemp("resumed")
+    (cwd / "secret").write_text("not to be read")
+    one = good / "one"
+    lines, names = [], {}
+    for place, cases in {"checkpoint": ANY_FILE | POLICY, "config": ANY_FILE | CONFIG}.items():
+        for i, (name, content) in enumerate(cases.items()):
+            run = cwd / f"{place}{i}"
+            shutil.copytree(one, run)
+            for path in (run / "checkpoints").iterdir() if place == "checkpoint" else [run / "config.json"]:
+                path.unlink()
+                put(path, content)
+            names[run.name] = f"{place}: {name}"
+            lines += [["resume", run.name], ["verify", run.name]] if place == "config" else [["resume", run.name]]
+    fine = [["verify", str(one)], ["resume", "nowhere"]]
+    done = python("-c", PLAYER, cwd=cwd, input=json.dumps({"good": fine, "bad": lines}))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), names, cwd
+
+
+def test_m01_to_m39_as_a_checkpoint_and_as_the_configuration_of_a_run_that_goes_on(resumed):
+    """One sentence for each checkpoint, and one for all; nothing runs, and nothing is written outside of the run."""
+    played, names, cwd = resumed
+    for line, (code, out, err, seconds, events) in played.items():
+        run = line.split()[1]
+        what = f"{names[run]}: minirl {line}: {code} {out[:300]} {err[:600]}"
+        assert code == 2 and out == "" and "Traceback" not in err and seconds < 2, what
+        assert len(err.splitlines()) <= (3 if "checkpoint" in run else 1), what
+        for kind, path in ((*event, "")[:2] for event in events):
+            known = f"{os.path.join(str(cwd), path)}/".startswith(f"{cwd / run}/") or path.startswith("/sys/")
+            lock = kind == "socket.gethostname" or (kind == "os.truncate" and path.isdecimal())  # what stands in it
+            assert lock or (kind in ("open", "os.remove", "os.rename") and known), (what, kind, path)
+    assert (cwd / "secret").read_text() == "not to be read" and not (cwd / CANARY).exists()
+    assert {path.name for path in cwd.iterdir()} == {"secret", *names}

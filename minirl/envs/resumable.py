@@ -14,6 +14,7 @@ from minirl.errors import EnvError
 from minirl.numerics import random_streams
 
 LONGEST = 100_000  # steps of an episode that are remembered
+ALONE = ""  # in place of an agent's name, where there is one
 
 
 class Resumable(ABC):
@@ -73,14 +74,15 @@ def replayed(env: Any, how: dict[str, Any], actions: list[Any]) -> tuple[Any, di
 class EpisodeLog:
     """How the episodes of B environments began, and the actions that all of them have taken since the oldest of these.
 
-    Actions are an array (B, …), or a dict of arrays by agent.
+    Actions are an array (B, …), or a dict of arrays by agent: always of the same form.
     """
 
     def __init__(self, num_envs: int):
         self.begun: list[dict[str, Any] | None] = [None] * num_envs
         self.at = np.zeros(num_envs, np.int64)  # steps taken before each episode
-        self.actions: list[Any] = []
         self.taken = 0  # steps so far
+        self._actions: dict[str, np.ndarray] = {}  # (room, B, …) by agent, of which rows start … end are in use
+        self._start = self._end = self._room = 0
 
     def began(self, env: int, how: dict[str, Any] | None) -> None:
         """An environment has been reset."""
@@ -88,55 +90,58 @@ class EpisodeLog:
 
     def acted(self, actions: Any) -> None:
         """A step of all of them."""
-        each = isinstance(actions, dict)
-        self.actions.append({k: np.array(v) for k, v in actions.items()} if each else np.array(actions))
+        each = actions if isinstance(actions, dict) else {ALONE: actions}
+        if self._end == self._room:
+            self._make_room(each)
+        for name, value in each.items():
+            self._actions[name][self._end] = value
+        self._end += 1
         self.taken += 1
+
+    def _make_room(self, like: dict[str, Any]) -> None:
+        """Room for as many actions again, or a few."""
+        n = self._end - self._start
+        self._room = max(64, 2 * n)
+        room = {k: np.empty((self._room, *np.shape(v)), np.asarray(v).dtype) for k, v in like.items()}
+        for name, old in self._actions.items():
+            room[name][:n] = old[self._start : self._end]
+        self._actions, self._start, self._end = room, 0, n
 
     def forget(self) -> None:
         """Drop what came before the episodes that go on, and the whole of episodes that are too long."""
-        first = self.taken - len(self.actions)
         if self.taken - int(self.at.min()) > LONGEST:
             self.begun = [
                 None if self.taken - at > LONGEST else how for how, at in zip(self.begun, self.at, strict=True)
             ]
         remembered = [int(at) for how, at in zip(self.begun, self.at, strict=True) if how is not None]
-        del self.actions[: min(remembered, default=self.taken) - first]
+        self._start = self._end - (self.taken - min(remembered, default=self.taken))
 
     def tree(self) -> dict[str, Any] | None:
         """All of it; None where the beginning of an episode is not known."""
         self.forget()
         if None in self.begun:
             return None
-        return {"begun": list(self.begun), "at": self.at.copy(), "taken": self.taken, "actions": _stacked(self.actions)}
+        actions: Any = {name: x[self._start : self._end].copy() for name, x in self._actions.items()}
+        actions = actions.get(ALONE, actions) if self._end > self._start else None
+        return {"begun": list(self.begun), "at": self.at.copy(), "taken": self.taken, "actions": actions}
 
     def take(self, tree: dict[str, Any]) -> None:
         """Back to a tree; EnvError where it is of another number of environments."""
         if len(tree["begun"]) != len(self.begun):
             raise EnvError(f"a snapshot of {len(tree['begun'])} environments: these are {len(self.begun)}")
         self.begun, self.at, self.taken = list(tree["begun"]), tree["at"].copy(), int(tree["taken"])
-        self.actions = _rows(tree["actions"])
+        actions = {} if tree["actions"] is None else tree["actions"]
+        actions = actions if isinstance(actions, dict) else {ALONE: actions}
+        self._actions = {name: x.copy() for name, x in actions.items()}
+        self._start, self._end = 0, len(next(iter(actions.values()), ()))
+        self._room = self._end
 
     def of(self, env: int) -> tuple[dict[str, Any], list[Any]]:
         """How this environment's episode began, and its actions since."""
-        how, first = self.begun[env], self.taken - len(self.actions)
+        how = self.begun[env]
         assert how is not None
-        since = self.actions[int(self.at[env]) - first :]
-        return how, [{k: v[env] for k, v in a.items()} if isinstance(a, dict) else a[env] for a in since]
-
-
-def _stacked(actions: list[Any]) -> Any:
-    """Steps (n) of actions (B, …) -> (n, B, …), or so by agent; None of none."""
-    if not actions:
-        return None
-    if isinstance(actions[0], dict):
-        return {name: np.array([each[name] for each in actions]) for name in actions[0]}
-    return np.array(actions)
-
-
-def _rows(actions: Any) -> list[Any]:
-    """The list that was stacked."""
-    if actions is None:
-        return []
-    if isinstance(actions, dict):
-        return [dict(zip(actions, row, strict=True)) for row in zip(*actions.values(), strict=True)]
-    return list(actions)
+        since = slice(self._end - (self.taken - int(self.at[env])), self._end)
+        by_agent = {name: list(x[since, env]) for name, x in self._actions.items()}
+        if ALONE in by_agent:
+            return how, by_agent[ALONE]
+        return how, [dict(zip(by_agent, each, strict=True)) for each in zip(*by_agent.values(), strict=True)]

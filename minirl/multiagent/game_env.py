@@ -86,7 +86,7 @@ class OpponentVector(gymnasium.vector.VectorEnv, Resumable):
 
     def snapshot(self) -> dict[str, Any] | None:
         """Positions and sides; who the opponents are, the pool's snapshot says. None while games are not begun."""
-        if None in self.opponents:
+        if any(opponent is None for opponent in self.opponents):  # `in` would compare each with `==`
             return None
         return {"game": self.game.snapshot(), "side": self.side.copy(), "rng": random_streams.get_state(self.rng)}
 

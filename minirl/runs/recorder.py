@@ -21,7 +21,7 @@ from minirl.training.learner import Learner, Update
 
 SAVE_EVERY = 20  # updates, where nothing else is said, but
 SECONDS = 5.0  # between two saves at least, and
-COST = 100  # times as long as the last save took
+COST = 200  # times as long as the last save took
 
 
 @dataclass(frozen=True)

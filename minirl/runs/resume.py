@@ -4,13 +4,13 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, get_type_hints
 
 from minirl import methods
 from minirl.algorithms import Algorithm
-from minirl.config import Config
+from minirl.config import Config, check_value
 from minirl.envs import given
-from minirl.errors import ConfigError, FileError, shorten
+from minirl.errors import ConfigError, FileError
 from minirl.runs.checkpoint_form import WRONG, unlike
 from minirl.runs.checkpoints import Checkpoints
 from minirl.runs.directory import CONFIG, NOT_STORED, RunDir, describe, open_again, surroundings
@@ -40,15 +40,14 @@ def resumed(
         update, saved = 0, None
         if not _ended_before_the_first(directory, checkpoints):
             update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=7))
-            check_is_state(saved, checkpoints)
-            check_unchanged(directory, saved["config"])
+            check_unchanged(directory, saved.get("config"))
         config = plain(algorithm, changed(config, changes or {}))
-        steps = saved["learner"]["counters"]["global_step"] if saved else 0
-        if changes and config.total_timesteps < steps:
-            raise ConfigError(f"total_timesteps = {config.total_timesteps}: {directory.name} has {steps} steps already")
         with stop.can_be_dropped():
             learner = make_learner(algorithm, config, stack)
-            exact = saved is None or restored(learner, saved["learner"], checkpoints)
+            exact = saved is None or _restored(learner, saved.get("learner"), str(checkpoints.path(update)))
+        if changes and config.total_timesteps < learner.global_step:
+            done = f"{directory.name} has {learner.global_step} steps already"
+            raise ConfigError(f"total_timesteps = {config.total_timesteps}: {done}")
         if not exact:
             learner.begin_again()
             why = "its environments cannot be brought back to where they were"
@@ -59,21 +58,17 @@ def resumed(
         yield Training(learner, stack.enter_context(recorder), stop)
 
 
-def check_is_state(saved: dict[str, Any], checkpoints: Checkpoints) -> None:
-    """FileError where the parts that every checkpoint has are not there."""
-    form = {"config": {}, "learner": {"counters": {"global_step": 0, "updates": 0}}}
-    if said := unlike(saved, form, "its state"):
-        raise FileError(f"{checkpoints.name}: the newest is no state of a run: {said}")
-
-
-def restored(learner: Any, state: dict[str, Any], checkpoints: Checkpoints) -> bool:
-    """Whether the learner's environments came back as well; FileError for a state that is not one of this learner."""
+def _restored(learner: Any, state: Any, path: str) -> bool:
+    """Whether the environments are back as well; FileError for a state that this learner cannot be in."""
     try:
-        if said := unlike(state, learner.snapshot()):
+        fresh = learner.snapshot()
+        exact = bool(learner.restore(state))  # which says it better, where it looks
+        if said := unlike(state, fresh):
             raise ValueError(said)
-        return bool(learner.restore(state))
+        return exact
     except WRONG as why:
-        raise FileError(f"{checkpoints.name}: the newest is no state of this run: {shorten(str(why))}") from why
+        said = f"it lacks {why}" if isinstance(why, KeyError) else why
+        raise FileError(f"{path} holds no state of this run: {said}") from why
 
 
 def _ended_before_the_first(directory: RunDir, checkpoints: Checkpoints) -> bool:
@@ -85,8 +80,11 @@ def _ended_before_the_first(directory: RunDir, checkpoints: Checkpoints) -> bool
 def recording_of(directory: RunDir) -> Recording:
     """How the run was recorded; FileError where config.json says nonsense."""
     try:
-        return Recording(**directory.record.get("recording", {}))
-    except TypeError as why:
+        recording = Recording(**directory.record.get("recording", {}))
+        for name, hint in get_type_hints(Recording).items():
+            check_value(name, vars(recording)[name], hint)
+        return recording
+    except (TypeError, ConfigError) as why:
         raise FileError(f"{directory.name}/{CONFIG} cannot be used: its recording: {why}") from why
 
 
@@ -133,6 +131,8 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
 def check_unchanged(directory: RunDir, saved: Any) -> None:
     """FileError where config.json differs from what the checkpoint was saved under, with each field: old → new."""
     now = directory.record["config"]
+    if not isinstance(saved, dict):
+        raise FileError(f"{directory.name}: its checkpoint has no configuration")
     names = [*dict.fromkeys([*saved, *now])]
     other = [f"{k} {saved.get(k)!r} → {now.get(k)!r}" for k in names if saved.get(k) != now.get(k)]
     other = [each for each in other if each.split()[0] not in MAY_CHANGE]

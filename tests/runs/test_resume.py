@@ -318,6 +318,70 @@ def test_f04_every_bit_and_every_length_of_a_checkpoint_counts(cut):
             tree.read(path, KIND)
 
 
+def altered(state, how):
+    """A checkpoint that is whole, its checksum right, and that no run has written."""
+    learner = state["learner"]
+    adam = learner["algorithm"]["adam"]
+    if how == "M40 a variance below 0":
+        learner["normalizer"]["m2"][0] = -1.0
+    elif how == "M40 a count below 0":
+        learner["normalizer"]["count"] = -1.0
+    elif how == "M41 a step below 0":
+        adam["t"] = -1
+    elif how == "M41 moments of another shape":
+        adam["m"] = adam["m"][:-1]
+    elif how == "M41 squares below 0":
+        adam["v"][0] = -1e-9
+    elif how == "M41 parameters of another type":
+        learner["algorithm"]["theta_pi"] = learner["algorithm"]["theta_pi"].astype(np.float64)
+    elif how == "M42 an integer out of range":
+        learner["updates_stream"]["state"]["state"] = 1 << 200
+    elif how == "M42 another generator":
+        learner["updates_stream"]["bit_generator"] = "MT19937"
+    elif how == "a counter that is text":
+        learner["counters"]["updates"] = "3"
+    elif how == "nothing":
+        state["learner"] = None
+    elif how == "no state":
+        del learner["algorithm"]
+    return state
+
+
+ALTERED = [
+    "M40 a variance below 0",
+    "M40 a count below 0",
+    "M41 a step below 0",
+    "M41 moments of another shape",
+    "M41 squares below 0",
+    "M41 parameters of another type",
+    "M42 an integer out of range",
+    "M42 another generator",
+    "a counter that is text",
+    "nothing",
+    "no state",
+]
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_m40_to_m42_a_checkpoint_that_no_run_has_written_is_refused(how, cut):
+    state = altered(last(cut), how)
+    tree.write(Checkpoints(cut, "cut").path(3), KIND, state)
+    before = (cut / "metrics.jsonl").read_bytes()
+    with pytest.raises(FileError, match="holds no state of this run"):
+        minirl.train(resume=cut)
+    assert (cut / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("index", [-1, 10**6, "0", 1.5])
+def test_m43_an_index_outside_of_the_pool_is_refused(index, tmp_path):
+    run = stopped(tmp_path / "run", 2, "selfplay", GAMES[0])
+    state = last(run)
+    state["learner"]["pool"]["playing"][0] = index
+    tree.write(Checkpoints(run, "run").path(2), KIND, state)
+    with pytest.raises(FileError, match="holds no state of this run: playing has to name checkpoints"):
+        minirl.train(resume=run)
+
+
 CHANGED = {
     "lr": 0.5,
     "num_envs": 3,
@@ -556,3 +620,26 @@ def test_rows_that_are_none_cannot_be_verified(text, cut):
     (cut / "metrics.jsonl").write_text(text)
     with pytest.raises(FileError, match=r"metrics\.jsonl cannot be verified"):
         minirl.verify(cut)
+
+
+def test_a_callback_may_save_evaluate_and_stop(pair, tmp_path):
+    def hear(update, learner):
+        minirl.save(learner, tmp_path / f"{update.number}.safetensors", "CartPole-v1")
+        scores.append(minirl.evaluate(learner, "CartPole-v1", episodes=2).mean)
+        return update.number == 3
+
+    scores = []
+    result = minirl.train("ppo", "CartPole-v1", tmp_path / "run", hear, **SMALL)
+    assert len(scores) == len(result.history) == 3
+    assert np.array_equal(minirl.load(tmp_path / "3.safetensors").theta, minirl.load(tmp_path / "run").theta)
+    minirl.train(resume=tmp_path / "run")
+    check_same(pair[0], tmp_path / "run")
+
+
+@pytest.mark.parametrize("changes", [{"dim": 2}, {"actions": 3}])
+def test_f15_an_environment_with_other_spaces_is_refused(changes, tmp_path):
+    made = {"dim": 1, "actions": 2}
+    run = stopped(tmp_path / "run", 2, env=lambda: Counting(**made), check_env=False)
+    made |= changes
+    with pytest.raises(FileError, match=r"holds no state of this run: the snapshot's (observations|actions) "):
+        minirl.train(resume=run, env=lambda: Counting(**made))
