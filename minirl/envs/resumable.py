@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minirl.errors import EnvError
+from minirl.files.tree import check_like
 from minirl.numerics import random_streams
 
 LONGEST = 100_000  # steps of an episode that are remembered
@@ -129,9 +130,15 @@ class EpisodeLog:
         """Back to a tree; EnvError where it is of another number of environments."""
         if len(tree["begun"]) != len(self.begun):
             raise EnvError(f"a snapshot of {len(tree['begun'])} environments: these are {len(self.begun)}")
-        self.begun, self.at, self.taken = list(tree["begun"]), tree["at"].copy(), int(tree["taken"])
+        check_like(tree["at"], self.at, "envs.at")
+        check_like(tree["taken"], 0, "envs.taken")
         actions = {} if tree["actions"] is None else tree["actions"]
         actions = actions if isinstance(actions, dict) else {ALONE: actions}
+        lengths = {len(x) if isinstance(x, np.ndarray) and x.ndim > 1 else -1 for x in actions.values()} or {0}
+        oldest = tree["taken"] - min(lengths)
+        if len(lengths) > 1 or (tree["at"] < max(oldest, 0)).any() or (tree["at"] > tree["taken"]).any():
+            raise EnvError("a snapshot whose actions do not reach back to the beginning of each episode")
+        self.begun, self.at, self.taken = list(tree["begun"]), tree["at"].copy(), int(tree["taken"])
         self._actions = {name: x.copy() for name, x in actions.items()}
         self._start, self._end = 0, len(next(iter(actions.values()), ()))
         self._room = self._end

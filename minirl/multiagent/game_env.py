@@ -15,6 +15,8 @@ from gymnasium.vector.utils import batch_space
 
 from minirl.envs.games.game import Game
 from minirl.envs.resumable import Resumable
+from minirl.errors import EnvError
+from minirl.files.tree import check_like
 from minirl.multiagent.opponent_pool import Checkpoint, Pool
 from minirl.numerics import random_streams
 from minirl.numerics.arrays import Array
@@ -92,6 +94,9 @@ class OpponentVector(gymnasium.vector.VectorEnv, Resumable):
 
     def restore(self, tree: dict[str, Any]) -> Array:
         """Back to a snapshot, against those who play now -> what is seen."""
+        check_like(tree["side"], self.side, "side")
+        if not np.isin(tree["side"], (0, 1)).all():
+            raise EnvError("side has to be 0 or 1 for each game")
         self.game.restore(tree["game"])
         self.side, self.rng, self.results = tree["side"].copy(), random_streams.from_state(tree["rng"]), []
         return self._seen()[0]

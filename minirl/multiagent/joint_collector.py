@@ -57,6 +57,8 @@ class JointState:
             for own, obs in zip(self.obs, tree["obs"], strict=True):
                 check_like(obs, own, "collector.obs")
             check_like(tree["steps_taken"], 0, "collector.steps_taken")
+            if not isinstance(tree["fresh_start"], bool):
+                raise ValueError(f"collector.fresh_start has to be true or false, it is {tree['fresh_start']!r}")
 
     def take(self, tree: dict[str, Any]) -> None:
         """Back to a tree, which is copied, but for the noises."""

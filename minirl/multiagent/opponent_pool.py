@@ -15,6 +15,7 @@ from minirl.numerics.running_moments import RunningMoments
 
 Choice = Literal["latest", "uniform", "prioritised"]
 K_FACTOR = 32.0  # Elo points at stake in an update
+MAX_ELO = 1e5  # in a file
 SCALE = 400.0  # Elo points that make the odds ten to one
 
 
@@ -116,6 +117,9 @@ class Pool:
 
     def restore(self, tree: dict[str, Any], now: Agent) -> list[Checkpoint]:
         """Back to a snapshot, which can be used again; its policies are built as `now` is. -> who was playing"""
+        check_like(tree["elo"], 0.0, "elo")
+        if abs(tree["elo"]) > MAX_ELO:
+            raise ValueError(f"elo cannot be {tree['elo']}")
         self.elo, self.rng = tree["elo"], random_streams.from_state(tree["rng"])
         self.members, left = ([from_tree(each, now) for each in tree[name]] for name in ("members", "left"))
         known = [*self.members, *left]
@@ -137,7 +141,13 @@ def tree_of(member: Checkpoint) -> dict[str, Any]:
 
 
 def from_tree(tree: dict[str, Any], now: Agent) -> Checkpoint:
-    """The checkpoint of a tree."""
+    """The checkpoint of a tree; ValueError for one that no pool has."""
+    numbers = {name: tree[name] for name in ("step", "elo", "games", "score")}
+    check_like(numbers, {"step": 0, "elo": 0.0, "games": 0.0, "score": 0.0}, "member")
+    if min(tree["step"], tree["games"], tree["score"]) < 0 or abs(tree["elo"]) > MAX_ELO:
+        raise ValueError(f"a member cannot have {numbers}")
+    if (tree["agent"] is None) != (tree["step"] == 0):
+        raise ValueError("the first member alone has no policy")
     return Checkpoint(**{**tree, "agent": as_agent(tree["agent"], now)})
 
 

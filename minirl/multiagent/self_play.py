@@ -92,6 +92,8 @@ class SelfPlayLearner(Learner):
         check_snapshot(tree, self._made_of())
         playing = self.pool.restore(tree["pool"], self.policy)
         if environments and playing:
+            if len(playing) != self.envs.num_envs:
+                raise ValueError(f"playing has to name an opponent for each of {self.envs.num_envs} games")
             self.envs.opponents = list(playing)
         return super().restore(tree, environments)
 

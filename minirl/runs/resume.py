@@ -1,5 +1,6 @@
 """A run that goes on where its last checkpoint stands, as if nothing had happened."""
 
+import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -129,11 +130,20 @@ def check_unchanged(directory: RunDir, saved: Any) -> None:
     if not isinstance(saved, dict):
         raise FileError(f"{directory.name}: its checkpoint has no configuration")
     names = [*dict.fromkeys([*saved, *now])]
-    other = [f"{k} {saved.get(k)!r} → {now.get(k)!r}" for k in names if saved.get(k) != now.get(k)]
+    pairs = [(name, saved.get(name), now.get(name)) for name in names]
+    other = [f"{name} {old!r} → {new!r}" for name, old, new in pairs if _as_text(old) != _as_text(new)]
     other = [each for each in other if each.split()[0] not in MAY_CHANGE]
     if other:
         what = f"{directory.name}/{CONFIG} was changed after the last checkpoint ({'; '.join(other)})"
         raise FileError(f"{what}: change it back, or train a new run")
+
+
+def _as_text(value: Any) -> str:
+    """A value as config.json has it; what stands there in no way is text that nothing else has."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        return repr(value)
 
 
 def warn_of_other_surroundings(directory: RunDir) -> None:

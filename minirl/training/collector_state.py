@@ -48,6 +48,12 @@ class CollectorState:
             mine = {"obs": self.obs, "episode_return": self.episode_return, "episode_length": self.episode_length}
             check_like({name: tree[name] for name in mine}, mine, "collector")
             check_like(tree["steps_taken"], 0, "collector.steps_taken")
+            if not isinstance(tree["fresh_start"], bool):
+                raise ValueError(f"collector.fresh_start has to be true or false, it is {tree['fresh_start']!r}")
+            if tree["resetting"] is not None:
+                check_like(tree["resetting"], np.zeros(len(self.obs), bool), "collector.resetting")
+            if self.masks is not None:
+                check_like(tree["masks"], self.masks.allowed, "collector.masks")
 
     def take(self, tree: dict[str, Any]) -> None:
         """Back to a tree, which is copied, but for the noise."""

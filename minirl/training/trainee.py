@@ -146,6 +146,8 @@ class Trainee:
         tree = copy.deepcopy(tree)
         self.state = tree["algorithm"]
         self.normalizer = replace(self.normalizer, moments=RunningMoments(**tree["normalizer"]))
+        if episodes and tree["carry"] is None:
+            raise ValueError("carry has to be there where the episodes are")
         carry = tree["carry"] if episodes else self.scaler.carry
         self.scaler = RewardScaler(RunningMoments(**tree["scaler"]), carry)
         self.rng = random_streams.from_state(tree["updates_stream"])

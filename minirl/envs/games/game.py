@@ -55,6 +55,9 @@ class Game(Protocol):
         """Back to a snapshot of as many boards."""
 
 
+CONSTANT = ("index", "cells")  # arrays of a game that no move changes
+
+
 class Boards:
     """What the native games share: who is to move, which boards are over, who gets what."""
 
@@ -96,8 +99,9 @@ class Boards:
         return other
 
     def snapshot(self) -> dict[str, Any]:
-        """The positions: every array, copied."""
-        return {name: value.copy() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        """The positions: every array that moves change, copied."""
+        arrays = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return {name: value.copy() for name, value in arrays.items() if name not in CONSTANT}
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Back to a snapshot of as many boards; EnvError for others."""

@@ -13,6 +13,7 @@ from minirl.envs.many_agents import Step
 from minirl.envs.native.vector import integer
 from minirl.envs.resumable import Resumable
 from minirl.errors import EnvError
+from minirl.files.tree import check_like
 from minirl.numerics import random_streams
 
 Array = np.ndarray[Any, Any]
@@ -108,8 +109,10 @@ class SimpleSpread(Resumable):
 
     def restore(self, tree: dict[str, Any]) -> None:
         """Back to a snapshot of as many games; EnvError for others."""
-        if tree["state"].shape != self._state.shape:
-            raise EnvError(f"a snapshot of states {tree['state'].shape}: these have {self._state.shape}")
+        mine = {"state": self._state, "steps": self._steps}
+        check_like({name: tree[name] for name in mine}, mine, "envs")
+        if len(tree["rngs"]) != self.num_envs:
+            raise EnvError(f"a snapshot of {len(tree['rngs'])} games: these are {self.num_envs}")
         self._state[:], self._steps[:] = tree["state"], tree["steps"]
         self._generators = [random_streams.from_state(state) for state in tree["rngs"]]
         self._bits = [rng.bit_generator for rng in self._generators]

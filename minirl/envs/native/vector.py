@@ -15,6 +15,7 @@ from minirl._core.arguments import EnvArguments, PolicyArguments, RolloutArrays
 from minirl.envs import memory
 from minirl.envs.resumable import Resumable
 from minirl.errors import EnvError
+from minirl.files.tree import check_like
 from minirl.numerics import random_streams
 
 
@@ -195,8 +196,10 @@ class NativeVectorEnv(VectorEnv, Resumable):
 
     def restore(self, tree: dict[str, Any]) -> np.ndarray:
         """Back to a snapshot of as many of these -> observations (B, D); EnvError for others."""
-        if tree["state"].shape != self._state.shape or tree["obs"].shape != self._obs.shape:
-            raise EnvError(f"a snapshot of states {tree['state'].shape}: these have {self._state.shape}")
+        mine = {"state": self._state, "steps": self._steps, "obs": self._obs, "awaiting": self._none}
+        check_like({name: tree[name] for name in mine}, mine, "envs")
+        if not len(tree["rngs"]) == len(tree["seeds"]) == self.num_envs:
+            raise EnvError(f"a snapshot of {len(tree['rngs'])} environments: these are {self.num_envs}")
         self._state[:], self._steps[:], self._obs[:] = tree["state"], tree["steps"], tree["obs"]
         self._awaiting_reset = tree["awaiting"].copy() if tree["awaiting"].any() else self._none
         self._generators = [random_streams.from_state(state) for state in tree["rngs"]]
