@@ -36,7 +36,7 @@ from minirl.training.trainee import Trainee  # noqa: E402
 
 STEPS, SEED, CHECK, ROLLOUTS = 1_000_000, 0, 100_000, 30
 RESULTS = Path(__file__).parent / "results" / "spread_settings.json"
-CHANGES = ("method", "gamma", "share_policy", "lam", "terminal")
+CHANGES = ("method", "gamma", "share_policy", "terminal")
 ROWS: list[dict[str, Any]] = [
     {"method": "ippo", "gamma": 0.99, "share_policy": True},
     {"method": "ippo", "gamma": 0.9, "share_policy": True},
