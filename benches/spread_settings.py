@@ -1,6 +1,6 @@
 """Which settings does IPPO need on simple_spread, and why? Short runs on seed 0, which spread.py's seeds are not.
 
-    python benches/spread_settings.py        1 M steps each, about 30 s a row of ROWS
+    python benches/spread_settings.py        1 M steps each, about a minute a row of ROWS
 
 Each row changes FIELDS of spread.py, and goes into benches/results/spread_settings.json when it is done. `terminal`
 ends a game at its limit of 25 steps instead of going on with V of its last state.
