@@ -1,6 +1,6 @@
 """Which settings does IPPO need on simple_spread, and why? Short runs on seed 0, which spread.py's seeds are not.
 
-    python benches/spread_settings.py        1 M steps each, about 30 s a row of ROWS
+    python benches/spread_settings.py        1 M steps each, about a minute a row of ROWS
 
 Each row changes FIELDS of spread.py, and goes into benches/results/spread_settings.json when it is done. `terminal`
 ends a game at its limit of 25 steps instead of going on with V of its last state.
@@ -14,6 +14,7 @@ g₁·h₂ and g₂·h₁. So 1 is a gradient without bias; how noisy it is does
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,12 @@ from minirl.envs.many_agents import Step  # noqa: E402
 from minirl.envs.native.simple_spread import SimpleSpread  # noqa: E402
 from minirl.multiagent import METHODS, TeamLearner, evaluate_team  # noqa: E402
 from minirl.samples.batch import Batch  # noqa: E402
+from minirl.samples.rollout import Rollout  # noqa: E402
 from minirl.training.trainee import Trainee  # noqa: E402
 
-STEPS, SEED, CHECK, ROLLOUTS = 1_000_000, 0, 400_000, 20
+STEPS, SEED, CHECK, ROLLOUTS = 1_000_000, 0, 100_000, 30
 RESULTS = Path(__file__).parent / "results" / "spread_settings.json"
-CHANGES = ("method", "gamma", "share_policy", "lam", "terminal")
+CHANGES = ("method", "gamma", "share_policy", "terminal")
 ROWS: list[dict[str, Any]] = [
     {"method": "ippo", "gamma": 0.99, "share_policy": True},
     {"method": "ippo", "gamma": 0.9, "share_policy": True},
@@ -76,24 +78,35 @@ def features(obs: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.hstack([x, x * left, x * left**2])
 
 
+def halves(trainee: Trainee, rollouts: list[Rollout]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(g₁, h₁) and (g₂, h₂) of one policy, from rollouts of one whole game in each environment."""
+
+    def games() -> Iterator[tuple[Rollout, np.ndarray, np.ndarray]]:
+        for rollout in rollouts:
+            T, rows, D = rollout.obs.shape
+            followed = np.cumsum(rollout.reward[::-1], axis=0)[::-1].reshape(-1)  # rewards until the game's end
+            yield rollout, features(rollout.obs.reshape(-1, D), np.repeat(np.arange(T), rows)), followed
+
+    product, target = (sum(parts) for parts in zip(*((x.T @ x, x.T @ y) for _, x, y in games()), strict=True))
+    w = np.linalg.lstsq(product, target, rcond=None)[0]
+    found: list[Any] = [0.0, 0.0], [0.0, 0.0]
+    for k, (rollout, x, y) in enumerate(games()):
+        batch = trainee.prepare(rollout).batch
+        for sums, adv in zip(found, (batch.adv, y - x @ w), strict=True):
+            sums[k % 2] = sums[k % 2] + gradient(trainee, batch, adv)
+    return list(zip(*found, strict=True))
+
+
 def direction(learner: TeamLearner) -> float:
-    """The cosine of the docstring for the first group's policy, from ROLLOUTS rollouts of one whole game each."""
-    trainee, batches, followed, seen = learner.trainees[0], [], [], []
+    """The cosine of the docstring, over all policies."""
+    collected = []
     for _ in range(ROLLOUTS):
         actors = [t.nets.policy.actor(t.state["theta_pi"], t.preprocess) for t in learner.trainees]
-        rollout = learner.collector.collect(actors)[0]
+        collected.append(learner.collector.collect(actors))
         learner.collector.commit()
-        T, rows = rollout.reward.shape
-        batches.append(trainee.prepare(rollout).batch)
-        followed.append(np.cumsum(rollout.reward[::-1], axis=0)[::-1].reshape(-1))
-        seen.append(features(rollout.obs.reshape(T * rows, -1), np.repeat(np.arange(T), rows)))
-    product, target = sum(x.T @ x for x in seen), sum(x.T @ y for x, y in zip(seen, followed, strict=True))
-    w = np.linalg.lstsq(product, target, rcond=None)[0]
-    g, h = [0.0, 0.0], [0.0, 0.0]
-    for k, (batch, x, y) in enumerate(zip(batches, seen, followed, strict=True)):
-        g[k % 2] = g[k % 2] + gradient(trainee, batch, batch.adv)
-        h[k % 2] = h[k % 2] + gradient(trainee, batch, y - x @ w)
-    return float((g[0] @ h[1] + g[1] @ h[0]) / 2 / np.sqrt((g[0] @ g[1]) * (h[0] @ h[1])))  # type: ignore[operator]
+    each = [halves(t, list(mine)) for t, mine in zip(learner.trainees, zip(*collected, strict=True), strict=True)]
+    g1, h1, g2, h2 = (np.concatenate([policy[half][kind] for policy in each]) for half in (0, 1) for kind in (0, 1))
+    return float((g1 @ h2 + g2 @ h1) / 2 / np.sqrt((g1 @ g2) * (h1 @ h2)))
 
 
 def train(row: dict[str, Any]) -> dict[str, Any]:
