@@ -126,11 +126,9 @@ class Recorder:
         return self.update - self.tried >= often and (self.save_every is not None or time.monotonic() >= self.next_save)
 
     def _try(self, action: Callable[..., None], *args: Any) -> None:
-        try:
-            action(*args)
-        except (OSError, FileError) as why:
-            if not self.warned:
-                warnings.warn(f"{why}; the training goes on", stacklevel=4)
+        said = self._failed(lambda: action(*args))
+        if said and not self.warned:
+            warnings.warn(f"{said}; the training goes on", stacklevel=4)
             self.warned = True
 
     def _failed(self, end: Callable[[], None], what: str = "the metrics") -> str:
