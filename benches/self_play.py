@@ -42,11 +42,12 @@ RESULTS = Path(__file__).parent / "results" / "self_play.json"
 BIAS = 3.0
 SEEDS = [0, 1, 2]
 BOARD = {"hidden": (128, 128), "total_timesteps": 1_000_000}
-LARGE = {"hidden": (512, 128), "activation": "relu", "lr": 1e-3, "total_timesteps": 1_500_000}
+LARGE = {"hidden": (512, 128), "activation": "relu", "share_trunk": True, "total_timesteps": 12_000_000}
+BATCH = {"num_envs": 512, "minibatch_size": 1024, "epochs": 3, "lr": 1e-3, "lam": 0.8, "ent_coef": 0.15}
 SMALL = {"num_steps": 32, "minibatch_size": 1024, "pool_size": 1000}
 GAMES = {  # name: id, fields that differ from the defaults
     "tic-tac-toe": ("minirl/TicTacToe-v0", BOARD),
-    "connect-four": ("minirl/ConnectFour-v0", LARGE | {"opponents": "uniform", "pool_every": 20}),
+    "connect-four": ("minirl/ConnectFour-v0", LARGE | BATCH | {"pool_every": 10}),
     "kuhn-poker": (KUHN, SMALL | {"total_timesteps": 3_000_000}),
     "rock-paper-scissors": (ROCK, {"ent_coef": 0.2, "pool_size": 1000, "total_timesteps": 1_000_000}),
 }
@@ -55,10 +56,15 @@ GAMES = {  # name: id, fields that differ from the defaults
 def command(name: str) -> str:
     """What the training is at the command line, but for the seed."""
     env, fields = GAMES[name]
-    words = [
-        f"--{field.replace('_', '-')} {str(value).strip('()').replace(',', '')}" for field, value in fields.items()
-    ]
-    return " ".join(["minirl train selfplay --env", env, *words])
+    return " ".join(["minirl train selfplay --env", env, *(flag(*each) for each in fields.items())])
+
+
+def flag(field: str, value: object) -> str:
+    """A field as the command line takes it."""
+    name = field.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {str(value).strip('()').replace(',', '')}"
 
 
 def train(name: str, seed: int, run: Path) -> int:

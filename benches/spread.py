@@ -1,11 +1,12 @@
 """Do several agents learn? IPPO and MAPPO on simple_spread beside random actions and a hand-written assignment policy.
 
-    python benches/spread.py                 MAPPO, IPPO, then IPPO with a shared policy: seeds 10-14, 10 M steps each
+    python benches/spread.py                 all of METHODS: seeds 10-14, 10 M steps each
     python benches/spread.py --draw          the picture of what there is: benches/results/spread.png
 
-The configuration was chosen on another seed (0), 2 M steps each. Scores are R, the sum over agents and steps of
-rewards in mpe2; on-policy and EPyMARL count each agent's share of the team's reward and write 2 R − 75. One row per
-seed goes into benches/results/spread.json as soon as it is trained.
+Each method's settings were chosen on another seed (0), in runs of 1 or 2 M steps; benches/spread_settings.py repeats
+those that decided IPPO's. Scores are R, the sum over agents and steps of rewards in mpe2; on-policy and EPyMARL count
+each agent's share of the team's reward and write 2 R − 75. One row per seed goes into benches/results/spread.json as
+soon as it is trained.
 """
 
 import argparse
@@ -31,17 +32,23 @@ FIELDS = {
     "normalize_value": True,
     "normalize_reward": False,
 }
-METHODS = {"mappo": ("mappo", {}), "ippo": ("ippo", {}), "ippo, shared": ("ippo", {"share_policy": True})}
+METHODS: dict[str, tuple[str, dict[str, object]]] = {  # name of a row -> method, and its own fields beside FIELDS
+    "mappo": ("mappo", {}),
+    "ippo": ("ippo", {"gamma": 0.9, "share_policy": True}),
+    "ippo, separate": ("ippo", {"gamma": 0.9}),
+    "ippo, separate, γ 0.99": ("ippo", {}),  # MAPPO's fields as they are
+}
 RESULTS = Path(__file__).parent / "results" / "spread.json"
 POINTS = 100  # of a learning curve
 RANDOM, ASSIGNMENT = -79.95, -22.40  # benches/spread_policies.py, 1000 games
 
 
-def train(method: str, seed: int, changes: dict[str, object]) -> dict[str, object]:
-    """One training: its curve, and 1000 games afterwards, greedy and sampled."""
+def train(name: str, seed: int) -> dict[str, object]:
+    """One training of a row of METHODS: its curve, and 1000 games afterwards, greedy and sampled."""
     import minirl
     from minirl.multiagent import evaluate_team
 
+    method, changes = METHODS[name]
     result = minirl.train(method, ENV, seed=seed, total_timesteps=STEPS, **FIELDS, **changes)
     curve = np.array(result.curve)
     parts = np.array_split(curve, POINTS)
@@ -49,7 +56,7 @@ def train(method: str, seed: int, changes: dict[str, object]) -> dict[str, objec
     sampled = evaluate_team(result.policy, ENV, GAMES, stochastic=True, seed=1)
     seconds = sum(u.metrics["time/rollout"] + u.metrics["time/update"] for u in result.history)
     return {
-        "method": method + (", shared" if changes else ""),
+        "method": name,
         "seed": seed,
         "steps": int(curve[-1, 0]),
         "curve": [[int(part[-1, 0]), round(float(part[:, 1].mean()), 3)] for part in parts],
@@ -67,7 +74,7 @@ def show(rows: list[dict[str, object]]) -> None:
             if len(scores) > 1:
                 half = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores))
                 span = f"R = {scores.mean():.2f} ± {half:.2f} [{scores.min():.2f}, {scores.max():.2f}]"
-                print(f"{method:12} {how:8} {len(scores)} seeds  {span}   2 R − 75 = {2 * scores.mean() - 75:.1f}")
+                print(f"{method:22} {how:8} {len(scores)} seeds  {span}   2 R − 75 = {2 * scores.mean() - 75:.1f}")
 
 
 def draw(rows: list[dict[str, object]]) -> None:
@@ -78,7 +85,7 @@ def draw(rows: list[dict[str, object]]) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4), dpi=120, layout="constrained")
-    for method, colour in zip(METHODS, ("C1", "C0", "C2"), strict=True):
+    for method, colour in zip(METHODS, ("C1", "C0", "C2", "C4"), strict=True):
         curves = [np.array(row["curve"]) for row in rows if row["method"] == method]
         if curves:
             steps, values = curves[0][:, 0] / 1e6, np.stack([curve[:, 1] for curve in curves])
@@ -100,11 +107,12 @@ def main() -> int:
     if not args.draw:
         import machine
 
-        for name, (method, changes) in METHODS.items():
+        for name in METHODS:
             for seed in SEEDS:
                 if not any(row["method"] == name and row["seed"] == seed for row in rows):
-                    rows.append(train(method, seed, changes))
+                    rows.append(train(name, seed))
                     about = {"command": "python benches/spread.py", "env": ENV, "steps": STEPS, "fields": FIELDS}
+                    about["methods"] = METHODS
                     RESULTS.write_text(
                         json.dumps(about | {"machine": machine.describe("numpy"), "rows": rows}, indent=1), "utf-8"
                     )

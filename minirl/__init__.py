@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minirl import deploy
-    from minirl.api import Result, configure, evaluate, learn, load, save, train
+    from minirl.api import Result, configure, evaluate, learn, load, save, train, verify
 
 from minirl.version import __version__
 
-__all__ = ["Result", "__version__", "configure", "deploy", "evaluate", "learn", "load", "save", "train"]
+__all__ = ["Result", "__version__", "configure", "deploy", "evaluate", "learn", "load", "save", "train", "verify"]
 
-_HOMES = dict.fromkeys(("Result", "configure", "evaluate", "learn", "save", "train"), "minirl.api")
+_HOMES = dict.fromkeys(("Result", "configure", "evaluate", "learn", "save", "train", "verify"), "minirl.api")
 _HOMES["load"] = "minirl.deploy"
 
 

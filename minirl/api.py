@@ -29,10 +29,11 @@ from minirl.runs.recorder import Recording
 from minirl.runs.result import Result
 from minirl.runs.resume import resumed
 from minirl.runs.session import training, warn_of_images
+from minirl.runs.verify import verify
 from minirl.training.evaluation import Evaluation
 from minirl.training.learner import Learner
 
-__all__ = ["Result", "configure", "evaluate", "learn", "load", "save", "train"]
+__all__ = ["Result", "configure", "evaluate", "learn", "load", "save", "train", "verify"]
 
 RunPath: TypeAlias = str | os.PathLike[str] | None
 Callback: TypeAlias = Callable[..., Any] | None

@@ -20,13 +20,14 @@ def environment(**changes):
     return os.environ | {"PYTHONPATH": PATH, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100"} | changes
 
 
-def python(*args, cwd, timeout=PATIENCE, **changes):
-    """Run Python to its end: -> CompletedProcess with text."""
+def python(*args, cwd, timeout=PATIENCE, input=None, **changes):
+    """Run Python to its end: -> CompletedProcess with text; `input` is what it reads from stdin."""
     return subprocess.run(
         [sys.executable, *args],
         cwd=cwd,
         env=environment(**changes),
         capture_output=True,
+        input=input,
         encoding="utf-8",
         timeout=timeout,
     )

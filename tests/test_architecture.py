@@ -143,7 +143,6 @@ def test_what_is_imported_from_outside(path):
     tops = {name.split(".")[0] for name in imports(tree)} - {"minirl"}
     outside = tops - set(sys.stdlib_module_names) - ANYWHERE
     assert outside <= OUTSIDE.get(here, set()), f"{here} imports {outside}"
-    assert not tops & {"pickle", "marshal", "shelve"}
     at_import = {
         name.split(".")[0]
         for node in tree.body
@@ -153,6 +152,79 @@ def test_what_is_imported_from_outside(path):
     assert not at_import & (EXTRAS | ({"gymnasium"} if here in OPTIONAL else set())), (
         "extras are imported where they are used"
     )
+
+
+# What could run what a file says; no module of the package has anything to do with it. [S1]
+RUNS_FILES = {
+    "pickle",
+    "cPickle",
+    "_pickle",
+    "marshal",
+    "shelve",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "jsonpickle",
+    "yaml",
+}
+RUNS_FILES |= {"runpy", "code", "codeop", "imp", "zipimport", "pydoc", "copyreg", "torch"}
+RUNS_TEXT = {"eval", "exec", "compile", "__import__", "breakpoint"}
+BY_PATH = {"spec_from_file_location", "SourceFileLoader", "exec_module", "load_module", "module_from_spec", "run_path"}
+LOADS = {"load", "loads", "fromfile", "memmap"}
+LOADED_BY = {  # what has a function of such a name, and why no file can run anything through it
+    "json": "",
+    "tomllib": "",
+    "index": "ours: the equations",
+    "policy_file": "ours: reads arrays and JSON",
+    "league": "ours: policy files",
+    "ForkingPickler": "tries out whether an error reaches the other process; it loads what it has just made",
+}
+IMPORTS_BY_NAME = {  # where a module is imported whose name is not written there as an import, and who names it
+    "__init__.py": "a module of our own that an attribute stands for",
+    "_core/__init__.py": "modules of our own, by a list",
+    "api.py": "a module of our own, which the library does not depend on",
+    "envs/games/pettingzoo_game.py": "a game of PettingZoo, a single name inside that package",
+    "envs/make.py": "`module:Env` that the user names; a file may not: runs/player.py, cli/commands.py",
+    "envs/parallel_source.py": "`module:Env` that the user names, or a single name inside of known packages",
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_nothing_can_run_what_a_file_says(path):
+    """No pickle, eval or yaml anywhere, and a module is imported by its name in a few places that say why."""
+    text = path.read_text("utf-8")
+    tree = ast.parse(text)
+    assert not {name.split(".")[0] for name in imports(tree)} & RUNS_FILES
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name | ast.Attribute)]
+    words = {node.id if isinstance(node, ast.Name) else node.attr for node in names}
+    assert not {node.id for node in names if isinstance(node, ast.Name)} & RUNS_TEXT
+    assert not words & BY_PATH and "allow_pickle" not in text
+    of = {ast.unparse(node.value) for node in names if isinstance(node, ast.Attribute) and node.attr in LOADS}
+    assert of <= set(LOADED_BY), f"{of}: which of them loads objects?"
+    by_name = "import_module" in words or any(name.endswith("import_module") for name in imports(tree))
+    assert by_name == (path.relative_to(PACKAGE).as_posix() in IMPORTS_BY_NAME)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from yaml import safe_load",
+        "eval('1')",
+        "run = exec",
+        "__import__('os')",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "importlib.import_module(name)",
+        "from importlib import import_module",
+        "importlib.util.spec_from_file_location('a', path)",
+    ],
+)
+def test_what_could_run_a_file_would_be_found(line, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    (tmp_path / "new.py").write_text(line)
+    with pytest.raises(AssertionError):
+        test_nothing_can_run_what_a_file_says(tmp_path / "new.py")
 
 
 def asked_names(tree: ast.AST) -> set[str]:

@@ -63,5 +63,5 @@ def test_use_11_marl_brings_the_games_and_what_they_import():
 def test_use_11_the_tests_need_nothing_beyond_their_extra():
     brought = names(project()["optional-dependencies"]["test"]) | names(project()["dependencies"])
     skipped = {"mujoco", "pygame"}  # by importorskip
-    ours = {path.stem for path in (ROOT / "benches").glob("*.py")} | {"oracles"}
+    ours = {path.stem for folder in ("benches", "tests") for path in (ROOT / folder).rglob("*.py")} | {"oracles"}
     assert imported(ROOT / "tests") - skipped - ours <= brought

@@ -29,7 +29,7 @@ class EnvArguments(NamedTuple):
 
 
 class RolloutArrays(NamedTuple):
-    """Where `env_rollout` writes T steps of B environments to."""
+    """Where `env_rollout` writes T steps of B environments to. What it reads must not lie there: θ, noise, bounds."""
 
     obs: np.ndarray  # (T, B, D), of θ's type as next_obs
     action: np.ndarray  # (T, B) int64, or (T, B, 1) of θ's type

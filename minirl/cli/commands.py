@@ -24,12 +24,11 @@ from minirl.deploy.team import load_policy
 from minirl.envs import given
 from minirl.equations import index, page
 from minirl.errors import FileError, UserError
-from minirl.files.strict_json import read_json
 from minirl.methods import every
 from minirl.multiagent.league import tournament
 from minirl.runs import league_picture
 from minirl.runs import plot as plotting
-from minirl.runs.directory import CONFIG, NOT_STORED, current
+from minirl.runs.directory import CONFIG, NOT_STORED, current, read_record
 from minirl.runs.listing import find_runs
 from minirl.runs.resume import configuration, resumed
 from minirl.runs.verify import verify
@@ -154,7 +153,7 @@ def resume(flags: Resume) -> int:
 
 
 def verify_run(flags: Verify) -> int:
-    env, about = _environment_of_run(flags), read_json(flags.run / CONFIG)
+    env, about = _environment_of_run(flags), read_record(flags.run)
     _, config = configuration(about, str(flags.run), env)
     with open_view(f"verify {flags.run}", config.total_timesteps, flags.quiet) as view:
         verified = verify(flags.run, env, view.show)
@@ -164,7 +163,7 @@ def verify_run(flags: Verify) -> int:
 
 def _environment_of_run(flags: Resume | Verify) -> str | None:
     """What a run's config.json may not name by itself; None where it may."""
-    about = read_json(flags.run / CONFIG).get("config")
+    about = read_record(flags.run).get("config")
     known = about.get("env") if isinstance(about, dict) else None
     env = _environment(flags, known if isinstance(known, str) else "")
     return None if env == known and not flags.env and not flags.import_ else env
@@ -180,9 +179,9 @@ def _environment(flags: Eval | Resume | Verify, known: str) -> str:
     if not env and not known:
         named = "name it with --env ID, or --import MODULE:NAME"
         raise UserError(f"{flags.run} was trained on an environment that no file can name: {named}")
-    if not env and ":" in known:  # a file does not get to say what is imported
+    if not env and given.would_import(known):  # a file does not get to say that
         name = type(flags).__name__.lower()
-        command = shlex.join(["minirl", name, *_typed(flags), "--import", known])
+        command = shlex.join(["minirl", name, *_typed(flags), "--import" if ":" in known else "--env", known])
         raise UserError(f"{flags.run} was trained on {known}, which would import a module; if you trust it: {command}")
     return env or known
 
@@ -193,7 +192,7 @@ def _trained_with(run: Path, env: str) -> dict[str, Any]:
     if not os.path.lexists(config):
         return {}
     try:
-        about = read_json(config).get("config")
+        about = read_record(config.parent).get("config")
         kwargs = about.get("env_kwargs", {}) if isinstance(about, dict) and about.get("env") == env else {}
         if not isinstance(kwargs, dict):
             raise FileError(f"{config} is no configuration of a run: its 'env_kwargs' are no object")

@@ -11,6 +11,7 @@ from minirl.envs.contract import KEY, Misfit, as_flag, as_mask, fitted, mask_siz
 from minirl.envs.copies import CHECKER
 from minirl.envs.faults import close, is_fault, one_line
 from minirl.envs.make import make_env
+from minirl.envs.resumable import begin, beginning
 from minirl.errors import EnvError
 from minirl.numerics import random_streams
 from minirl.spaces.actions import action_codec
@@ -20,9 +21,10 @@ RESET = "reset() has to return (obs, info)"
 STEP = "step() has to return (obs, reward, terminated, truncated, info)"
 
 
-def check_env(env_id: Any, seed: int = 0, steps: int = 3, env_kwargs: Mapping[str, Any] | None = None) -> None:
+def check_env(env_id: Any, seed: int = 0, steps: int = 3, env_kwargs: Mapping[str, Any] | None = None) -> bool:
     """Reset a copy of the environment and take a few random steps; EnvError names what breaks gymnasium's contract.
 
+    -> whether it comes to the same place when it is played again from where its generator was: so a run is resumed.
     It is seeded as the first environment of a training with `seed`, looked at by gymnasium's checker too, and plays
     legal moves where its info has an action mask.
     """
@@ -31,6 +33,7 @@ def check_env(env_id: Any, seed: int = 0, steps: int = 3, env_kwargs: Mapping[st
     first = random_streams.integer_seeds(random_streams.stream_seeds(seed)["envs"], 1)[0]
     try:
         _play(env_id, env, first, steps)
+        return _comes_back(env, steps)
     except Misfit as why:
         raise EnvError(f"env = {env_id!r}: {why}") from why
     finally:
@@ -52,6 +55,38 @@ def _play(env_id: str, env: Any, seed: int, steps: int) -> None:
         if over or action is None:
             obs, info = _call(env_id, RESET, env.reset, 2)
             _check_obs(env_id, env.observation_space, obs)
+
+
+def _comes_back(env: Any, steps: int) -> bool:
+    """Whether an episode that begins where another one began gives the same observations and rewards."""
+    how = beginning(env, None)
+    if how is None:
+        return False
+    env.action_space.seed(0)
+    first, actions = _episode(env, how, steps)
+    again, _ = _episode(env, how, actions)
+    return first == again
+
+
+def _episode(env: Any, how: dict[str, Any], actions: Any) -> tuple[list[bytes], list[Any]]:
+    """What is seen of an episode with these actions, or with so many random ones; and the actions."""
+    rng, taken = np.random.default_rng(0), []
+    obs, info = begin(env, how)
+    seen = [_bytes(env.observation_space, obs)]
+    for each in range(actions) if isinstance(actions, int) else actions:
+        action = _legal_action(env.action_space, info, rng) if isinstance(actions, int) else each
+        if action is None:
+            break
+        obs, reward, terminated, truncated, info = env.step(action)
+        seen += [_bytes(env.observation_space, obs), np.float64(reward).tobytes()]
+        taken.append(action)
+        if terminated or truncated:
+            break
+    return seen, taken
+
+
+def _bytes(space: Any, obs: Any) -> bytes:
+    return obs_codec(space).encode(obs_codec(space).stack([obs]), np.float64).tobytes()
 
 
 def _legal_action(space: Any, info: Any, rng: np.random.Generator) -> Any:

@@ -18,6 +18,7 @@ from minirl.errors import ConfigError, EnvError
 
 KINDS = "a gymnasium id, an environment's class, a function that makes one, or an environment"
 PACKAGES = {"ALE": "ale_py", "MiniGrid": "minigrid", "BabyAI": "minigrid", "highway": "highway_env"}  # of these ids
+BY_ID = ("GymV21Environment", "GymV26Environment")  # gymnasium's, for what gym makes of an id among the arguments
 # The attributes that hold the limit of an episode, by whatever name.
 LIMITS = ("_max_episode_steps", "max_episode_steps", "max_steps", "max_num_frames_per_episode")
 MAX_TEXT, MAX_DEPTH = 100_000, 16  # of arguments in a file
@@ -63,6 +64,11 @@ def same(env: Any, known: Any) -> bool:
         return bool(mine) and mine == its
     parts = mine.rpartition(":"), its.rpartition(":")
     return parts[0][2] == parts[1][2] and not (parts[0][0] and parts[1][0])
+
+
+def would_import(env: str) -> bool:
+    """Whether making an environment of that id imports a module that the id, or its arguments, name."""
+    return ":" in env or env.startswith(BY_ID)
 
 
 def attribute(module: Any, path: str) -> Any:

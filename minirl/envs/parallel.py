@@ -145,7 +145,7 @@ class ParallelVectorEnv(VectorEnv, Resumable):
 
     def snapshot(self) -> dict[str, Any] | None:
         """How each episode began, and the actions since; None where an environment's generator cannot be saved."""
-        if self.log is None or self.closed:
+        if self.log is None or self.closed or not self.repeats:
             return None
         known = zip(self.log.begun, self.call("begun"), strict=True)
         self.log.begun = [None if how is None else begun for how, begun in known]

@@ -128,8 +128,8 @@ class Processes:
         if code == -signal.SIGTERM:
             time.sleep(LOOK)  # it may have been sent to all: then what this process does with it comes first
         how, remedy = _manner(code)
-        if name == "make":
-            remedy = f"see its traceback above; {IMPORTABLE}" if code == 1 else remedy
+        if name == "make" and code == 1:  # it could not even read what makes the environment
+            remedy = f"see its traceback above; {IMPORTABLE}"
         self._raise(i, how, name, remedy, code)
 
     def _raise_hung(self, i: int, name: str, timeout: float) -> NoReturn:
@@ -168,8 +168,8 @@ def end(processes: Sequence[Any]) -> None:
 
 def wait_for(processes: Sequence[Any], seconds: float) -> None:
     """Until they have ended, or for so long. By their exit codes: children of theirs may hold a sentinel open."""
-    end, pause = time.monotonic() + seconds, 0.0005
-    while _running(processes) and time.monotonic() < end:
+    until, pause = time.monotonic() + seconds, 0.0005
+    while _running(processes) and time.monotonic() < until:
         time.sleep(pause)
         pause = min(2 * pause, 0.01)
     for process in processes:

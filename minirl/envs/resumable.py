@@ -18,7 +18,12 @@ ALONE = ""  # in place of an agent's name, where there is one
 
 
 class Resumable(ABC):
-    """A vector of environments that knows where it is."""
+    """A vector of environments that knows where it is.
+
+    repeats: whether an episode that is played again comes to the same place, as far as anybody has tried.
+    """
+
+    repeats = True
 
     @abstractmethod
     def snapshot(self) -> dict[str, Any] | None:

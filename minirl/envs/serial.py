@@ -139,7 +139,7 @@ class SerialVectorEnv(SyncVectorEnv, Resumable):
 
     def snapshot(self) -> dict[str, Any] | None:
         """How each episode began, and the actions since; None where an environment's generator cannot be saved."""
-        return None if self.log is None else self.log.tree()
+        return self.log.tree() if self.log is not None and self.repeats else None
 
     def restore(self, tree: dict[str, Any]) -> Any:
         """Play the episodes of a snapshot again -> observations; EnvError where they end, or an environment raises."""

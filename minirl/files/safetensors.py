@@ -82,7 +82,7 @@ def _size(file: BinaryIO) -> int:
     about = os.fstat(file.fileno())
     if about.st_size > MAX_FILE:
         raise ValueError(f"it has {about.st_size} bytes, at most {MAX_FILE} are read")
-    if os.name == "posix" and about.st_size > SPARSE and about.st_blocks * 512 < about.st_size // 64:
+    if os.name == "posix" and about.st_size > SPARSE and 0 < about.st_blocks * 512 < about.st_size // 64:
         raise ValueError(f"it has {about.st_size} bytes, of which {about.st_blocks * 512} are stored")
     return about.st_size
 
@@ -108,6 +108,8 @@ def encode(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_v
     if len(text) > MAX_HEADER:
         raise ValueError(f"its header has {len(text)} bytes, at most {MAX_HEADER} are allowed")
     _check_count(text)
+    if len(text) + at > MAX_FILE - 8:
+        raise ValueError(f"it would have {8 + len(text) + at} bytes, at most {MAX_FILE} are read")
     return len(text).to_bytes(8, "little") + text + data
 
 
@@ -189,9 +191,8 @@ def _check_entry(name: str, entry: Any) -> tuple[int, int]:
 
 
 def _naturals(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        type(v) is int and 0 <= v < 1 << 63 for v in value
-    )  # True is no integer here
+    """A list of integers; True is none here."""
+    return isinstance(value, list) and all(type(v) is int and 0 <= v < 1 << 63 for v in value)
 
 
 def _tensor(name: str, entry: Mapping[str, Any], data: bytes) -> np.ndarray:

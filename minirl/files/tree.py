@@ -55,6 +55,20 @@ def read(path: Path | str, kind: str) -> dict[str, Any]:
     return tree
 
 
+def check_like(tree: Any, mine: Any, name: str) -> None:
+    """ValueError, with its name, for what has not the keys, shapes and types of `mine`; numbers may be others."""
+    if isinstance(mine, dict):
+        if not isinstance(tree, dict) or tree.keys() != mine.keys():
+            raise ValueError(f"{name} has to hold {', '.join(mine)}")
+        for key, each in mine.items():
+            check_like(tree[key], each, f"{name}.{key}")
+    elif isinstance(mine, np.ndarray):
+        if not isinstance(tree, np.ndarray) or tree.shape != mine.shape or tree.dtype != mine.dtype:
+            raise ValueError(f"{name} has to be an array {mine.dtype} {mine.shape}")
+    elif isinstance(tree, bool) or not isinstance(tree, int if isinstance(mine, int) else int | float):
+        raise ValueError(f"{name} has to be a number, it is {tree!r}")
+
+
 def _plain(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
     """A tree with names in place of its arrays, which go into `tensors`."""
     if isinstance(value, np.ndarray):

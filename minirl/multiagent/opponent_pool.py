@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from minirl.deploy.agent import Agent
+from minirl.files.tree import check_like
 from minirl.numerics import random_streams
 from minirl.numerics.arrays import Array
 from minirl.numerics.running_moments import RunningMoments
@@ -117,7 +118,10 @@ class Pool:
         """Back to a snapshot, which can be used again; its policies are built as `now` is. -> who was playing"""
         self.elo, self.rng = tree["elo"], random_streams.from_state(tree["rng"])
         self.members, left = ([from_tree(each, now) for each in tree[name]] for name in ("members", "left"))
-        return [[*self.members, *left][i] for i in tree["playing"]]
+        known = [*self.members, *left]
+        if not all(type(i) is int and 0 <= i < len(known) for i in tree["playing"]):
+            raise ValueError(f"playing has to name checkpoints 0 to {len(known) - 1}")
+        return [known[i] for i in tree["playing"]]
 
     def tree(self) -> dict[str, Any]:
         """Ratings and results as JSON scalars, from old to new."""
@@ -151,6 +155,7 @@ def as_agent(tree: dict[str, Any] | None, now: Agent) -> Player:
         return RandomPlayer()
     moments = tree["normalizer"] and RunningMoments(**copy.deepcopy(tree["normalizer"]))
     normalizer = now.normalizer and replace(now.normalizer, moments=moments)
+    check_like(tree["theta"], now.theta, "theta")
     theta = tree["theta"].copy()
     theta.flags.writeable = False
     return replace(now, theta=theta, normalizer=normalizer)

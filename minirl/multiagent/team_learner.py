@@ -17,6 +17,7 @@ from minirl.deploy.agent import Agent
 from minirl.envs import given, memory
 from minirl.envs.many_agents import ManyAgents
 from minirl.errors import EnvError, MinirlError, shorten
+from minirl.files.tree import check_like
 from minirl.models.actor_critic import Networks
 from minirl.models.critic import Critic
 from minirl.models.input_pipeline import ObsNormalizer
@@ -222,6 +223,9 @@ class TeamLearner:
         ConfigError where it is of other agents or another method.
         """
         check_snapshot(tree, self._made_of())
+        for trainee, each in zip(self.trainees, tree["trainees"], strict=True):
+            trainee.check(each)
+        check_like(tree["counters"], {"updates": 0, "global_step": 0}, "counters")
         exact = self.collector.restore(tree["collector"], environments)
         for trainee, each in zip(self.trainees, tree["trainees"], strict=True):
             trainee.take(each, exact)

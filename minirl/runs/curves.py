@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from minirl.errors import FileError, UserError, reason
-from minirl.files.strict_json import read_json
-from minirl.runs.directory import CONFIG
+from minirl.errors import FileError, UserError, reason, shorten
+from minirl.runs.directory import CONFIG, read_record
 from minirl.runs.metrics import csv_lines
-from minirl.runs.settings import settings_of
+from minirl.runs.settings import LONGEST, settings_of
 
 RETURN = "charts/episodic_return"
 DEPTH = 4  # how far below a folder runs are looked for
@@ -91,7 +90,7 @@ def _left_out(y: str, without: Sequence[NoColumnError], broken: Sequence[FileErr
 def read_curve(run: Path | str, y: str = RETURN) -> Curve:
     """The curve of a run directory, updates without a number left out. FileError, NoColumnError."""
     run = Path(run)
-    about = read_json(run / CONFIG)
+    about = read_record(run)
     algorithm, config = _typed(run, about, "algorithm", str), _typed(run, about, "config", dict)
     if "env" in config and config["env"] is None:  # a class or function that no file can name
         config = config | {"env": about.get("environment")}
@@ -137,7 +136,8 @@ def _points(run: Path, path: Path, y: str) -> tuple[str, np.ndarray]:
     for line, cells in chain([first], rows):  # as they are read: there may be a million
         step, value = _number(line, "global_step", cells[at_step]), _number(line, column, cells[at_value])
         if not last <= step < np.inf:
-            raise ValueError(f"in line {line} global_step goes from {last:.15g} to {cells[at_step] or 'nothing'}")
+            there = shorten(cells[at_step], LONGEST) or "nothing"
+            raise ValueError(f"in line {line} global_step goes from {last:.15g} to {there}")
         last = step
         if np.isfinite(value):
             points.append((step, value))

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from minirl.errors import FileError, RunInUseError
+from minirl.errors import FileError, RunInUseError, shorten
 from minirl.files.atomic import LINK, NONBLOCK, no_link, still_at, sweep, sweep_ending, write_atomically
 from minirl.files.strict_json import read_json, write_json
 
@@ -68,7 +68,7 @@ class RunDir:
         self.lock = _lock(path, name)
         try:
             if again:
-                self.record = read_json(path / CONFIG)
+                self.record = read_record(path)
             elif (path / CONFIG).exists():
                 remedy = f"choose another directory with `run`, or remove this one; minirl resume {name} continues it"
                 raise FileError(f"{name} already holds a run: {remedy}")
@@ -122,6 +122,16 @@ class RunDir:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """What a run's config.json says; FileError where there is none, or it is of a later version."""
+    record = read_json(run / CONFIG)
+    number = record.get("format", FORMAT)
+    if type(number) is not int or not 1 <= number <= FORMAT:
+        said = f"it has file format {shorten(repr(number))}, this minirl reads up to {FORMAT}"
+        raise FileError(f"{run / CONFIG} cannot be read: {said}")
+    return record
 
 
 def current() -> Path:
@@ -199,11 +209,10 @@ def _lock(path: Path, name: str) -> int:
             raise FileError(f"run directory {name} cannot be used: {LOCK} in it is no file of its own; remove it")
         if fcntl is not None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not still_at(fd, path / LOCK):  # a run that never started has just taken its file away
-            os.close(fd)
-            return _lock(path, name)
-        os.ftruncate(fd, 0)
-        os.write(fd, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        gone = not still_at(fd, path / LOCK)
+        if not gone:
+            os.ftruncate(fd, 0)
+            os.write(fd, f"process {os.getpid()} on {socket.gethostname()}".encode())
     except BlockingIOError:
         holder = os.read(fd, 200).decode("utf-8", "replace")
         os.close(fd)
@@ -212,6 +221,9 @@ def _lock(path: Path, name: str) -> int:
     except BaseException:
         os.close(fd)
         raise
+    if gone:  # a run that never started has just taken its file away
+        os.close(fd)
+        return _lock(path, name)
     return fd
 
 

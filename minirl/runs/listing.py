@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from minirl.errors import FileError, reason
-from minirl.files.strict_json import read_json
-from minirl.runs.directory import CONFIG
+from minirl.runs.directory import CONFIG, read_record
 from minirl.runs.metrics import read_ends
 from minirl.runs.settings import Setting, described, differing, plain, setting, settings_of
 
@@ -46,7 +45,7 @@ def find_runs(*directories: Path) -> list[Listed]:
 def read_run(run: Path) -> Listed:
     """What there is to say about one run; it says so itself where that cannot be read."""
     try:
-        about = read_json(run / CONFIG)
+        about = read_record(run)
         first = {"algorithm": about["algorithm"]} | about["config"]
         which = {name: plain(str(first[name])) for name in WHICH}
         listed = Listed(run.name, which, setting(about["algorithm"], settings_of(about, "")))

@@ -47,7 +47,10 @@ class Appended:
 
     def _begin(self, start: bytes) -> None:
         write_atomically(self.path, start)
-        self.file = open(self.path, "ab", buffering=0, opener=no_link)  # noqa: SIM115
+        try:
+            self.file = open(self.path, "ab", buffering=0, opener=no_link)  # noqa: SIM115
+        except OSError as why:
+            raise FileError(f"{self.path} cannot be written: {why.strerror or why}") from why
         self.size = len(start)
 
     def check(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from minirl.algorithms import Algorithm
 from minirl.deploy.agent import Agent
 from minirl.deploy.team import Team, load_policy
+from minirl.envs import given
 from minirl.errors import ConfigError
 from minirl.runs.result import Result
 
@@ -45,7 +46,7 @@ def trained_on(env: Any, from_file: bool) -> Any:
     if env is None:
         who = "the file" if from_file else "a policy"
         raise ConfigError(f"env = None: {who} does not know its environment, name it")
-    if from_file and ":" in env:
+    if from_file and given.would_import(env):
         raise ConfigError(
             f"env = None: the file names {env!r}, which would import a module; if you trust it, set env to {env!r}"
         )

@@ -59,16 +59,21 @@ class Recorder:
         self.lost = ""  # why the last save failed, where another error came first
         self.saved = self.tried = -1 if saved is None else learner.updates  # the last checkpoint, the last attempt
         self.next_save = 0.0  # on the monotonic clock: the wall's may jump
-        self.keep()
+        self.exact = True  # whether the environments come back to where they were
+        self.keep(stacklevel=7)
         if saved is None:
             self._try(self.save)
 
-    def keep(self) -> None:
-        """Remember where the learner is, for the next checkpoint."""
+    def keep(self, stacklevel: int = 6) -> None:
+        """Remember where the learner is, for the next checkpoint; a warning where the environments cannot say it."""
         self.update = self.learner.updates
         best = self.best.tree() if self.best else None
         config = self.directory.record["config"]
         self.kept: dict[str, Any] = {"config": config, "learner": self.learner.snapshot(), "best": best}
+        if self.exact and self.kept["learner"]["collector"]["envs"] is None:
+            self.exact = False
+            what = f"{given.name(self.learner.config.env)} does not come back to where it was"
+            warnings.warn(f"{what}: if this run is resumed, it begins new episodes then", stacklevel=stacklevel)
 
     def evaluate(self, update: Update) -> None:
         """Let the policy play where it is time, and add what came of it to the update's metrics."""

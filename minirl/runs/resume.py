@@ -4,15 +4,15 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, get_type_hints
 
 from minirl import methods
 from minirl.algorithms import Algorithm
-from minirl.config import Config
+from minirl.config import Config, check_value
 from minirl.envs import given
 from minirl.errors import ConfigError, FileError
 from minirl.runs.checkpoints import Checkpoints
-from minirl.runs.directory import CONFIG, FORMAT, NOT_STORED, RunDir, describe, open_again, surroundings
+from minirl.runs.directory import CONFIG, NOT_STORED, RunDir, describe, open_again, surroundings
 from minirl.runs.interrupt import stop_on_signals
 from minirl.runs.recorder import Recorder, Recording
 from minirl.runs.session import Training, make_learner, plain
@@ -38,23 +38,32 @@ def resumed(
         checkpoints = Checkpoints(directory.path, directory.name)
         update, saved = 0, None
         if not _ended_before_the_first(directory, checkpoints):
-            update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=2))
-            check_unchanged(directory, saved["config"])
+            update, saved = checkpoints.newest(lambda said: warnings.warn(said, stacklevel=7))
+            check_unchanged(directory, saved.get("config"))
         config = plain(algorithm, changed(config, changes or {}))
-        steps = saved["learner"]["counters"]["global_step"] if saved else 0
-        if config.total_timesteps < steps:
-            raise ConfigError(f"total_timesteps = {config.total_timesteps}: {directory.name} has {steps} steps already")
         with stop.can_be_dropped():
             learner = make_learner(algorithm, config, stack)
-            exact = saved is None or learner.restore(saved["learner"])
+            exact = saved is None or _restored(learner, saved.get("learner"), str(checkpoints.path(update)))
+        if changes and config.total_timesteps < learner.global_step:
+            done = f"{directory.name} has {learner.global_step} steps already"
+            raise ConfigError(f"total_timesteps = {config.total_timesteps}: {done}")
         if not exact:
             learner.begin_again()
             why = "its environments cannot be brought back to where they were"
-            warnings.warn(f"{directory.name}: {why}; they begin new episodes after update {update}", stacklevel=3)
+            warnings.warn(f"{directory.name}: {why}; they begin new episodes after update {update}", stacklevel=5)
         warn_of_other_surroundings(directory)
         directory.resumed(update, exact, describe(algorithm.name, config)["config"])
         recorder = Recorder(directory, learner, recording_of(directory), saved)
         yield Training(learner, stack.enter_context(recorder), stop)
+
+
+def _restored(learner: Any, state: Any, path: str) -> bool:
+    """Whether the environments are back as well; FileError for a state that this learner cannot be in."""
+    try:
+        return bool(learner.restore(state))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as why:
+        said = f"it lacks {why}" if isinstance(why, KeyError) else why
+        raise FileError(f"{path} holds no state of this run: {said}") from why
 
 
 def _ended_before_the_first(directory: RunDir, checkpoints: Checkpoints) -> bool:
@@ -66,8 +75,11 @@ def _ended_before_the_first(directory: RunDir, checkpoints: Checkpoints) -> bool
 def recording_of(directory: RunDir) -> Recording:
     """How the run was recorded; FileError where config.json says nonsense."""
     try:
-        return Recording(**directory.record.get("recording", {}))
-    except TypeError as why:
+        recording = Recording(**directory.record.get("recording", {}))
+        for name, hint in get_type_hints(Recording).items():
+            check_value(name, vars(recording)[name], hint)
+        return recording
+    except (TypeError, ConfigError) as why:
         raise FileError(f"{directory.name}/{CONFIG} cannot be used: its recording: {why}") from why
 
 
@@ -76,14 +88,12 @@ def configuration(about: dict[str, Any], name: str, env: Any = None) -> tuple[Al
 
     A file does not get to say which module is imported: `env` has to say it.
     """
-    if about.get("format") != FORMAT:
-        raise FileError(f"{name}/{CONFIG} has file format {about.get('format')!r}, this minirl reads {FORMAT}")
     try:
         algorithm, fields = methods.find(about["algorithm"]), dict(about["config"])
     except (KeyError, TypeError, ValueError) as why:
         raise FileError(f"{name}/{CONFIG} is no configuration of a run: {why}") from why
     named = fields.get("env")
-    if env is None and (named is None or ":" in str(named)):
+    if env is None and (named is None or given.would_import(str(named))):
         what = f"{named!r}, which would import a module" if named else "an environment that no file can name"
         raise ConfigError(f"env = None: {name} was trained on {what}; name it yourself")
     if env is not None and named is not None and not given.same(env, named):
@@ -116,6 +126,8 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
 def check_unchanged(directory: RunDir, saved: Any) -> None:
     """FileError where config.json differs from what the checkpoint was saved under, with each field: old → new."""
     now = directory.record["config"]
+    if not isinstance(saved, dict):
+        raise FileError(f"{directory.name}: its checkpoint has no configuration")
     names = [*dict.fromkeys([*saved, *now])]
     other = [f"{k} {saved.get(k)!r} → {now.get(k)!r}" for k in names if saved.get(k) != now.get(k)]
     other = [each for each in other if each.split()[0] not in MAY_CHANGE]
@@ -129,7 +141,7 @@ def warn_of_other_surroundings(directory: RunDir) -> None:
     before = [directory.record, *directory.record.get("resumed", [])][-1]
     other = differing(before, surroundings())
     if other:
-        warnings.warn(f"{directory.name}: {'; '.join(other)}: the last bits may differ from here on", stacklevel=4)
+        warnings.warn(f"{directory.name}: {'; '.join(other)}: the last bits may differ from here on", stacklevel=6)
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

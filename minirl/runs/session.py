@@ -11,6 +11,7 @@ from typing import Any
 from minirl.algorithms import Algorithm
 from minirl.config import Config
 from minirl.envs import check, faults, given, make, memory
+from minirl.envs.resumable import Resumable
 from minirl.runs import metrics
 from minirl.runs.directory import current, describe, open_run
 from minirl.runs.interrupt import Stop, stop_on_signals, workers_ignore_ctrl_c
@@ -72,10 +73,13 @@ class Training:
 
 def gymnasium_vector(config: Config) -> Any:
     """The vector of environments of a configuration, tried out first where that is asked for."""
-    if config.check_env and config.vectorization != "vector_entry_point":
-        check.check_env(config.env, config.seed, env_kwargs=config.env_kwargs)
+    tried = config.check_env and config.vectorization != "vector_entry_point"
+    repeats = check.check_env(config.env, config.seed, env_kwargs=config.env_kwargs) if tried else True
     with workers_ignore_ctrl_c():
-        return make.make_envs(config.env, config.num_envs, config.vectorization, **config.env_kwargs)
+        envs = make.make_envs(config.env, config.num_envs, config.vectorization, **config.env_kwargs)
+    if isinstance(envs, Resumable) and not repeats:
+        envs.repeats = False
+    return envs
 
 
 @contextmanager

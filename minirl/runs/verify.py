@@ -10,9 +10,9 @@ from typing import Any
 
 from minirl.errors import FileError, reason
 from minirl.files.atomic import read_file
-from minirl.files.strict_json import parse_json, read_json
+from minirl.files.strict_json import parse_json
 from minirl.runs.best import Best
-from minirl.runs.directory import CONFIG, surroundings
+from minirl.runs.directory import read_record, surroundings
 from minirl.runs.metrics import MAX_CSV, row_of
 from minirl.runs.resume import configuration, differing
 from minirl.runs.session import make_learner, plain
@@ -47,7 +47,7 @@ def verify(
 ) -> Verified:
     """Train a run again and compare; FileError and ConfigError as in `resumed`. hear: of each update."""
     path = Path(run)
-    about = read_json(path / CONFIG)
+    about = read_record(path)
     rows, limit = rows_of(path), ""
     algorithm, config = configuration(about, str(run), env)
     first = next((each for each in about.get("resumed", []) if not each["exact"] or "total_timesteps" in each), None)

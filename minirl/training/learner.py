@@ -16,6 +16,7 @@ from minirl.deploy.agent import Agent
 from minirl.envs import given, memory
 from minirl.envs.make import OURS
 from minirl.errors import ConfigError, shorten
+from minirl.files.tree import check_like
 from minirl.models.critic import Critic
 from minirl.models.distributions import Family
 from minirl.models.fourier_features import RandomFeatures
@@ -173,9 +174,11 @@ class Learner(Trainee):
 
         Where they are, what follows is what followed then, to the last bit. Otherwise, or without `environments`, they
         stay in their current episodes. ConfigError where the snapshot is of a learner with another method, network,
-        environment or rollout.
+        environment or rollout, ValueError where it is damaged.
         """
         check_snapshot(tree, self._made_of())
+        self.check(tree)
+        check_like(tree["counters"], {"updates": 0, "global_step": 0}, "counters")
         exact = self.collector.restore(tree["collector"], environments)
         self.take(tree, exact)
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]

@@ -9,6 +9,7 @@ import numpy as np
 from minirl.algorithms import Algorithm, State
 from minirl.config import Config
 from minirl.errors import NonFiniteError
+from minirl.files.tree import check_like
 from minirl.models.actor_critic import Networks
 from minirl.models.fourier_features import RandomFeatures
 from minirl.models.input_pipeline import ObsNormalizer, make_preprocess
@@ -79,7 +80,10 @@ class Trainee:
         if rollout.fresh:  # R belongs to the episodes that were dropped
             scaler = replace(scaler, carry=np.zeros_like(scaler.carry))
         if cfg.normalize_reward:
-            scaler = scaler.update(rollout.reward, rollout.cut, weights, cfg.gamma)
+            try:
+                scaler = scaler.update(rollout.reward, rollout.cut, weights, cfg.gamma)
+            except NonFiniteError as why:
+                raise too_large_reward(rollout) from why
             reward = scaler(rollout.reward)
         if cfg.normalize_obs:
             try:
@@ -121,11 +125,24 @@ class Trainee:
             "features": self.features.tree() if self.features else None,
         }
 
+    def check(self, tree: dict[str, Any]) -> None:
+        """ValueError for a state that cannot be one of this trainee's."""
+        check_like(tree["algorithm"], self.state, "algorithm")
+        for name, moments in (("normalizer", self.normalizer.moments), ("scaler", self.scaler.moments)):
+            check_like(tree[name], moments.tree(), name)
+            check_moments(tree[name], name)
+        for name, adam in tree["algorithm"].items():
+            if isinstance(adam, dict) and "v" in adam and ((adam["v"] < 0).any() or adam["t"] < 0):
+                raise ValueError(f"algorithm.{name} has to have steps and squares that are not negative")
+        if tree["carry"] is not None:
+            check_like(tree["carry"], self.scaler.carry, "carry")
+
     def take(self, tree: dict[str, Any], episodes: bool) -> None:
         """Back to a tree: a copy, so that it can be used again.
 
         episodes: those of the tree are played here. Otherwise R goes on with those that are.
         """
+        self.check(tree)
         tree = copy.deepcopy(tree)
         self.state = tree["algorithm"]
         self.normalizer = replace(self.normalizer, moments=RunningMoments(**tree["normalizer"]))
@@ -133,6 +150,12 @@ class Trainee:
         self.scaler = RewardScaler(RunningMoments(**tree["scaler"]), carry)
         self.rng = random_streams.from_state(tree["updates_stream"])
         self.features = RandomFeatures(**tree["features"]) if tree["features"] else None
+
+
+def check_moments(tree: dict[str, Any], name: str) -> None:
+    """ValueError for statistics that no samples have."""
+    if (tree["m2"] < 0).any() or tree["count"] < 0:
+        raise ValueError(f"{name} has to have a count and sums of squares that are not negative")
 
 
 def copied(tree: Any) -> Any:
@@ -150,6 +173,14 @@ def too_large(rollout: Rollout) -> NonFiniteError:
     t, env, entry = (int(i) for i in np.unravel_index(np.abs(obs).argmax(), obs.shape))
     remedy = f"entry {entry} is {obs[t, env, entry]}, too large to be squared; scale the observations"
     return NonFiniteError("the running variance of obs", remedy, env=env, step=rollout.first_step + t)
+
+
+def too_large_reward(rollout: Rollout) -> NonFiniteError:
+    """The error that names the largest of a rollout's rewards."""
+    reward = rollout.reward
+    t, env = (int(i) for i in np.unravel_index(np.abs(reward).argmax(), reward.shape))
+    remedy = f"a reward is {reward[t, env]}, too large to be squared; scale the rewards"
+    return NonFiniteError("the running variance of reward", remedy, env=env, step=rollout.first_step + t + 1)
 
 
 def limit_rewards(reward: Array, weights: SampleWeights, limit: float | None) -> tuple[Array, dict[str, float]]:

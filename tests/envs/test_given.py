@@ -447,4 +447,5 @@ print(json.load(open("run/config.json"))["config"]["env"], minirl.evaluate(resul
 """
     )
     done = python("script.py", cwd=tmp_path)
-    assert (done.stdout, done.stderr) == ("None [3, 3]\n", "")
+    assert done.stdout == "None [3, 3]\n"
+    assert "Mine does not come back to where it was" in done.stderr and done.stderr.count("\n") == 2

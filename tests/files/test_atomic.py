@@ -184,7 +184,7 @@ def test_m36_a_metrics_file_that_becomes_a_link_is_replaced_or_refused(kind, vic
     with pytest.raises(FileError, match="was removed, replaced or cut short"):
         writer.write({"update": 2, "global_step": 16})
     monkeypatch.setattr("minirl.runs.metrics.write_atomically", lambda *_: None)  # replaced right after the rename
-    with pytest.raises(OSError, match="Too many levels"):
+    with pytest.raises(FileError, match="metrics cannot be written: Too many levels"):
         kind(path)
 
 
@@ -229,6 +229,22 @@ def test_f14_of_many_threads_one_has_the_directory(tmp_path):
     for each in threads:
         each.join()
     assert most[0] == 1 and all("No such file" in text or "already" in text for text in errors), errors[:3]
+
+
+@needs_links
+def test_f14_a_lock_whose_file_was_just_taken_away_is_taken_again_or_refused_once(tmp_path, monkeypatch):
+    """The file goes between its opening and its locking; whatever comes then, no descriptor is closed twice."""
+    (tmp_path / "run").mkdir()
+    gone = [True, False, True, False]
+    monkeypatch.setattr("minirl.runs.directory.still_at", lambda *_: not gone.pop(0))
+    open_run(tmp_path / "run", "E", "ppo", 0).close()
+    assert len(gone) == 2
+    monkeypatch.setattr("minirl.runs.directory.fcntl.flock", lambda *_: gone.pop(0) or 1 / 0)  # the second one fails
+    monkeypatch.setattr("minirl.runs.directory.still_at", lambda *_: False)
+    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    with pytest.raises(ZeroDivisionError):
+        open_run(tmp_path / "run", "E", "ppo", 0)
+    assert not before or set(os.listdir("/proc/self/fd")) == before
 
 
 # ---------------------------------------------------------------------------------------------------------- reading

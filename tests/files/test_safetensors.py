@@ -223,6 +223,18 @@ def sparse(path, size, tensors=1):
     os.truncate(path, path.stat().st_size + size)
 
 
+def test_nothing_is_written_that_would_be_too_long_to_be_read(tmp_path, monkeypatch):
+    safetensors.write(tmp_path / "a", {"x": np.ones(100)}, {})
+    size = (tmp_path / "a").stat().st_size
+    monkeypatch.setattr(safetensors, "MAX_FILE", size)
+    safetensors.write(tmp_path / "b", *safetensors.read(tmp_path / "a"))
+    monkeypatch.setattr(safetensors, "MAX_FILE", size - 1)
+    with pytest.raises(FileError, match=f"c cannot be written: it would have {size} bytes, at most {size - 1} are"):
+        safetensors.write(tmp_path / "c", {"x": np.ones(100)}, {})
+    with pytest.raises(FileError, match=f"a cannot be read: it has {size} bytes, at most {size - 1} are read"):
+        safetensors.read(tmp_path / "a")
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs a file system that leaves holes")
 @pytest.mark.parametrize("size", [1 << 25, 1 << 30, 1 << 40])
 def test_m07_a_sparse_file_is_refused_at_once(size, tmp_path):

@@ -185,3 +185,12 @@ def test_nan_05_an_infinite_action_does_not_reach_the_environment(algorithm, dty
     with pytest.raises(NonFiniteError, match="action is not finite, env=0, step=8: the policy's"):
         made.step()
     assert [len(env.received) for env in envs.envs] == taken
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_nan_01_a_reward_too_large_to_be_squared(algorithm):
+    """Finite, and its square is not: the statistics of rewards would be."""
+    envs = vector(Counting, {"lengths": ()}, {"lengths": (), "fault": ("reward", 71, 1e300)})
+    made = learner(algorithm, envs, num_steps=30, normalize_reward=True)
+    message = stops(made, 2, what="the running variance of reward", env=1, step=71)
+    assert "a reward is 1e+300, too large to be squared; scale the rewards" in message
