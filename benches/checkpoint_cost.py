@@ -3,8 +3,8 @@
     OPENBLAS_NUM_THREADS=1 python benches/checkpoint_cost.py
 
 Each workload trains with a run directory and without one, by turns. Measured are the times of both, and, more exactly
-since the two never differ by noise, the time inside Recorder.keep (the snapshot) and Recorder.save (policy, checkpoint,
-and the rows before them), by the wall's clock and by that of the processor. Bound: keep and save together, 1 %.
+since the two never differ by noise, the time inside Recorder.snapshot and Recorder.save (policy, checkpoint,
+and the rows before them), by the wall's clock and by that of the processor. Bound: the two together, 1 %.
 """
 
 import argparse
@@ -31,7 +31,7 @@ WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {  # method, fields
     "HalfCheetah-v5": ("ppo", {"env": "HalfCheetah-v5", "total_timesteps": 60_000}),
     "connect four": ("selfplay", {"env": "minirl/ConnectFour-v0", "total_timesteps": 300_000}),
 }
-PARTS = ("keep", "save")
+PARTS = ("snapshot", "save")
 
 
 class Inside:
