@@ -24,8 +24,7 @@ def integer_seeds(sequence: np.random.SeedSequence, n: int) -> list[int]:
 
 def get_state(rng: np.random.Generator) -> dict[str, object]:
     """The generator's state: strings and integers, JSON-safe."""
-    state: dict[str, object] = rng.bit_generator.state  # made for each call: nobody else has it
-    return state
+    return dict(rng.bit_generator.state)
 
 
 def from_state(state: Mapping[str, object]) -> np.random.Generator:

@@ -256,10 +256,10 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 import minirl.runs.session as session
 from minirl.cli import main
 record = session.Recorder.record
-def full(self, update):
+def full(self, update, snapshot):
     if update.number == 12:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2600, 2600))
-    record(self, update)
+    record(self, update, snapshot)
 session.Recorder.record = full
 sys.exit(main(["train", *{[*map(str, COMMAND)]!r}, "--save-every", "1", "--run", "run"]))"""
     done = python("-c", code, cwd=tmp_path)
