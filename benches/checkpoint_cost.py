@@ -26,8 +26,8 @@ from minirl.runs.recorder import Recorder
 HERE = Path(__file__).parent
 BOUND = 0.01
 WORKLOADS: dict[str, tuple[str, dict[str, Any]]] = {  # method, fields
-    "CartPole-v1": ("ppo", {"env": "CartPole-v1", "total_timesteps": 60_000}),
-    "minirl/CartPole-v1, 64": ("ppo", {"env": "minirl/CartPole-v1", "num_envs": 64, "total_timesteps": 2_000_000}),
+    "CartPole-v1": ("ppo", {"env": "CartPole-v1", "total_timesteps": 120_000}),
+    "minirl/CartPole-v1, 64": ("ppo", {"env": "minirl/CartPole-v1", "num_envs": 64, "total_timesteps": 1_000_000}),
     "HalfCheetah-v5": ("ppo", {"env": "HalfCheetah-v5", "total_timesteps": 60_000}),
     "connect four": ("selfplay", {"env": "minirl/ConnectFour-v0", "total_timesteps": 300_000}),
 }
