@@ -6,7 +6,6 @@ import numpy as np
 
 from minirl.numerics import random_streams
 
-
 REMEMBERED = 16  # refills since the generators' states were asked for, which takes long where there are many
 
 
@@ -59,8 +58,12 @@ class ActionNoise:
         }
 
     def restore(self, tree: dict[str, Any]) -> None:
-        """Go on where `tree` was taken."""
-        self.states, self.drawn = list(tree["rngs"]), list(tree["drawn"].astype(np.intp))
+        """Go on where `tree` was taken. ValueError where no refill has drawn what it says."""
+        drawn, most = tree["drawn"], len(self.ahead)
+        fits = drawn.shape[1:] == (len(tree["rngs"]),) and len(drawn) < REMEMBERED
+        if not fits or drawn.min(initial=0) < 0 or drawn.max(initial=0) > most:
+            raise ValueError("noise.drawn is not what a few rollouts have drawn")
+        self.states, self.drawn = list(tree["rngs"]), list(drawn.astype(np.intp))
         self.rngs = [random_streams.from_state(state) for state in self.states]
         for row in self.drawn:
             for rng, n in zip(self.rngs, row.tolist(), strict=True):
