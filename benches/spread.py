@@ -35,7 +35,6 @@ FIELDS = {
 METHODS: dict[str, tuple[str, dict[str, object]]] = {  # name of a row -> method, and its own fields beside FIELDS
     "mappo": ("mappo", {}),
     "ippo": ("ippo", {"gamma": 0.9, "share_policy": True}),
-    "ippo, separate": ("ippo", {"gamma": 0.9}),
     "ippo, separate, γ 0.99": ("ippo", {}),  # MAPPO's fields as they are
 }
 RESULTS = Path(__file__).parent / "results" / "spread.json"
@@ -85,7 +84,7 @@ def draw(rows: list[dict[str, object]]) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4), dpi=120, layout="constrained")
-    for method, colour in zip(METHODS, ("C1", "C0", "C2", "C4"), strict=True):
+    for method, colour in zip(METHODS, ("C1", "C0", "C2"), strict=True):
         curves = [np.array(row["curve"]) for row in rows if row["method"] == method]
         if curves:
             steps, values = curves[0][:, 0] / 1e6, np.stack([curve[:, 1] for curve in curves])
@@ -93,7 +92,8 @@ def draw(rows: list[dict[str, object]]) -> None:
             axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2)
     for value, name in ((RANDOM, "random actions"), (ASSIGNMENT, "hand-written assignment")):
         axes.axhline(value, color="grey", linestyle="--", linewidth=1)
-        axes.text(2.5, value - 0.7, name, color="grey", va="top")
+        axes.text(2.5, value + 0.4, name, color="grey", va="bottom")
+    axes.set_ylim(top=-17)
     axes.set(xlabel="million environment steps", ylabel="R of a game, sampled actions", title="simple_spread, N = 3")
     axes.legend(loc="lower right")
     figure.savefig(RESULTS.with_suffix(".png"))

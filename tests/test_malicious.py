@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import sys
 import zipfile
 
@@ -21,17 +22,16 @@ from processes import SMALL, cli, one_sentence, python
 import minirl
 from minirl.deploy import policy_file
 from minirl.errors import ConfigError, FileError, MinirlError
-from minirl.files import safetensors
+from minirl.files import safetensors, tree
 from minirl.files.strict_json import read_json
+from minirl.runs.checkpoints import KIND
 from minirl.runs.curves import MAX_FOLDERS
 from minirl.runs.metrics import read_csv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and links in the file system")
 
 ABSENT = {  # what has no parser here, and where it is looked at
-    "M41": "optimisers stand in checkpoints, not in policies",
-    "M42": "so do states of random generators",
-    "M43": "league.json is written and never read; checkpoints hold the pool",
+    "M43": "league.json is written and never read; the pool in a checkpoint: tests/runs/test_resume.py",
     "M44": "there is no server",
 }
 CANARY = "canary"  # what the code inside the files would make, in the current directory
@@ -405,7 +405,9 @@ def test_m01_to_m40_as_a_configuration_and_as_metrics(place, outcomes):
 
 
 def test_every_input_is_there_or_has_a_reason():
-    text = " ".join([*ANY_FILE, *POLICY, *SEALED, *CONFIG, *METRICS]) + " M27 M28 M29 M30"  # made of a good file
+    text = (
+        " ".join([*ANY_FILE, *POLICY, *SEALED, *CONFIG, *METRICS, *STATES]) + " M27 M28 M29 M30"
+    )  # made of a good file
     for n in range(1, 45):
         assert (f"M{n:02}" in text) != (f"M{n:02}" in ABSENT), f"M{n:02}"
 
@@ -446,6 +448,86 @@ def test_m28_m29_of_a_policy_at_every_second_byte(good, tmp_path):
             (tmp_path / "damaged").write_bytes(damaged)
             with pytest.raises(FileError):
                 policy_file.load(tmp_path / "damaged")
+
+
+# --------------------------------------------------------------------------------------------------------- checkpoints
+
+
+def at(state, *path):
+    """The dict or list that holds the last part of the path."""
+    for key in path[:-1]:
+        state = state[key]
+    return state
+
+
+def put_at(*path, value):
+    def change(state):
+        at(state, *path)[path[-1]] = value(at(state, *path)[path[-1]]) if callable(value) else value
+
+    return change
+
+
+LOCKING = {"open", "os.mkdir", "os.remove", "os.rename", "os.truncate", "socket.gethostname"}  # what a run's lock takes
+ADAM, RNG = ("learner", "algorithm", "adam"), ("learner", "updates_stream")
+STATES = {  # checkpoints whose checksum is right
+    "M41 step -1": put_at(*ADAM, "t", value=-1),
+    "M41 half a step": put_at(*ADAM, "t", value=0.5),
+    "M41 a step of text": put_at(*ADAM, "t", value=CODE),
+    "M41 moments of another shape": put_at(*ADAM, "m", value=lambda m: m[:-1]),
+    "M41 moments as a matrix": put_at(*ADAM, "v", value=lambda v: v[None]),
+    "M41 moments of another type": put_at(*ADAM, "v", value=lambda v: v.astype(np.int64)),
+    "M41 no moments": put_at(*ADAM, "m", value=None),
+    "M41 no optimiser": put_at(*ADAM, value={}),
+    "M41 other weights": put_at("learner", "algorithm", "theta_pi", value=lambda x: x[:-1]),
+    "M42 another generator": put_at(*RNG, "bit_generator", value="MT19937"),
+    "M42 a generator of code": put_at(*RNG, "bit_generator", value="os.system"),
+    "M42 beyond its range": put_at(*RNG, "state", "state", value=1 << 200),
+    "M42 below its range": put_at(*RNG, "state", "inc", value=-1),
+    "M42 no number": put_at(*RNG, "state", "state", value="1"),
+    "M42 no state": put_at(*RNG, "state", value=[]),
+    "M32 no learner": put_at("learner", value=None),
+    "M32 counters below 0": put_at("learner", "counters", "updates", value=-1),
+    "M32 counters that are none": put_at("learner", "counters", value=[1, 2]),
+    "M40 negative count": put_at("learner", "normalizer", "count", value="-1"),
+    "M34 another environment": put_at("config", "env", value="evilmod:Foo-v0"),
+    "M31 no configuration": put_at("config", value=3),
+}
+
+
+def test_m01_to_m42_as_a_checkpoint(good, tmp_path):
+    """Each is the only one of its run: the run is refused, and nothing in it is run."""
+    (tmp_path / "secret").write_text("not to be read")
+    newest = max((good / "one" / "checkpoints").iterdir())
+    cases, lines = list((ANY_FILE | POLICY | STATES).items()), []
+    for i, (name, content) in enumerate(cases):
+        shutil.copytree(good / "one", tmp_path / f"r{i}")
+        shutil.rmtree(tmp_path / f"r{i}" / "checkpoints")
+        path = tmp_path / f"r{i}" / "checkpoints" / newest.name
+        if name in STATES:
+            state = tree.read(newest, KIND)
+            content(state)
+            path.parent.mkdir()
+            tree.write(path, KIND, state)
+        else:
+            put(path, content)
+        lines.append(["resume", f"r{i}", "--total-timesteps", "1000"])
+    shutil.copytree(good / "one", tmp_path / "fine")
+    before = sorted(os.listdir(tmp_path))
+    plan = {"good": [["resume", "fine", "--eval-episodes", "0"], ["resume", "nowhere"]], "bad": lines}
+    done = python("-c", PLAYER, cwd=tmp_path, input=json.dumps(plan))
+    assert done.returncode == 0, done.stderr
+    played = json.loads(done.stdout)
+    for (name, _), line in zip(cases, lines, strict=True):
+        code, _, err, seconds, events = played[" ".join(line)]
+        kinds = {event for event, *_ in events}
+        assert code == 2 and err.startswith("minirl: ") and "Traceback" not in err and len(err) < 2000, (
+            name,
+            code,
+            err,
+        )
+        assert seconds < 2 and kinds <= LOCKING, (name, kinds)
+        assert not [event for event in events if event[0] == "open" and "secret" in event[1]], name
+    assert sorted(os.listdir(tmp_path)) == before and not (tmp_path / CANARY).exists()
 
 
 # --------------------------------------------------------------------------------------------- what loading a file does
@@ -559,3 +641,41 @@ def folders(good, tmp_path_factory):
 def test_m36_m37_folders_that_are_none(command, name, folders):
     code, out, err, seconds, _ = folders[f"{command} {name}"]
     assert code == 2 and out == "" and one_sentence(err) and seconds < 5, (code, out, err, seconds)
+
+
+@pytest.fixture(scope="module")
+def resumed(good, tmp_path_factory):
+    """`minirl resume` where every checkpoint, and where config.json, is a file that hurts: {run: what `play` gives}."""
+    cwd = tmp_path_factory.mktemp("resumed")
+    (cwd / "secret").write_text("not to be read")
+    one = good / "one"
+    lines, names = [], {}
+    for place, cases in {"checkpoint": ANY_FILE | POLICY, "config": ANY_FILE | CONFIG}.items():
+        for i, (name, content) in enumerate(cases.items()):
+            run = cwd / f"{place}{i}"
+            shutil.copytree(one, run)
+            for path in (run / "checkpoints").iterdir() if place == "checkpoint" else [run / "config.json"]:
+                path.unlink()
+                put(path, content)
+            names[run.name] = f"{place}: {name}"
+            lines += [["resume", run.name], ["verify", run.name]] if place == "config" else [["resume", run.name]]
+    fine = [["verify", str(one)], ["resume", "nowhere"]]
+    done = python("-c", PLAYER, cwd=cwd, input=json.dumps({"good": fine, "bad": lines}))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), names, cwd
+
+
+def test_m01_to_m39_as_a_checkpoint_and_as_the_configuration_of_a_run_that_goes_on(resumed):
+    """One sentence for each checkpoint, and one for all; nothing runs, and nothing is written outside of the run."""
+    played, names, cwd = resumed
+    for line, (code, out, err, seconds, events) in played.items():
+        run = line.split()[1]
+        what = f"{names[run]}: minirl {line}: {code} {out[:300]} {err[:600]}"
+        assert code == 2 and out == "" and "Traceback" not in err and seconds < 2, what
+        assert len(err.splitlines()) <= (3 if "checkpoint" in run else 1), what
+        for kind, path in ((*event, "")[:2] for event in events):
+            known = f"{os.path.join(str(cwd), path)}/".startswith(f"{cwd / run}/") or path.startswith("/sys/")
+            lock = kind == "socket.gethostname" or (kind == "os.truncate" and path.isdecimal())  # what stands in it
+            assert lock or (kind in ("open", "os.remove", "os.rename") and known), (what, kind, path)
+    assert (cwd / "secret").read_text() == "not to be read" and not (cwd / CANARY).exists()
+    assert {path.name for path in cwd.iterdir()} == {"secret", *names}

@@ -10,6 +10,7 @@ from minirl.config import Config
 from minirl.envs.many_agents import ManyAgents, Step
 from minirl.envs.resumable import Resumable
 from minirl.errors import EnvError, MinirlError, NonFiniteError
+from minirl.files.tree import check_like
 from minirl.multiagent.groups import Group
 from minirl.numerics import random_streams
 from minirl.numerics.arrays import Array
@@ -45,6 +46,17 @@ class JointState:
             "steps_taken": self.steps_taken,
             "fresh_start": self.fresh_start,
         }
+
+    def check(self, tree: dict[str, Any]) -> None:
+        """ValueError for what cannot be a state of this collector."""
+        for noise, each in zip(self.noises, tree["noises"], strict=True):
+            noise.check(each)
+        if tree["envs"] is not None:
+            mine = {"alive": self.alive, "episode_return": self.episode_return, "episode_length": self.episode_length}
+            check_like({name: tree[name] for name in mine}, mine, "collector")
+            for own, obs in zip(self.obs, tree["obs"], strict=True):
+                check_like(obs, own, "collector.obs")
+            check_like(tree["steps_taken"], 0, "collector.steps_taken")
 
     def take(self, tree: dict[str, Any]) -> None:
         """Back to a tree, which is copied, but for the noises."""
@@ -126,6 +138,7 @@ class JointCollector:
 
     def restore(self, tree: dict[str, Any], environments: bool = True) -> bool:
         """Back to a snapshot -> whether the environments are back as well, as in training/collector.py."""
+        self.state.check(tree)
         for noise, each in zip(self.state.noises, tree["noises"], strict=True):
             noise.restore(each)
         if not environments or tree["envs"] is None or not isinstance(self.envs, Resumable):

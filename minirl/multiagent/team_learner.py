@@ -17,7 +17,6 @@ from minirl.deploy.agent import Agent
 from minirl.envs import given, memory
 from minirl.envs.many_agents import ManyAgents
 from minirl.errors import EnvError, MinirlError, shorten
-from minirl.files.tree import check_like
 from minirl.models.actor_critic import Networks
 from minirl.models.critic import Critic
 from minirl.models.input_pipeline import ObsNormalizer
@@ -31,7 +30,7 @@ from minirl.numerics import random_streams
 from minirl.numerics.running_moments import RESOLUTION, RunningMoments
 from minirl.samples.rollout import Rollout
 from minirl.spaces.observations import ObsCodec
-from minirl.training.learner import Update, actions_of, check_snapshot, episode_means, keep_freed_memory
+from minirl.training.learner import Update, actions_of, check_counters, check_snapshot, episode_means, keep_freed_memory
 from minirl.training.trainee import Learned, Prepared, Trainee
 
 
@@ -225,7 +224,7 @@ class TeamLearner:
         check_snapshot(tree, self._made_of())
         for trainee, each in zip(self.trainees, tree["trainees"], strict=True):
             trainee.check(each)
-        check_like(tree["counters"], {"updates": 0, "global_step": 0}, "counters")
+        check_counters(tree["counters"])
         exact = self.collector.restore(tree["collector"], environments)
         for trainee, each in zip(self.trainees, tree["trainees"], strict=True):
             trainee.take(each, exact)

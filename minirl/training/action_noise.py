@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from minirl.files.tree import check_like
 from minirl.numerics import random_streams
 
 REMEMBERED = 16  # refills since the generators' states were asked for, which takes long where there are many
@@ -57,13 +58,19 @@ class ActionNoise:
             "used": self._used().copy(),
         }
 
-    def restore(self, tree: dict[str, Any]) -> None:
-        """Go on where `tree` was taken. ValueError where no refill has drawn what it says."""
+    def check(self, tree: dict[str, Any]) -> None:
+        """ValueError for a tree of another number of environments or steps."""
+        check_like({k: tree[k] for k in ("ahead", "used")}, {"ahead": self.ahead, "used": self.used}, "noise")
+        if (tree["used"] < 0).any() or (tree["used"] > len(self.ahead)).any() or len(tree["rngs"]) != len(self.rngs):
+            raise ValueError(f"noise has to have {len(self.rngs)} generators, and used 0 to {len(self.ahead)} numbers")
         drawn, most = tree["drawn"], len(self.ahead)
-        fits = drawn.shape[1:] == (len(tree["rngs"]),) and len(drawn) < REMEMBERED
-        if not fits or drawn.min(initial=0) < 0 or drawn.max(initial=0) > most:
-            raise ValueError("noise.drawn is not what a few rollouts have drawn")
-        self.states, self.drawn = list(tree["rngs"]), list(drawn.astype(np.intp))
+        check_like(drawn, np.zeros((len(drawn), len(self.rngs)), np.int64), "noise.drawn")
+        if len(drawn) >= REMEMBERED or drawn.min(initial=0) < 0 or drawn.max(initial=0) > most:
+            raise ValueError(f"noise.drawn has to have less than {REMEMBERED} rows of 0 to {most} numbers")
+
+    def restore(self, tree: dict[str, Any]) -> None:
+        """Go on where `tree` was taken."""
+        self.states, self.drawn = list(tree["rngs"]), list(tree["drawn"].astype(np.intp))
         self.rngs = [random_streams.from_state(state) for state in self.states]
         for row in self.drawn:
             for rng, n in zip(self.rngs, row.tolist(), strict=True):

@@ -109,6 +109,7 @@ class Collector:
 
         Without that the noise alone is restored, and they stay where they are.
         """
+        self.state.check(tree)
         self.state.noise.restore(tree["noise"])
         if not environments or tree["envs"] is None or not isinstance(self.envs, Resumable):
             return False

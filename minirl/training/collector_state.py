@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from minirl.files.tree import check_like
 from minirl.spaces.action_masks import ActionMasks
 from minirl.training.action_noise import ActionNoise
 
@@ -39,6 +40,14 @@ class CollectorState:
             "steps_taken": self.steps_taken,
             "fresh_start": self.fresh_start,
         }
+
+    def check(self, tree: dict[str, Any]) -> None:
+        """ValueError for what cannot be a state of this collector."""
+        self.noise.check(tree["noise"])
+        if tree["envs"] is not None:
+            mine = {"obs": self.obs, "episode_return": self.episode_return, "episode_length": self.episode_length}
+            check_like({name: tree[name] for name in mine}, mine, "collector")
+            check_like(tree["steps_taken"], 0, "collector.steps_taken")
 
     def take(self, tree: dict[str, Any]) -> None:
         """Back to a tree, which is copied, but for the noise."""

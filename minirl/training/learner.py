@@ -184,7 +184,7 @@ class Learner(Trainee):
         """
         check_snapshot(tree, self._made_of())
         self.check(tree)
-        check_like(tree["counters"], {"updates": 0, "global_step": 0}, "counters")
+        check_counters(tree["counters"])
         exact = self.collector.restore(tree["collector"], environments)
         self.take(tree, exact)
         self.updates, self.global_step = tree["counters"]["updates"], tree["counters"]["global_step"]
@@ -236,6 +236,13 @@ def check_snapshot(tree: Any, mine: dict[str, Any]) -> None:
                 f"the snapshot's {name} is {its.get(name)!r}, this learner's {value!r}: "
                 f"make the learner with the same {name}"
             )
+
+
+def check_counters(tree: Any) -> None:
+    """ValueError for what no learner has counted."""
+    check_like(tree, {"updates": 0, "global_step": 0}, "counters")
+    if min(tree.values()) < 0:
+        raise ValueError(f"counters cannot be below 0: {tree}")
 
 
 def episode_means(returns: np.ndarray, lengths: np.ndarray) -> dict[str, float]:

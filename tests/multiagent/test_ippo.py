@@ -34,7 +34,7 @@ from minirl.samples.batch import Batch, make_batch
 )
 def test_ma_06_ext_1_nothing_shared_is_n_runs_of_ppo_bit_for_bit(options, actions, dtype):
     for name, trainee, alone in ippo_beside_ppo(options, actions, dtype):
-        assert same_trees(trainee.tree(), alone.tree()), name
+        assert same_trees(trainee.tree(True), alone.tree(True)), name
         assert np.array_equal(trainee.scaler.carry, alone.scaler.carry)
 
 
@@ -129,10 +129,10 @@ def test_ma_02_what_the_dead_would_have_seen_and_earned_changes_no_bit():
 def test_ma_02_an_agent_that_is_dead_for_a_whole_rollout_learns_nothing_from_it(method):
     learner = team(method, Dying, env_kwargs={"length": 40, "life": 2}, share_policy=False, num_envs=1)
     learner.step()
-    before = learner.trainees[1].tree()
+    before = learner.trainees[1].tree(True)
     others = learner.trainees[0].state["theta_pi"].copy()
     update = learner.step()
-    assert same_trees(learner.trainees[1].tree(), before)
+    assert same_trees(learner.trainees[1].tree(True), before)
     assert not np.array_equal(learner.trainees[0].state["theta_pi"], others)
     assert all(np.isfinite(v) for k, v in update.metrics.items() if k.startswith("losses/") and "explained" not in k)
 
@@ -175,7 +175,7 @@ def test_ma_04_the_order_of_dicts_and_of_agents_changes_no_bit(method):
         for _ in range(3):
             learner.step()
         assert learner.envs.agents == ("a", "b", "c")
-        found.append([trainee.tree() for trainee in learner.trainees])
+        found.append([trainee.tree(True) for trainee in learner.trainees])
     assert same_trees(found[0], found[1]) and same_trees(found[0], found[2])
 
 
@@ -241,7 +241,7 @@ def test_all_policies_change_together_or_not_at_all(method):
     with pytest.raises(NonFiniteError, match="agent c: a parameter is not finite: lower lr"):
         learner.step()
     for tree, trainee in zip(before, learner.trainees, strict=False):
-        assert same_trees({**tree, "updates_stream": 0}, {**trainee.tree(), "updates_stream": 0})
+        assert same_trees({**tree, "updates_stream": 0}, {**trainee.tree(True), "updates_stream": 0})
     assert learner.updates == 1 and learner.collector.state.fresh_start
     learner.trainees[2].algorithm = row
     assert learner.step().number == 2

@@ -135,7 +135,7 @@ class SimpleSpread(Resumable):
         for name, each in zip(self._names, found, strict=True):
             if each.shape != shape:
                 raise EnvError(f"actions of agent {name!r} have shape {each.shape}: takes {shape}")
-        return np.stack(found)
+        return np.concatenate(found).reshape(len(found), *shape)  # np.stack takes three times as long
 
 
 def whole_number(name: str, value: Any, most: int) -> None:
