@@ -84,11 +84,27 @@ class Prints(Still):
         return 1.0
 
 
+class Slow(Still):
+    """A step takes a second."""
+
+    def fault(self, step):
+        time.sleep(1)
+        return 1.0
+
+
+class SlowlyMade(Still):
+    """Writes a file `making`, and takes its time to be made."""
+
+    def __init__(self):
+        open("making", "w").close()
+        time.sleep(60)
+
+
 class Speaks(Still):
     """Actions that minirl has no code for."""
 
     action_space = spaces.Text(3)
 
 
-for kind in (Still, NaNReward, Raises, Endless, Prints, Speaks):
+for kind in (Still, NaNReward, Raises, Endless, Prints, Slow, SlowlyMade, Speaks):
     gymnasium.register(f"{kind.__name__}-v0", kind, disable_env_checker=True)

@@ -7,14 +7,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn
 
 from gymnasium.vector.utils import CloudpickleWrapper, clear_mpi_env_vars
 
 from minirl.envs.sent_errors import Failure, raise_unpacked
-from minirl.envs.worker import Job, work
+from minirl.envs.worker import SENT_TO_ALL, Job, work
 from minirl.errors import EnvError, EnvProcessError
 
 LOOK = 0.1  # seconds of waiting after which it is looked who is still alive
@@ -22,6 +22,19 @@ GRACE = 0.5  # seconds that the other workers get to answer when one has failed
 PATIENCE = 1.0  # seconds that workers get to close their environments
 ENDING = 0.25  # seconds for a process to end after SIGTERM, and again after SIGKILL
 IMPORTABLE = "it has to be importable there, not only registered or defined here; or set vectorization to sync"
+
+
+@contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """Signals that come inside take effect behind it; in a process started inside, when that lets them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SENT_TO_ALL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Processes:
@@ -48,8 +61,9 @@ class Processes:
                     inherited = tuple(self.pipes) if forks else ()
                     job = Job(i, len(makes), CloudpickleWrapper(make), spaces, theirs, inherited, shared, main)
                     process = context.Process(target=work, args=(job,), name=f"minirl env={i}", daemon=True)
-                    process.start()
-                    self.processes.append(process)
+                    with signals_wait():
+                        process.start()
+                        self.processes.append(process)
                     theirs.close()
                     self._ready.append(_waiter(ours))
         except BaseException:

@@ -83,6 +83,7 @@ class EpisodeLog:
         self.at = np.zeros(num_envs, np.int64)  # steps taken before each episode
         self.taken = 0  # steps so far
         self._actions: dict[str, np.ndarray] = {}  # (room, B, …) by agent, of which rows start … end are in use
+        self._alone: np.ndarray | None = None  # the only one of them, where there are no agents
         self._start = self._end = self._room = 0
 
     def began(self, env: int, how: dict[str, Any] | None) -> None:
@@ -91,11 +92,13 @@ class EpisodeLog:
 
     def acted(self, actions: Any) -> None:
         """A step of all of them."""
-        each = actions if isinstance(actions, dict) else {ALONE: actions}
         if self._end == self._room:
-            self._make_room(each)
-        for name, value in each.items():
-            self._actions[name][self._end] = value
+            self._make_room(actions if isinstance(actions, dict) else {ALONE: actions})
+        if self._alone is not None:
+            self._alone[self._end] = actions
+        else:
+            for name, value in actions.items():
+                self._actions[name][self._end] = value
         self._end += 1
         self.taken += 1
 
@@ -106,7 +109,7 @@ class EpisodeLog:
         room = {k: np.empty((self._room, *np.shape(v)), np.asarray(v).dtype) for k, v in like.items()}
         for name, old in self._actions.items():
             room[name][:n] = old[self._start : self._end]
-        self._actions, self._start, self._end = room, 0, n
+        self._actions, self._alone, self._start, self._end = room, room.get(ALONE), 0, n
 
     def forget(self) -> None:
         """Drop what came before the episodes that go on, and the whole of episodes that are too long."""

@@ -16,6 +16,7 @@ from gymnasium.vector.utils import read_from_shared_memory
 
 from minirl.envs.sent_errors import packed
 
+SENT_TO_ALL = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 WATCH = 0.5  # seconds between two looks whether the parent is still there
 
 
@@ -127,6 +128,7 @@ def _leave_signals_to_the_parent() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT_TO_ALL)  # they waited while this process was started
 
 
 def _end_with_the_parent(main: bool) -> None:

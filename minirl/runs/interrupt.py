@@ -36,8 +36,13 @@ class Stop:
 
     def __init__(self) -> None:
         self._under_way = False
+        self._process = os.getpid()
 
     def handle(self, signum: int, _frame: Any) -> None:
+        if os.getpid() != self._process:  # a fork, of an environment or its worker: the parent decides
+            if signum == signal.SIGTERM:
+                os._exit(128 + signum)
+            return
         if self.signum:
             if sys.stdout is not None and sys.stdout.isatty():
                 os.write(sys.stdout.fileno(), b"\x1b[?25h\n")  # the live view hides the cursor
@@ -70,21 +75,6 @@ def stop_on_signals() -> Iterator[Stop]:
     before = {s: signal.signal(s, stop.handle) for s in SIGNALS if s not in ignored}
     try:
         yield stop
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
-
-
-@contextmanager
-def workers_ignore_ctrl_c() -> Iterator[None]:
-    """Processes started inside take no notice of what a terminal sends to all; SIGTERM still ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    theirs = {s: signal.SIG_DFL if s == signal.SIGTERM else signal.SIG_IGN for s in SIGNALS}
-    before = {s: signal.signal(s, handler) for s, handler in theirs.items()}
-    try:
-        yield
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)

@@ -60,16 +60,18 @@ class Recorder:
         self.saved = self.tried = -1 if saved is None else learner.updates  # the last checkpoint, the last attempt
         self.next_save = 0.0  # on the monotonic clock: the wall's may jump
         self.exact = True  # whether the environments come back to where they were
-        self.keep(stacklevel=7)
+        self.keep(self.snapshot(), stacklevel=7)
         if saved is None:
             self._try(self.save)
 
-    def keep(self, stacklevel: int = 6) -> None:
-        """Remember where the learner is, for the next checkpoint; a warning where the environments cannot say it."""
-        self.update = self.learner.updates
+    def snapshot(self) -> dict[str, Any]:
+        """Where all is, for a checkpoint; environments in other processes are asked."""
         best = self.best.tree() if self.best else None
-        config = self.directory.record["config"]
-        self.kept: dict[str, Any] = {"config": config, "learner": self.learner.snapshot(), "best": best}
+        return {"config": self.directory.record["config"], "learner": self.learner.snapshot(), "best": best}
+
+    def keep(self, snapshot: dict[str, Any], stacklevel: int = 6) -> None:
+        """Remember it for the next checkpoint; a warning where the environments cannot say where they are."""
+        self.update, self.kept = self.learner.updates, snapshot
         if self.exact and self.kept["learner"]["collector"]["envs"] is None:
             self.exact = False
             what = f"{given.name(self.learner.config.env)} does not come back to where it was"
@@ -80,14 +82,14 @@ class Recorder:
         if self.best is not None:
             update.metrics.update(self.best.play(update.number))
 
-    def record(self, update: Update) -> None:
-        """A row for the update, and what else is due."""
+    def record(self, update: Update, snapshot: dict[str, Any]) -> None:
+        """A complete update: a row for it, and what else is due. snapshot: that after it."""
         row = metrics.row_of(update)
         for writer in self.writers:
             self._try(writer.write, row)
         if self.best is not None:
             self._try(self.best.save)
-        self.keep()
+        self.keep(snapshot)
         if self._is_due():
             self._try(self.save)
 
@@ -131,11 +133,9 @@ class Recorder:
         return self.update - self.tried >= often and (self.save_every is not None or time.monotonic() >= self.next_save)
 
     def _try(self, action: Callable[..., None], *args: Any) -> None:
-        try:
-            action(*args)
-        except (OSError, FileError) as why:
-            if not self.warned:
-                warnings.warn(f"{why}; the training goes on", stacklevel=4)
+        said = self._failed(lambda: action(*args))
+        if said and not self.warned:
+            warnings.warn(f"{said}; the training goes on", stacklevel=4)
             self.warned = True
 
     def _failed(self, end: Callable[[], None], what: str = "the metrics") -> str:

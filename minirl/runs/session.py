@@ -14,7 +14,7 @@ from minirl.envs import check, faults, given, make, memory
 from minirl.envs.resumable import Resumable
 from minirl.runs import metrics
 from minirl.runs.directory import current, describe, open_run
-from minirl.runs.interrupt import Stop, stop_on_signals, workers_ignore_ctrl_c
+from minirl.runs.interrupt import Stop, stop_on_signals
 from minirl.runs.recorder import DEFAULT, Recorder, Recording
 from minirl.spaces.observations import BoxObs
 from minirl.training.learner import Learner, Update
@@ -65,9 +65,10 @@ class Training:
                 update = next(self.learner, None)
                 if update is not None:
                     self.recorder.evaluate(update)
+                    snapshot = self.recorder.snapshot()  # may ask environments in other processes
             if update is None:
                 return
-            self.recorder.record(update)
+            self.recorder.record(update, snapshot)
             yield update
 
 
@@ -75,8 +76,7 @@ def gymnasium_vector(config: Config) -> Any:
     """The vector of environments of a configuration, tried out first where that is asked for."""
     tried = config.check_env and config.vectorization != "vector_entry_point"
     repeats = check.check_env(config.env, config.seed, env_kwargs=config.env_kwargs) if tried else True
-    with workers_ignore_ctrl_c():
-        envs = make.make_envs(config.env, config.num_envs, config.vectorization, **config.env_kwargs)
+    envs = make.make_envs(config.env, config.num_envs, config.vectorization, **config.env_kwargs)
     if isinstance(envs, Resumable) and not repeats:
         envs.repeats = False
     return envs

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,11 @@ class Learner(Trainee):
             "share_trunk": self.nets.shared,
         } | {name: list(value) if isinstance(value := vars(cfg)[name], tuple) else value for name in names}
 
+    @cached_property
+    def _made(self) -> dict[str, Any]:
+        """The same, put into words once: a run takes a snapshot after each update."""
+        return self._made_of()
+
     def snapshot(self) -> dict[str, Any]:
         """All that learning changes, where the environments are with it, as a tree of arrays and JSON scalars, copied.
 
@@ -162,7 +168,7 @@ class Learner(Trainee):
         """
         collector = self.collector.snapshot()
         return {
-            "learner": self._made_of(),
+            "learner": dict(self._made),
             **self.tree(episodes=collector["envs"] is not None),
             "collector": collector,
             "counters": {"updates": self.updates, "global_step": self.global_step},

@@ -338,6 +338,8 @@ def altered(state, how):
         learner["updates_stream"]["state"]["state"] = 1 << 200
     elif how == "M42 another generator":
         learner["updates_stream"]["bit_generator"] = "MT19937"
+    elif how == "M42 more numbers drawn than a rollout has":
+        learner["collector"]["noise"]["drawn"] = np.full_like(learner["collector"]["noise"]["drawn"], 1 << 60)
     elif how == "a counter that is text":
         learner["counters"]["updates"] = "3"
     elif how == "nothing":
@@ -356,6 +358,7 @@ ALTERED = [
     "M41 parameters of another type",
     "M42 an integer out of range",
     "M42 another generator",
+    "M42 more numbers drawn than a rollout has",
     "a counter that is text",
     "nothing",
     "no state",
