@@ -17,6 +17,7 @@ from minirl.runs import metrics, plot
 from minirl.runs.best import Best
 from minirl.runs.checkpoints import Checkpoints
 from minirl.runs.directory import RunDir
+from minirl.runs.interrupt import StoppedError
 from minirl.training.learner import Learner, Update
 
 SAVE_EVERY = 20  # updates, where nothing else is said, but
@@ -148,7 +149,7 @@ class Recorder:
             return f"{self.path}: {what} cannot be written: {why.strerror or why}"
         return ""
 
-    def finish(self) -> None:
+    def finish(self, picture: bool = True) -> None:
         """Policy and checkpoint after the last complete update, the ends of the metrics files, a picture if it can.
 
         Where rows are missing there is no checkpoint behind them: a run that goes on writes them.
@@ -162,7 +163,8 @@ class Recorder:
         if any(failures):
             raise FileError("; ".join(filter(None, [*failures, saved])))
         try:
-            plot.plot([self.path])
+            if picture:
+                plot.plot([self.path])
         except Exception as why:  # a picture that cannot be drawn is no reason to lose a run
             self.note = f"no curve.png: {why}"
 
@@ -171,7 +173,7 @@ class Recorder:
 
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
         try:
-            self.finish()
+            self.finish(picture=not isinstance(error, StoppedError))  # who sends a signal does not wait for one
         except Exception as why:
             if error is None:
                 raise

@@ -237,7 +237,7 @@ def test_f09_a_signal_stops_the_run_and_everything_is_saved(signum, code, tmp_pa
     table, lines = read_metrics(tmp_path / "run")
     assert table == lines and len(table) >= 3
     assert minirl.evaluate(tmp_path / "run", episodes=1).returns.shape == (1,)
-    assert (tmp_path / "run" / "curve.png").exists()
+    assert not (tmp_path / "run" / "curve.png").exists()  # drawing may take seconds: `minirl plot` does it
 
 
 def test_f09_the_second_signal_ends_the_process_at_once(tmp_path):
