@@ -64,7 +64,8 @@ ASKED = {
         "anything may be given as an environment; what it is shows by what it has",
     ),
     "envs/make.py": ("__notes__ envs", "an error has no notes, a vector need not have a list of environments"),
-    "envs/processes.py": ("poll", "Windows has none"),
+    "envs/worker.py": ("name", "not every system has every signal"),
+    "envs/processes.py": ("poll pthread_sigmask", "Windows has neither"),
     "envs/sent_errors.py": ("__notes__", "an error has no notes"),
     "envs/native/vector.py": ("name", "whether a subclass has put a method of its own in place of ours"),
     "envs/games/pettingzoo_game.py": (

@@ -241,7 +241,7 @@ def test_all_policies_change_together_or_not_at_all(method):
     with pytest.raises(NonFiniteError, match="agent c: a parameter is not finite: lower lr"):
         learner.step()
     for tree, trainee in zip(before, learner.trainees, strict=False):
-        assert same_trees({**tree, "updates_stream": 0}, {**trainee.tree(True), "updates_stream": 0})
+        assert same_trees({**tree, "updates_stream": 0}, {**trainee.tree(False), "updates_stream": 0})
     assert learner.updates == 1 and learner.collector.state.fresh_start
     learner.trainees[2].algorithm = row
     assert learner.step().number == 2
