@@ -48,7 +48,7 @@ SMALL = {"num_steps": 32, "minibatch_size": 1024, "pool_size": 1000}
 GAMES = {  # name: id, fields that differ from the defaults
     "tic-tac-toe": ("minirl/TicTacToe-v0", BOARD),
     "connect-four": ("minirl/ConnectFour-v0", LARGE | BATCH | {"pool_every": 10}),
-    "kuhn-poker": (KUHN, SMALL | {"total_timesteps": 3_000_000}),
+    "kuhn-poker": (KUHN, SMALL | {"clip": 0.1, "total_timesteps": 6_000_000}),
     "rock-paper-scissors": (ROCK, {"ent_coef": 0.2, "pool_size": 1000, "total_timesteps": 1_000_000}),
 }
 

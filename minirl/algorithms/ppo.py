@@ -50,7 +50,6 @@ class PPOConfig(Config):
     minibatch_size: Annotated[int, AtLeastOne] = 64  # largest minibatch, >= 1
     clip: Annotated[float, Positive] = 0.2  # ε of the clipped ratio, > 0
     ent_coef: Annotated[float, NonNegative] = 0.0  # c_H, weight of the entropy bonus, >= 0
-    anneal_ent: bool = False  # c_H decreases linearly to 0 over the training
     vf_coef: Annotated[float, NonNegative] = 0.5  # c_V, weight of the value loss (which has no ½), >= 0
     max_grad_norm: Annotated[float, Positive] = 0.5  # largest norm of the whole gradient, > 0
     objective: Literal["clip", "kl"] = "clip"  # the clipped ratio, or r A − β KL(old‖new)
@@ -195,8 +194,6 @@ def update(
 ) -> tuple[PPOState, dict[str, float]]:
     """state, batch -> new state, metrics; nothing is changed in place. `progress` in [0, 1): share of training done."""
     lr = state["lr"] if cfg.adapt == "lr" else cfg.lr * (1 - progress if cfg.anneal_lr else 1)
-    if cfg.anneal_ent:
-        cfg = replace(cfg, ent_coef=cfg.ent_coef * (1 - progress))
     kl_coef = state["kl_coef"] if cfg.adapt == "kl_coef" else cfg.kl_coef
     theta_v = track_returns(nets.critic, state["theta_v"], batch)
     phi_old = nets.policy.infer(state["theta_pi"], batch.obs, batch.mask)

@@ -35,16 +35,6 @@ def test_sch_01_without_annealing_lr_is_constant():
     assert [u.metrics["charts/learning_rate"] for u in updates] == [0.03] * 3
 
 
-def test_sch_01_the_entropy_weight_is_annealed_where_that_is_asked_for(monkeypatch):
-    """Five updates: [1, 0.8, 0.6, 0.4, 0.2] of ent_coef in every minibatch; constant by default."""
-    used, surrogate = [], ppo.surrogate
-    monkeypatch.setattr(ppo, "surrogate", lambda *args: used.append(args[-1]) or surrogate(*args))
-    for changes, factors in (({"anneal_ent": True}, np.array([1, 0.8, 0.6, 0.4, 0.2])), ({}, np.ones(5))):
-        used.clear()
-        list(learner("ppo", vector(Drift, {}, {}), total_timesteps=70, ent_coef=0.1, **changes))
-        np.testing.assert_allclose(used, np.repeat(0.1 * factors, 6), rtol=1e-12)  # 2 epochs of 3 minibatches
-
-
 def test_sch_01_a_step_beyond_the_end_never_turns_the_learning_rate_negative():
     made = learner("ppo", vector(Drift, {}), total_timesteps=10)
     assert len(list(made)) == 2
