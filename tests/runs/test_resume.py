@@ -212,7 +212,9 @@ def test_environments_that_do_not_come_back_begin_new_episodes_and_that_is_said(
         warnings.simplefilter("always")
         result = minirl.train(resume=run, env=env)
     assert {each.filename for each in said} == {__file__}
-    assert any("brought back to where they were; they begin new episodes after update 2" in str(s.message) for s in said)
+    assert any(
+        "brought back to where they were; they begin new episodes after update 2" in str(s.message) for s in said
+    )
     assert [update.number for update in result.history] == [3, 4, 5] and len(numbers(run)) == 5
     assert [each["exact"] for each in json.loads((run / "config.json").read_text())["resumed"]] == [False]
     verified = minirl.verify(run, env)
