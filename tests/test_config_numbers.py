@@ -9,7 +9,7 @@ import pytest
 
 import minirl
 from minirl.errors import ConfigError
-from minirl.runs.directory import NOT_STORED, describe
+from minirl.runs.record import NOT_STORED, describe
 
 FIELDS = {
     "seed": (np.int64(3), 3),

@@ -18,10 +18,10 @@ from minirl.deploy.team import Team, load_policy
 from minirl.errors import FileError
 from minirl.files import safetensors
 from minirl.multiagent import league
-from minirl.runs.directory import FORMAT
 from minirl.runs.listing import read_run
-from minirl.runs.metrics import read_csv
+from minirl.runs.metrics_reading import read_csv
 from minirl.runs.plot import plot, read_curve
+from minirl.runs.record import FORMAT
 
 GOLDEN = Path(__file__).parent / "golden" / "0.2"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())

@@ -26,7 +26,7 @@ from minirl.files import safetensors, tree
 from minirl.files.strict_json import read_json
 from minirl.runs.checkpoints import KIND
 from minirl.runs.curves import MAX_FOLDERS
-from minirl.runs.metrics import read_csv
+from minirl.runs.metrics_reading import read_csv
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and links in the file system")
 
@@ -553,7 +553,7 @@ from minirl.deploy import team
 from minirl.files.strict_json import read_json
 from minirl.multiagent import league
 from minirl.runs.listing import find_runs
-from minirl.runs.metrics import read_csv
+from minirl.runs.metrics_reading import read_csv
 from minirl.runs.player import player
 
 def load():

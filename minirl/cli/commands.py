@@ -28,8 +28,9 @@ from minirl.methods import every
 from minirl.multiagent.league import tournament
 from minirl.runs import league_picture
 from minirl.runs import plot as plotting
-from minirl.runs.directory import CONFIG, NOT_STORED, current, read_record
+from minirl.runs.directory import current
 from minirl.runs.listing import find_runs
+from minirl.runs.record import CONFIG, NOT_STORED, read_record
 from minirl.runs.resume import configuration, resumed
 from minirl.runs.verify import verify
 from minirl.theory import demo, figures

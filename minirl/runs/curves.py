@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from minirl.errors import FileError, UserError, reason, shorten
-from minirl.runs.directory import CONFIG, read_record
-from minirl.runs.metrics import csv_lines
+from minirl.runs.metrics_reading import csv_lines
+from minirl.runs.record import CONFIG, read_record
 from minirl.runs.settings import LONGEST, settings_of
 
 RETURN = "charts/episodic_return"

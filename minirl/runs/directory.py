@@ -7,30 +7,24 @@ The lock is the kernel's: it goes when the process goes, however that ends.
 """
 
 import contextlib
-import dataclasses
-import datetime
-import json
 import os
-import platform
 import re
 import socket
 import stat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from minirl.errors import FileError, RunInUseError, shorten
+from minirl.errors import FileError, RunInUseError
 from minirl.files.atomic import LINK, NONBLOCK, no_link, still_at, sweep, sweep_ending, write_atomically
-from minirl.files.strict_json import read_json, write_json
+from minirl.files.strict_json import write_json
+from minirl.runs.record import CONFIG, now, read_record, surroundings
 
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows: no lock
     fcntl = None  # type: ignore[assignment]
 
-NOT_STORED = "not stored"  # the key of what stands in config.json for a value that JSON has no form for
-CONFIG, LOCK = "config.json", ".lock"
+LOCK = ".lock"
 # what is written atomically, by way of a temporary file each
 LEAGUE = ("league.json", "league.png")
 WRITTEN = (
@@ -46,8 +40,6 @@ WRITTEN = (
 )
 FOLDERS = ("tensorboard", "policies", "league", "checkpoints", "best")
 OF_POLICIES = ("policies", "league", "best/policies", "checkpoints")
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-FORMAT = 1
 LONGEST = 64  # letters of an environment's id in the name of a directory
 
 
@@ -122,16 +114,6 @@ class RunDir:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def read_record(run: Path) -> dict[str, Any]:
-    """What a run's config.json says; FileError where there is none, or it is of a later version."""
-    record = read_json(run / CONFIG)
-    number = record.get("format", FORMAT)
-    if type(number) is not int or not 1 <= number <= FORMAT:
-        said = f"it has file format {shorten(repr(number))}, this minirl reads up to {FORMAT}"
-        raise FileError(f"{run / CONFIG} cannot be read: {said}")
-    return record
 
 
 def current() -> Path:
@@ -225,78 +207,3 @@ def _lock(path: Path, name: str) -> int:
         os.close(fd)
         return _lock(path, name)
     return fd
-
-
-def describe(algorithm: str, config: Any, command: str | None = None) -> dict[str, Any]:
-    """How a run was started: what config.json holds."""
-    from minirl.envs import given
-
-    named = {"env": given.stored(config.env)}  # null where a file can name no such thing
-    return {
-        "format": FORMAT,
-        "algorithm": algorithm,
-        "config": {each.name: _storable(vars(config)[each.name]) for each in dataclasses.fields(config)} | named,
-        "environment": given.name(config.env),
-        **surroundings(),
-        "started": now(),
-        "command": command,
-    }
-
-
-def surroundings() -> dict[str, Any]:
-    """What the last bit of a result depends on besides the configuration."""
-    import gymnasium
-
-    import minirl
-    from minirl._core import COMPILED
-
-    return {
-        "versions": {
-            "minirl": minirl.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "gymnasium": gymnasium.__version__,
-        },
-        "core": "compiled" if COMPILED else "twins",
-        "blas": _blas(),
-        "machine": {"platform": platform.platform(), "cpu": _cpu(), "cores": os.cpu_count()},
-        "threads": {name: os.environ.get(name) for name in THREADS},
-    }
-
-
-def now() -> str:
-    """The time, in UTC."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _blas() -> str:
-    """The library that multiplies NumPy's matrices."""
-    try:
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload]
-        return f"{blas['name']} {blas['version']}"
-    except (KeyError, TypeError):
-        return "unknown"
-
-
-def _storable(value: Any) -> Any:
-    """A value as JSON holds it; where it cannot, an object that describes it and is not mistaken for it."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(key): _storable(item) for key, item in value.items()}
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return {NOT_STORED: f"{type(value).__module__}.{type(value).__qualname__}"}
-    return value
-
-
-def _cpu() -> str:
-    """The processor's name, from Linux where there is one."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.machine()

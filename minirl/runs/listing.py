@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from minirl.errors import FileError, reason
-from minirl.runs.directory import CONFIG, read_record
-from minirl.runs.metrics import read_ends
+from minirl.runs.metrics_reading import read_ends
+from minirl.runs.record import CONFIG, read_record
 from minirl.runs.settings import Setting, described, differing, plain, setting, settings_of
 
 NOTHING = "–"

@@ -9,19 +9,15 @@ import json
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from minirl.errors import FileError, UserError, reason
-from minirl.files.atomic import no_link, open_regular, read_file, still_at, write_atomically
-from minirl.files.strict_json import parse_json
+from minirl.errors import FileError, UserError
+from minirl.files.atomic import no_link, still_at, write_atomically
+from minirl.runs.metrics_reading import COLUMNS, csv_before, jsonl_before
 from minirl.training.learner import Update
 
-COLUMNS = ("update", "global_step")
 TRACKERS = ("tensorboard",)
-MAX_CSV = 1 << 28  # bytes, some 900,000 updates
-END = 1 << 18  # bytes at the beginning and at the end of a metrics.csv that tell its columns and last rows
 
 
 def row_of(update: Update) -> dict[str, Any]:
@@ -134,7 +130,7 @@ class CsvWriter(RowWriter):
         self.columns = list(COLUMNS)
         rows: list[list[str]] = []
         if before:
-            self.columns, rows = _csv_before(path, before)
+            self.columns, rows = csv_before(path, before)
         self.file = Appended(path, _csv_bytes([self.columns, *rows]))
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
@@ -151,25 +147,6 @@ class CsvWriter(RowWriter):
         self.columns = columns
 
 
-def _csv_before(path: Path, update: int) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows up to an update, of a file that may go on behind it, or break off in a row."""
-    try:
-        (_, columns), *lines = csv_lines(path)
-        if tuple(columns[:2]) != COLUMNS:
-            raise ValueError(f"its first columns are not {' and '.join(COLUMNS)}")
-        return columns, [cells for _, cells in lines if len(cells) == len(columns) and _number(cells[0]) <= update]
-    except (OSError, ValueError) as why:
-        raise FileError(f"{path} cannot be continued: {reason(why)}; move it away to go on without it") from why
-
-
-def _number(text: Any) -> float:
-    """A row's update; infinite for what is none, so that it is left out."""
-    try:
-        return int(text)
-    except (TypeError, ValueError):
-        return math.inf
-
-
 def _csv_bytes(rows: list[list[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -181,28 +158,10 @@ class JsonlWriter(RowWriter):
 
     def __init__(self, path: Path, before: int = 0):
         super().__init__()
-        self.file = Appended(path, _jsonl_before(path, before) if before else b"")
+        self.file = Appended(path, jsonl_before(path, before) if before else b"")
 
     def _append(self, rows: list[dict[str, Any]]) -> None:
         self.file.append("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode())
-
-
-def _jsonl_before(path: Path, update: int) -> bytes:
-    """The lines up to an update, of a file that may go on behind it, or break off in a line."""
-    try:
-        data = read_file(path, MAX_CSV)
-    except (OSError, ValueError) as why:
-        raise FileError(f"{path} cannot be continued: {reason(why)}; move it away to go on without it") from why
-    lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
-    return b"".join(line for line in lines if _update_of(line) <= update)
-
-
-def _update_of(line: bytes) -> float:
-    """The update of a JSON line; infinite for what is none."""
-    try:
-        return _number(parse_json(line.decode())["update"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf
 
 
 class TensorboardWriter:
@@ -253,42 +212,3 @@ def open_writers(directory: Path, track: str | None = None, update: int = 0, ste
         JsonlWriter(jsonl_path, update if os.path.lexists(jsonl_path) else 0),
     ]
     return writers + ([TensorboardWriter(directory / "tensorboard", step)] if track == "tensorboard" else [])
-
-
-def csv_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each complete line of metrics.csv, the header first; a truncated last line is left out.
-
-    OSError, ValueError when it cannot be read.
-    """
-    yield from _lines(read_file(path, MAX_CSV))
-
-
-def _lines(data: bytes) -> Iterator[tuple[int, list[str]]]:
-    text = io.TextIOWrapper(io.BytesIO(data[: data.rfind(b"\n") + 1]), "utf-8", newline="")
-    lines = csv.reader(text)
-    try:
-        for cells in lines:
-            yield lines.line_num, cells
-    except csv.Error as why:
-        raise ValueError(f"line {lines.line_num} is not CSV: {why}") from why
-
-
-def read_csv(path: Path) -> dict[str, list[str]]:
-    """metrics.csv by column, as text; lines with more or fewer cells than there are columns are left out."""
-    (_, header), *lines = csv_lines(path)
-    rows = [cells for _, cells in lines if len(cells) == len(header)]
-    return {name: [row[i] for row in rows] for i, name in enumerate(header)}
-
-
-def read_ends(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The columns and the last rows of a metrics.csv of any length; OSError or ValueError where it is no such file."""
-    with open_regular(path) as file:
-        header, newline, _ = file.read(END).partition(b"\n")
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - END, len(header) + 1))
-        rows = file.read(END)
-    if not newline:
-        raise ValueError("it has no header")
-    rows = rows if size <= END else rows.partition(b"\n")[2]
-    (_, columns), *lines = _lines(header + b"\n" + rows)
-    return columns, [cells for _, cells in lines if len(cells) == len(columns)]

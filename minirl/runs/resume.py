@@ -13,13 +13,13 @@ from minirl.config import Config, check_value
 from minirl.envs import given
 from minirl.errors import ConfigError, FileError
 from minirl.runs.checkpoints import Checkpoints
-from minirl.runs.directory import CONFIG, NOT_STORED, RunDir, describe, open_again, surroundings
+from minirl.runs.directory import RunDir, open_again
 from minirl.runs.interrupt import stop_on_signals
+from minirl.runs.record import CONFIG, NOT_STORED, describe, surroundings, what_changed
 from minirl.runs.recorder import Recorder, Recording
 from minirl.runs.session import Training, make_learner, plain
 
 MAY_CHANGE = ("total_timesteps",)  # of a run that goes on
-SAME = ("versions", "core", "blas", "machine", "threads")  # where these are, so is the last bit
 
 
 @contextmanager
@@ -149,20 +149,6 @@ def _as_text(value: Any) -> str:
 def warn_of_other_surroundings(directory: RunDir) -> None:
     """Say what differs from where the run began, or was resumed last: then the last bits may differ as well."""
     before = [directory.record, *directory.record.get("resumed", [])][-1]
-    other = differing(before, surroundings())
+    other = what_changed(before, surroundings())
     if other:
         warnings.warn(f"{directory.name}: {'; '.join(other)}: the last bits may differ from here on", stacklevel=6)
-
-
-def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """["numpy 1.26.4 → 2.3.5", …]: what differs between two surroundings."""
-    found = []
-    for name in SAME:
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += [
-                f"{k} {old.get(k)} → {new.get(k)}" for k in [*dict.fromkeys([*old, *new])] if old.get(k) != new.get(k)
-            ]
-        elif old != new:
-            found.append(f"{name} {old} → {new}")
-    return found

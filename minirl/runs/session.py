@@ -13,8 +13,9 @@ from minirl.config import Config
 from minirl.envs import check, faults, given, make, memory
 from minirl.envs.resumable import Resumable
 from minirl.runs import metrics
-from minirl.runs.directory import current, describe, open_run
+from minirl.runs.directory import current, open_run
 from minirl.runs.interrupt import Stop, stop_on_signals
+from minirl.runs.record import describe
 from minirl.runs.recorder import DEFAULT, Recorder, Recording
 from minirl.spaces.observations import BoxObs
 from minirl.training.learner import Learner, Update

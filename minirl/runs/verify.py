@@ -12,9 +12,10 @@ from minirl.errors import FileError, reason
 from minirl.files.atomic import read_file
 from minirl.files.strict_json import parse_json
 from minirl.runs.best import Best
-from minirl.runs.directory import read_record, surroundings
-from minirl.runs.metrics import MAX_CSV, row_of
-from minirl.runs.resume import configuration, differing
+from minirl.runs.metrics import row_of
+from minirl.runs.metrics_reading import MAX_CSV
+from minirl.runs.record import read_record, surroundings, what_changed
+from minirl.runs.resume import configuration
 from minirl.runs.session import make_learner, plain
 from minirl.training.learner import Update
 
@@ -56,7 +57,7 @@ def verify(
         limit = f"it was resumed {why} after update {first['update']}: later rows cannot be trained again"
         rows = [row for row in rows if row["update"] <= first["update"]]
         config = config.replace(total_timesteps=first.get("total_timesteps", config.total_timesteps))
-    changed = differing(about, surroundings())
+    changed = what_changed(about, surroundings())
     with ExitStack() as stack:
         learner = make_learner(algorithm, plain(algorithm, config), stack)
         for done, (old, new) in enumerate(zip(rows, trained(learner, about, hear), strict=False)):

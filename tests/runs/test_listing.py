@@ -14,7 +14,7 @@ from minirl.cli import main
 from minirl.cli.tables import run_lines
 from minirl.errors import FileError
 from minirl.runs.listing import find_runs, read_run, what_differs
-from minirl.runs.metrics import END, read_csv, read_ends
+from minirl.runs.metrics_reading import END, read_csv, read_ends
 
 SMALL = {"num_envs": 2, "num_steps": 32, "total_timesteps": 128, "hidden": (8,)}
 

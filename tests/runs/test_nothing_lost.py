@@ -21,7 +21,8 @@ from processes import PATIENCE, SMALL, cli, environment, one_sentence, python, r
 
 import minirl
 from minirl.errors import FileError, RunInUseError
-from minirl.runs.metrics import CsvWriter, JsonlWriter, read_csv
+from minirl.runs.metrics import CsvWriter, JsonlWriter
+from minirl.runs.metrics_reading import read_csv
 
 BENCHES = Path(__file__).parents[2] / "benches"
 pytestmark = [

@@ -34,7 +34,8 @@ from minirl.deploy import policy_file
 from minirl.errors import FileError, RunInUseError, UserError
 from minirl.files import safetensors
 from minirl.runs.directory import open_run
-from minirl.runs.metrics import CsvWriter, JsonlWriter, read_csv, row_of
+from minirl.runs.metrics import CsvWriter, JsonlWriter, row_of
+from minirl.runs.metrics_reading import read_csv
 from minirl.runs.plot import band, read_curve, smooth
 from minirl.training.learner import Update
 
