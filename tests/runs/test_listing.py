@@ -177,7 +177,7 @@ def test_use_10_metrics_that_are_none_are_named(kind, tmp_path):
 def test_use_10_a_huge_file_of_zeros_ends_at_once(tmp_path, monkeypatch):
     hostile(tmp_path / "huge", metrics=lambda path: sparse(path) or path.open("r+b").write(METRICS.encode()))
     assert read_run(tmp_path / "huge").last_return == "–"
-    monkeypatch.setattr("minirl.runs.metrics.MAX_CSV", 1 << 20)
+    monkeypatch.setattr("minirl.runs.metrics_reading.MAX_CSV", 1 << 20)
     with pytest.raises(ValueError, match="at most 1048576 are read"):
         read_csv(tmp_path / "huge" / "metrics.csv")
 
