@@ -36,7 +36,9 @@ OTHERS = 4096  # bytes that the header takes at most for what does not come from
 WRONG = (KeyError, TypeError, AttributeError, ValueError, OverflowError)  # what reading a description may end in
 
 
-def save(path: Path | str, agent: Agent, algorithm: str, env: str, said: dict[str, Any] | None = None) -> None:
+def save(
+    path: Path | str, agent: Agent, algorithm: str, env: str, said: dict[str, Any] | None = None, sync: bool = True
+) -> None:
     """Write all that `load` needs to make the Agent again, `algorithm`, `env` and what else is `said`. FileError."""
     obs, action = agent.obs_codec, agent.action_codec
     arrays = {"theta": agent.theta} | _tensors(obs, action)
@@ -55,7 +57,7 @@ def save(path: Path | str, agent: Agent, algorithm: str, env: str, said: dict[st
         _agent(parse_json(text), arrays)  # what could not be read is not written
     except WRONG as why:
         raise FileError(f"{path} cannot be written: {_reason(why)}") from why
-    safetensors.write(path, arrays, {"minirl": text}, any_value=BOUNDS)
+    safetensors.write(path, arrays, {"minirl": text}, any_value=BOUNDS, sync=sync)
 
 
 def check(obs: ObsCodec, action: ActionCodec, algorithm: str, config: Config, env: str, said: dict[str, Any]) -> None:

@@ -17,9 +17,10 @@ LINK = "it is a symbolic link, which is not followed"
 _numbers = itertools.count()  # `next` of it is one step: no two threads get the same
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, sync: bool = True) -> None:
     """Put `data` at `path` so that a reader, or a power cut, finds the old file or the new one. FileError: the path.
 
+    sync: False leaves it to the system when the bytes reach the disk: after a power cut the file may be damaged.
     A symbolic link at `path` is replaced, what it points to stays as it is. Of several writers the last one stays.
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
@@ -30,12 +31,14 @@ def write_atomically(path: Path, data: bytes) -> None:
             with file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())  # before the rename: else the name may reach the disk before the bytes
+                if sync:
+                    os.fsync(file.fileno())  # before the rename: else the name may reach the disk before the bytes
             os.replace(temp, path)
         except BaseException:
             temp.unlink(missing_ok=True)
             raise
-        _sync_directory(path.parent)
+        if sync:
+            _sync_directory(path.parent)
     except OSError as why:
         raise FileError(f"{path} cannot be written: {why.strerror or why}") from why
 

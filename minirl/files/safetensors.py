@@ -47,14 +47,18 @@ NAME = re.compile(r"[A-Za-z0-9_.]{1,128}")
 
 
 def write(
-    path: Path | str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], any_value: Container[str] = ()
+    path: Path | str,
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    any_value: Container[str] = (),
+    sync: bool = True,
 ) -> None:
     """Write arrays and a map of strings, atomically; FileError for what `read` would refuse."""
     try:
         data = encode(tensors, metadata, any_value)
     except ValueError as why:
         raise FileError(f"{path} cannot be written: {why}") from why
-    write_atomically(Path(path), data)
+    write_atomically(Path(path), data, sync)
 
 
 def read(path: Path | str, any_value: Container[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -33,7 +33,8 @@ def save(directory: Path, pool: Pool, algorithm: str, env: str, said: dict[str, 
         path.unlink(missing_ok=True)
     for path, agent in wanted.items():
         if not path.exists():
-            policy_file.save(path, agent, algorithm, env, said)  # type: ignore[arg-type]  # those with a step are Agents
+            assert isinstance(agent, Agent)  # who has a step
+            policy_file.save(path, agent, algorithm, env, said, sync=False)  # many, and all in the run's checkpoints
 
 
 def load(run: Path | str, most: int | None = None) -> tuple[dict[int, Agent], str]:

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -45,6 +46,11 @@ class Checkpoint:
     elo: float
     games: float = 0.0
     score: float = 0.0  # of the learner: 1 for a win, ½ for a draw
+
+    @cached_property
+    def frozen(self) -> dict[str, Any] | None:
+        """The agent as a tree, which nothing changes: made once."""
+        return of_agent(self.agent)
 
 
 class Pool:
@@ -137,7 +143,8 @@ class Pool:
 
 def tree_of(member: Checkpoint) -> dict[str, Any]:
     """A checkpoint as a tree."""
-    return {name: value for name, value in vars(member).items() if name != "agent"} | {"agent": of_agent(member.agent)}
+    m = member
+    return {"step": m.step, "elo": m.elo, "games": m.games, "score": m.score, "agent": m.frozen}
 
 
 def from_tree(tree: dict[str, Any], now: Agent) -> Checkpoint:
