@@ -16,8 +16,9 @@ from minirl.cli import main
 from minirl.deploy import policy_file
 from minirl.deploy.team import Team, load_policy
 from minirl.errors import FileError
-from minirl.files import safetensors
+from minirl.files import safetensors, tree
 from minirl.multiagent import league
+from minirl.runs.checkpoints import KIND
 from minirl.runs.listing import read_run
 from minirl.runs.metrics_reading import read_csv
 from minirl.runs.plot import plot, read_curve
@@ -118,3 +119,28 @@ def test_f16_m31_a_run_of_a_later_format_is_one_sentence(number, tmp_path, monke
         assert main(command) == 2
         err = capsys.readouterr().err
         assert f"this minirl reads up to {FORMAT}" in err and err.count("\n") == 1 and len(err) < 300
+
+
+CHECKPOINTS = Path(__file__).parent / "golden" / "checkpoints"
+
+
+def contents(value):
+    """A tree with type, shape and checksum in place of each array."""
+    if isinstance(value, dict):
+        return {key: contents(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [contents(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()[:16]]
+    return value
+
+
+@pytest.mark.parametrize("name", ["ppo", "selfplay", "mappo"])
+@pytest.mark.filterwarnings("ignore:.*the last bits may differ")
+def test_f17_a_checkpoint_is_read_bit_for_bit_and_the_run_goes_on(name, tmp_path):
+    state = tree.read(CHECKPOINTS / name / "checkpoints" / "000000002.safetensors", KIND)
+    assert contents(state) == json.loads((CHECKPOINTS / "expected.json").read_text())[name]
+    run = shutil.copytree(CHECKPOINTS / name, tmp_path / "run")
+    result = minirl.train(resume=run)
+    assert [update.number for update in result.history] == [3, 4]
+    assert json.loads((run / "config.json").read_text())["resumed"][0]["exact"] is True

@@ -389,6 +389,20 @@ def test_m43_an_index_outside_of_the_pool_is_refused(index, tmp_path):
         minirl.train(resume=run)
 
 
+def test_f04_each_bit_of_each_byte_of_a_checkpoint_is_counted(cut):
+    """One bit of every byte, which one changes from byte to byte; and every length."""
+    path = Checkpoints(cut, "cut").path(3)
+    data = path.read_bytes()
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ (1 << at % 8)]) + data[at + 1 :])
+        with pytest.raises(FileError):
+            tree.read(path, KIND)
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        with pytest.raises(FileError):
+            tree.read(path, KIND)
+
+
 CHANGED = {
     "lr": 0.5,
     "num_envs": 3,
