@@ -118,7 +118,7 @@ def train(
     callback: Callback = None,
     *,
     resume: RunPath = None,
-    track: str | None = None,
+    track: Any = None,
     save_every: int | None = None,
     eval_every: int = 0,
     eval_episodes: int = 20,
@@ -148,11 +148,11 @@ def train(
     check_value("eval_episodes", eval_episodes, Annotated[int, AtLeastOne])
     check_value("progress", progress, bool)
     if resume is not None:
-        if run is not None or track is not None or save_every is not None:
+        if run is not None or track is not None or save_every is not None or eval_every or eval_episodes != 20:
             raise ConfigError(
                 "resume: the run goes on in its own directory as it began, leave run, track, save_every out"
             )
-        session = resumed(resume, None if isinstance(env, Own) else env, config)
+        session = resumed(resume, None if isinstance(env, Own) else env, config, algorithm)
     else:
         if algorithm is None:
             raise ConfigError(f"algorithm = None: takes one of {', '.join(methods.every())}, or resume=RUN")

@@ -97,10 +97,11 @@ class Guarded(gymnasium.Wrapper):
         obs, info = self.reset()
         return obs, reward, over, stopped, last | info
 
-    def play(self, how: dict[str, Any], actions: list[Any]) -> Any:
-        """Play an episode again -> the last observation; EnvError where it ends on the way."""
+    def play(self, how: dict[str, Any], actions: list[Any]) -> tuple[Any, float]:
+        """Play an episode again -> the last observation, the sum of rewards; EnvError where it ends on the way."""
         self.recording, self.begun = True, how
-        return fitted(self.observation_space, replayed(self.env, how, actions)[0])
+        obs, _, paid = replayed(self.env, how, actions)
+        return fitted(self.observation_space, obs), paid
 
     def _kept(self, info: dict[str, Any]) -> dict[str, Any]:
         if self.kept is None:

@@ -158,8 +158,9 @@ class ParallelVectorEnv(VectorEnv, Resumable):
         self.log.take(tree)
         self._taken = self.log.taken
         asked: dict[int, tuple[Any, ...]] = {i: ("play", self.log.of(i), {}) for i in range(self.num_envs)}
-        for i, obs in enumerate(self._ask("call", asked)):
-            self._seen[i] = obs
+        self.paid = np.zeros(self.num_envs)
+        for i, (obs, paid) in enumerate(self.workers.ask("call", asked, MAKING)):
+            self._seen[i], self.paid[i] = obs, paid
             if self._shared:
                 write_row(self._buffer, i, obs)
         return self._observed()

@@ -104,12 +104,15 @@ class ParallelCopies(Resumable):
         """Play the episodes of a snapshot again -> observations; EnvError where they end, or an environment raises."""
         self._log.take(tree)
         self.masks, obs = {}, self._zeros()
+        self.paid = paid = np.zeros((self.num_envs, len(self.agents)))
         for b, copy in enumerate(self._copies):
             how, actions = self._log.of(b)
             try:
                 seen = copy.begin(how)
                 for each in actions:
-                    seen = self._step(b, each).left(copy.alive)
+                    moved = self._step(b, each)
+                    seen = moved.left(copy.alive)
+                    paid[b] += [moved.reward.get(name, 0.0) for name in self.agents]
             except BaseException as why:
                 raise_placed(why, f"env={b}, step={self._log.taken}")
             self._write(obs, b, seen.obs)

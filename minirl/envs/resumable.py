@@ -8,7 +8,9 @@ the same place, to the last bit. Whoever restores compares what is seen then wit
 from abc import ABC, abstractmethod
 from typing import Any
 
+import gymnasium
 import numpy as np
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
 from minirl.errors import EnvError
 from minirl.files.tree import check_like
@@ -22,9 +24,11 @@ class Resumable(ABC):
     """A vector of environments that knows where it is.
 
     repeats: whether an episode that is played again comes to the same place, as far as anybody has tried.
+    paid: after `restore`, the rewards of the episodes that were played again, each summed in order; None without any.
     """
 
     repeats = True
+    paid: np.ndarray | None = None
 
     @abstractmethod
     def snapshot(self) -> dict[str, Any] | None:
@@ -46,12 +50,23 @@ class Resumable(ABC):
 
 def beginning(env: Any, seed: int | None) -> dict[str, Any] | None:
     """What the next reset of an environment begins from; None where it has no generator that can be saved."""
+    if remembers(env):
+        return None
     if seed is not None:
         return {"seed": int(seed)}
     rng = getattr(getattr(env, "unwrapped", env), "np_random", None)
     if isinstance(rng, np.random.Generator) and isinstance(rng.bit_generator, np.random.PCG64):
         return {"rng": random_streams.get_state(rng)}
     return None
+
+
+def remembers(env: Any) -> bool:
+    """Whether a wrapper keeps statistics from one episode to the next, which playing one again does not bring back."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, NormalizeObservation | NormalizeReward):
+            return True
+        env = env.env
+    return False
 
 
 def begin(env: Any, how: dict[str, Any]) -> Any:
@@ -62,14 +77,16 @@ def begin(env: Any, how: dict[str, Any]) -> Any:
     return env.reset()
 
 
-def replayed(env: Any, how: dict[str, Any], actions: list[Any]) -> tuple[Any, dict[str, Any]]:
-    """Play an episode again -> the last observation and info; EnvError where it ends on the way."""
+def replayed(env: Any, how: dict[str, Any], actions: list[Any]) -> tuple[Any, dict[str, Any], float]:
+    """Play an episode again -> the last observation and info, the sum of rewards; EnvError where it ends on the way."""
     obs, info = begin(env, how)
+    paid = 0.0
     for action in actions:
-        obs, _, terminated, truncated, info = env.step(action)
+        obs, reward, terminated, truncated, info = env.step(action)
+        paid += float(reward)
         if terminated or truncated:
             raise EnvError("an episode that was going on ended when it was played again")
-    return obs, info
+    return obs, info, paid
 
 
 class EpisodeLog:

@@ -147,9 +147,10 @@ class SerialVectorEnv(SyncVectorEnv, Resumable):
         assert self.log is not None
         self.log.take(tree)
         self._taken = self.log.taken
+        self.paid = paid = np.zeros(self.num_envs)
         for i, env in enumerate(self.envs):
             try:
-                obs, info = replayed(env, *self.log.of(i))
+                obs, info, paid[i] = replayed(env, *self.log.of(i))
                 self._keep(i, obs, info, {})
             except BaseException as why:
                 raise_placed(why, f"env={i}, step={self._taken}")

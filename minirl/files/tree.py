@@ -1,7 +1,8 @@
 """A tree of dicts, lists, arrays and JSON scalars in one file: its arrays as tensors, the rest as JSON beside them.
 
-What a learner's snapshot() gives has this form. The file is that of safetensors.py, with its checksum; what stands for
-an array in the JSON is {"tensor": name}, for a number that JSON has no word for {"number": "nan"}.
+What a learner's snapshot() gives has this form. The file is that of safetensors.py, with its checksum; the JSON is the
+tensor TEXT, of bytes: a header has little room. What stands in it for an array is {"tensor": name}, for a number that
+JSON has no word for {"number": "nan"}.
 """
 
 import json
@@ -19,6 +20,8 @@ from minirl.files.strict_json import parse_json
 
 FORMAT = 1
 TENSOR, NUMBER = "tensor", "number"  # the keys of what stands for an array, and for NaN or infinity
+TEXT = "json"  # the tensor that holds the JSON
+MAX_TEXT = 1 << 22  # bytes of it
 LONGEST = 110  # letters of a tensor's name, before it gets a number
 WRONG = (KeyError, TypeError, AttributeError, ValueError)
 
@@ -30,9 +33,12 @@ def write(path: Path | str, kind: str, tree: Mapping[str, Any]) -> None:
         plain = _plain(tree, "", tensors)
         text = json.dumps({"format": FORMAT, "kind": kind, "tree": plain}, separators=(",", ":"), allow_nan=False)
         parse_json(text)  # what could not be read is not written
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"its text has {len(text)} bytes, at most {MAX_TEXT} are allowed")
+        tensors[TEXT] = np.frombuffer(text.encode(), np.uint8)
     except (TypeError, ValueError) as why:
         raise FileError(f"{path} cannot be written: {why}") from why
-    safetensors.write(path, tensors, {"minirl_tree": text})
+    safetensors.write(path, tensors, {"minirl_tree": kind})
 
 
 def read(path: Path | str, kind: str) -> dict[str, Any]:
@@ -41,7 +47,10 @@ def read(path: Path | str, kind: str) -> dict[str, Any]:
     try:
         if "minirl_tree" not in metadata or "sha256" not in metadata:
             raise ValueError("its metadata have no minirl_tree with a checksum")
-        said = parse_json(metadata["minirl_tree"])
+        text = tensors.pop(TEXT)
+        if text.dtype != np.uint8 or text.ndim != 1 or len(text) > MAX_TEXT:
+            raise ValueError(f"its text has to be at most {MAX_TEXT} bytes")
+        said = parse_json(text.tobytes().decode("utf-8"))
         if type(said["format"]) is not int or not 1 <= said["format"] <= FORMAT:
             raise ValueError(f"it has file format {said['format']!r}, this minirl reads 1 to {FORMAT}")
         if said["kind"] != kind:
@@ -92,7 +101,7 @@ def _plain(value: Any, name: str, tensors: dict[str, np.ndarray]) -> Any:
 def _free(name: str, tensors: Mapping[str, np.ndarray]) -> str:
     """A name of letters that the file takes, and that no other tensor has."""
     name = re.sub(r"[^A-Za-z0-9_.]", "_", name)[:LONGEST]
-    return name if name not in tensors else f"{name}.{len(tensors)}"
+    return name if name not in tensors and name != TEXT else f"{name}.{len(tensors)}"
 
 
 def _tree(value: Any, tensors: dict[str, np.ndarray]) -> Any:

@@ -57,6 +57,8 @@ class OpponentVector(gymnasium.vector.VectorEnv, Resumable):
         boards = np.ones(self.num_envs, bool) if options is None else np.asarray(options["reset_mask"])
         if seed is not None:
             self.rng = np.random.default_rng(seed)
+        if options is None:  # games that were broken off count for nothing, nor do those before them
+            self.results = []
         self.game.reset(boards, self.rng)
         self.side = np.where(boards, self.rng.integers(2, size=self.num_envs), self.side)
         for b, opponent in zip(np.flatnonzero(boards).tolist(), self.pool.draw(int(boards.sum())), strict=True):

@@ -146,10 +146,13 @@ class JointCollector:
         if not environments or tree["envs"] is None or not isinstance(self.envs, Resumable):
             return False
         try:
-            seen = self.envs.restore(tree["envs"])
-            if seen is not None and not all(map(same_bits, self._rows(seen), tree["obs"])):
-                return False
+            seen, paid = self.envs.restore(tree["envs"]), self.envs.paid
+            same = seen is None or all(map(same_bits, self._rows(seen), tree["obs"]))
+            same &= paid is None or same_bits(paid, tree["episode_return"])
         except Exception:  # whatever an environment that does not repeat may raise
+            same = False
+        if not same:
+            self.state.fresh_start = True  # they are nowhere that was seen
             return False
         self.env_seeds.spawn(tree["resets"] - self.env_seeds.n_children_spawned)
         self.state.take(tree)

@@ -18,6 +18,7 @@ from minirl.numerics import random_streams
 from minirl.training.learner import Learner
 
 FILE = "best.safetensors"
+RETURN = "eval_return"  # in the file's description: its mean return
 FOLDER = "best"  # for several agents
 
 
@@ -34,6 +35,7 @@ class Best:
         seeds = random_streams.stream_seeds(config.seed)["evaluation"]
         self.seed = random_streams.integer_seeds(seeds, 1)[0]
         self.mean, self.update = -np.inf, 0
+        self.on_disk = -np.inf  # the score of the policy in the file, where a run goes on
         self.unsaved: Any = None  # the best policy, until it is in a file
         policy: Any = learner.policy
         self.name = FOLDER if isinstance(policy, Team) else FILE
@@ -52,10 +54,11 @@ class Best:
     def save(self) -> None:
         """Write the best policy if that was not done yet; FileError, and then the next call tries again."""
         policy, self.unsaved = self.unsaved, None
-        if policy is None or self.path is None:
+        if policy is None or self.path is None or self.mean <= self.on_disk:
             return
         config, name = self.learner.config, self.learner.algorithm.name
         env, said = given.named(config.env, config.env_kwargs)
+        said |= {RETURN: self.mean}
         try:
             if isinstance(policy, Team):
                 (self.path / FOLDER).mkdir(exist_ok=True)
@@ -65,6 +68,14 @@ class Best:
         except BaseException:
             self.unsaved = policy
             raise
+
+    def keep_what_is_there(self) -> None:
+        """The file may be of an update behind the checkpoint: only a better policy takes its place."""
+        if self.path is None or not (self.path / self.name).exists():
+            return
+        _, about = team.load_policy(self.path / self.name)
+        score = about.get(RETURN)
+        self.on_disk = score if isinstance(score, int | float) else -np.inf
 
     def tree(self) -> dict[str, Any]:
         """What is to be remembered, as JSON scalars."""

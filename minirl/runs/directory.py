@@ -79,13 +79,18 @@ class RunDir:
         write_json(self.path / CONFIG, record)
         self.record, self.started = record, True
 
-    def resumed(self, update: int, exact: bool, config: dict[str, Any]) -> None:
-        """Add to config.json that the run went on after this update, in which surroundings, and whether exactly."""
+    def note_resumed(self, update: int, exact: bool, before: int, after: int) -> None:
+        """Say that the run goes on after this update, in which surroundings, whether exactly, and to which end.
+
+        before, after: total_timesteps. `write_record` writes it.
+        """
         said = surroundings() | {"update": update, "exact": exact, "at": now()}
-        before, after = (each.get("total_timesteps") for each in (self.record["config"], config))
         said |= {} if before == after else {"total_timesteps": before}
-        self.record["config"] = config
-        self.record["resumed"] = [*self.record.get("resumed", []), said]
+        config = {**self.record["config"], "total_timesteps": after}
+        self.record = {**self.record, "config": config, "resumed": [*self.record.get("resumed", []), said]}
+
+    def write_record(self) -> None:
+        """config.json as it is to be."""
         write_json(self.path / CONFIG, self.record)
 
     def hold(self) -> None:

@@ -41,6 +41,7 @@ def describe(algorithm: str, config: Any, command: str | None = None) -> dict[st
         "algorithm": algorithm,
         "config": {each.name: _storable(vars(config)[each.name]) for each in dataclasses.fields(config)} | named,
         "environment": given.name(config.env),
+        "changed_kwargs": [key for key, value in vars(config)["env_kwargs"].items() if not _comes_back(value)],
         **surroundings(),
         "started": now(),
         "command": command,
@@ -94,6 +95,15 @@ def _blas() -> str:
         return f"{blas['name']} {blas['version']}"
     except (KeyError, TypeError):
         return "unknown"
+
+
+def _comes_back(value: Any) -> bool:
+    """Whether JSON gives back what it was given: not tuples, arrays, or keys that are no text."""
+    if isinstance(value, dict):
+        return all(type(key) is str and _comes_back(each) for key, each in value.items())
+    if type(value) is list:
+        return all(map(_comes_back, value))
+    return value is None or type(value) in (str, bool, int, float)
 
 
 def _storable(value: Any) -> Any:

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from minirl.config import AtLeastOne, NonNegative
 from minirl.envs import faults, given
 from minirl.errors import FileError
 from minirl.runs import metrics, plot
@@ -29,10 +30,10 @@ COST = 200  # times as long as the last save took
 class Recording:
     """What is written besides the metrics, and how often; stands in config.json."""
 
-    track: str | None = None  # a tracker
-    save_every: int | None = None  # updates between two saves; None: SAVE_EVERY, but no more than one in SECONDS
-    eval_every: int = 0  # updates between two evaluations, 0 for none
-    eval_episodes: int = 20  # of each
+    track: Literal["tensorboard"] | None = None  # a tracker
+    save_every: Annotated[int, AtLeastOne] | None = None  # updates between two saves; None: SAVE_EVERY and SECONDS
+    eval_every: Annotated[int, NonNegative] = 0  # updates between two evaluations, 0 for none
+    eval_episodes: Annotated[int, NonNegative] = 20  # of each
 
 
 DEFAULT = Recording()
@@ -53,6 +54,7 @@ class Recorder:
         self.best = Best(learner, every, episodes, self.path) if every else None
         if self.best is not None and saved is not None:
             self.best.take(saved["best"])
+            self.best.keep_what_is_there()
         after = (0, 0) if saved is None else (learner.updates, learner.global_step)
         self.writers = metrics.open_writers(directory.path, recording.track, *after)
         self.warned = False
@@ -60,8 +62,10 @@ class Recorder:
         self.lost = ""  # why the last save failed, where another error came first
         self.saved = self.tried = -1 if saved is None else learner.updates  # the last checkpoint, the last attempt
         self.next_save = 0.0  # on the monotonic clock: the wall's may jump
-        self.exact = True  # whether the environments come back to where they were
-        self.keep(self.snapshot(), stacklevel=7)
+        first = self.snapshot()
+        # Whether the environments come back to where they were; of a run that goes on this has been said.
+        self.exact = saved is None or first["learner"]["collector"]["envs"] is not None
+        self.keep(first, stacklevel=7)
         if saved is None:
             self._try(self.save)
 

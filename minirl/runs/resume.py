@@ -11,11 +11,11 @@ from minirl import methods
 from minirl.algorithms import Algorithm
 from minirl.config import Config, check_value
 from minirl.envs import given
-from minirl.errors import ConfigError, FileError
+from minirl.errors import ConfigError, FileError, MinirlError
 from minirl.runs.checkpoints import Checkpoints
 from minirl.runs.directory import RunDir, open_again
 from minirl.runs.interrupt import stop_on_signals
-from minirl.runs.record import CONFIG, NOT_STORED, describe, surroundings, what_changed
+from minirl.runs.record import CONFIG, NOT_STORED, surroundings, what_changed
 from minirl.runs.recorder import Recorder, Recording
 from minirl.runs.session import Training, make_learner, plain
 
@@ -24,18 +24,22 @@ MAY_CHANGE = ("total_timesteps",)  # of a run that goes on
 
 @contextmanager
 def resumed(
-    run: str | os.PathLike[str], env: Any = None, changes: Mapping[str, Any] | None = None
+    run: str | os.PathLike[str],
+    env: Any = None,
+    changes: Mapping[str, Any] | None = None,
+    method: str | Algorithm | None = None,
 ) -> Iterator[Training]:
     """A run of minirl.train or the command line, opened again after its last checkpoint that can be read.
 
     env: what it was trained on, where a file cannot name it or would import a module.
+    method: that of the run, to be named only where it is a row of the user's own.
     changes: fields that may change, MAY_CHANGE.  FileError for a directory without a run or checkpoint, or one whose
     configuration was changed; ConfigError for fields that may not change.
     """
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         directory = stack.enter_context(open_again(run))
-        algorithm, config = configuration(directory.record, directory.name, env)
+        algorithm, config = configuration(directory.record, directory.name, env, method)
         checkpoints = Checkpoints(directory.path, directory.name)
         update, saved = 0, None
         if not _ended_before_the_first(directory, checkpoints):
@@ -53,8 +57,10 @@ def resumed(
             why = "its environments cannot be brought back to where they were"
             warnings.warn(f"{directory.name}: {why}; they begin new episodes after update {update}", stacklevel=5)
         warn_of_other_surroundings(directory)
-        directory.resumed(update, exact, describe(algorithm.name, config)["config"])
-        recorder = Recorder(directory, learner, recording_of(directory), saved)
+        before = saved["config"]["total_timesteps"] if saved else config.total_timesteps
+        directory.note_resumed(update, exact, before, config.total_timesteps)
+        recorder = _recorder(directory, learner, saved, str(checkpoints.path(update)))
+        directory.write_record()
         yield Training(learner, stack.enter_context(recorder), stop)
 
 
@@ -67,41 +73,72 @@ def _restored(learner: Any, state: Any, path: str) -> bool:
         raise FileError(f"{path} holds no state of this run: {said}") from why
 
 
+def _recorder(directory: RunDir, learner: Any, saved: dict[str, Any] | None, path: str) -> Recorder:
+    """The recorder that goes on; FileError where the checkpoint does not say which policy was the best."""
+    try:
+        return Recorder(directory, learner, recording_of(directory.record, directory.name), saved)
+    except (KeyError, TypeError, ValueError) as why:
+        if isinstance(why, MinirlError):
+            raise
+        raise FileError(f"{path} holds no state of this run: it lacks the best policy's score") from why
+
+
 def _ended_before_the_first(directory: RunDir, checkpoints: Checkpoints) -> bool:
     """Whether the run was killed before there was a checkpoint or a row: then it begins."""
     rows = directory.path / "metrics.jsonl"
     return not checkpoints.there() and not (rows.is_file() and rows.stat().st_size)
 
 
-def recording_of(directory: RunDir) -> Recording:
+def recording_of(about: dict[str, Any], name: str) -> Recording:
     """How the run was recorded; FileError where config.json says nonsense."""
     try:
-        recording = Recording(**directory.record.get("recording", {}))
-        for name, hint in get_type_hints(Recording).items():
-            check_value(name, vars(recording)[name], hint)
+        recording = Recording(**about.get("recording", {}))
+        for field, hint in get_type_hints(Recording, include_extras=True).items():
+            check_value(field, vars(recording)[field], hint)
         return recording
     except (TypeError, ConfigError) as why:
-        raise FileError(f"{directory.name}/{CONFIG} cannot be used: its recording: {why}") from why
+        raise FileError(f"{name}/{CONFIG} cannot be used: its recording: {why}") from why
 
 
-def configuration(about: dict[str, Any], name: str, env: Any = None) -> tuple[Algorithm, Config]:
+def resumes_of(about: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """After which updates the run was resumed, and how; FileError where config.json says nonsense."""
+    found = about.get("resumed", [])
+    known = isinstance(found, list) and all(
+        isinstance(each, dict) and isinstance(each.get("exact"), bool) and isinstance(each.get("update"), int)
+        for each in found
+    )
+    if not known:
+        raise FileError(f"{name}/{CONFIG} cannot be used: its 'resumed' is no list of resumes")
+    return found
+
+
+def configuration(
+    about: dict[str, Any], name: str, env: Any = None, method: str | Algorithm | None = None
+) -> tuple[Algorithm, Config]:
     """The method and configuration of a run's config.json; FileError where it is none of ours, ConfigError for `env`.
 
     A file does not get to say which module is imported: `env` has to say it.
     """
+    said = method.name if isinstance(method, Algorithm) else method
+    if said is not None and said != about.get("algorithm"):
+        raise ConfigError(f"algorithm = {said!r}: {name} is a run of {about.get('algorithm')!r}")
     try:
-        algorithm, fields = methods.find(about["algorithm"]), dict(about["config"])
+        algorithm = method if isinstance(method, Algorithm) else methods.find(about["algorithm"])
+        fields = {**about["config"]}
     except (KeyError, TypeError, ValueError) as why:
         raise FileError(f"{name}/{CONFIG} is no configuration of a run: {why}") from why
     named = fields.get("env")
     if env is None and (named is None or given.would_import(str(named))):
         what = f"{named!r}, which would import a module" if named else "an environment that no file can name"
         raise ConfigError(f"env = None: {name} was trained on {what}; name it yourself")
+    if env is not None and not isinstance(env, str) and algorithm.environments is None:
+        env, _ = given.plain(env, {})  # an object that gymnasium.make made
     if env is not None and named is not None and not given.same(env, named):
         raise ConfigError(f"env = {given.name(env)!r}: {name} was trained on {named!r}")
     fields["env"] = named if env is None else env
     kwargs = fields.get("env_kwargs")
     lost = [key for key, value in (kwargs if isinstance(kwargs, dict) else {}).items() if _is_lost(value)]
+    lost += [key for key in about.get("changed_kwargs", []) if key not in lost]
     if lost:
         raise ConfigError(f"env_kwargs = {', '.join(lost)}: config.json could not hold them; the run cannot be resumed")
     try:
@@ -148,7 +185,7 @@ def _as_text(value: Any) -> str:
 
 def warn_of_other_surroundings(directory: RunDir) -> None:
     """Say what differs from where the run began, or was resumed last: then the last bits may differ as well."""
-    before = [directory.record, *directory.record.get("resumed", [])][-1]
+    before = [directory.record, *resumes_of(directory.record, directory.name)][-1]
     other = what_changed(before, surroundings())
     if other:
         warnings.warn(f"{directory.name}: {'; '.join(other)}: the last bits may differ from here on", stacklevel=6)

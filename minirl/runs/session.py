@@ -13,6 +13,7 @@ from minirl.config import Config
 from minirl.envs import check, faults, given, make, memory
 from minirl.envs.resumable import Resumable
 from minirl.runs import metrics
+from minirl.runs.best import check_playable
 from minirl.runs.directory import current, open_run
 from minirl.runs.interrupt import Stop, stop_on_signals
 from minirl.runs.record import describe
@@ -104,6 +105,8 @@ def training(
         directory = None
         if run is not None:
             directory = stack.enter_context(open_run(run, given.name(config.env), algorithm.name, config.seed, here))
+        if recording.eval_every:
+            check_playable(config)
         with stop.can_be_dropped():
             learner = make_learner(algorithm, config, stack)
         recorder = None

@@ -15,7 +15,7 @@ from minirl.runs.best import Best
 from minirl.runs.metrics import row_of
 from minirl.runs.metrics_reading import MAX_CSV
 from minirl.runs.record import read_record, surroundings, what_changed
-from minirl.runs.resume import configuration
+from minirl.runs.resume import configuration, recording_of, resumes_of
 from minirl.runs.session import make_learner, plain
 from minirl.training.learner import Update
 
@@ -51,7 +51,8 @@ def verify(
     about = read_record(path)
     rows, limit = rows_of(path), ""
     algorithm, config = configuration(about, str(run), env)
-    first = next((each for each in about.get("resumed", []) if not each["exact"] or "total_timesteps" in each), None)
+    resumes = resumes_of(about, str(run))
+    first = next((each for each in resumes if not each["exact"] or "total_timesteps" in each), None)
     if first is not None:
         why = "with another total_timesteps" if "total_timesteps" in first else "with new episodes"
         limit = f"it was resumed {why} after update {first['update']}: later rows cannot be trained again"
@@ -68,9 +69,8 @@ def verify(
 
 def trained(learner: Any, about: dict[str, Any], hear: Callable[[Update], None]) -> Iterator[dict[str, Any]]:
     """The rows as a file would give them."""
-    recording = about.get("recording", {})
-    every = recording.get("eval_every", 0)
-    best = Best(learner, every, recording["eval_episodes"], None) if every else None
+    recording = recording_of(about, "the run")
+    best = Best(learner, recording.eval_every, recording.eval_episodes, None) if recording.eval_every else None
     for update in learner:
         if best is not None:
             update.metrics.update(best.play(update.number))

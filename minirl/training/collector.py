@@ -114,10 +114,13 @@ class Collector:
         if not environments or tree["envs"] is None or not isinstance(self.envs, Resumable):
             return False
         try:
-            seen = self.envs.restore(tree["envs"])
-            if self.reader.read(seen, tree["steps_taken"]).tobytes() != tree["obs"].tobytes():
-                return False
+            seen, paid = self.envs.restore(tree["envs"]), self.envs.paid
+            same = self.reader.read(seen, tree["steps_taken"]).tobytes() == tree["obs"].tobytes()
+            same &= paid is None or paid.tobytes() == tree["episode_return"].tobytes()
         except Exception:  # whatever an environment that does not repeat may raise
+            same = False
+        if not same:
+            self.state.fresh_start = True  # they are nowhere that was seen
             return False
         self.state.take(tree)
         return True
