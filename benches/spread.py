@@ -35,6 +35,7 @@ FIELDS = {
 METHODS: dict[str, tuple[str, dict[str, object]]] = {  # name of a row -> method, and its own fields beside FIELDS
     "mappo": ("mappo", {}),
     "ippo": ("ippo", {"gamma": 0.9, "share_policy": True}),
+    "mappo, γ 0.9": ("mappo", {"gamma": 0.9}),
     "ippo, separate, γ 0.99": ("ippo", {}),  # MAPPO's fields as they are
 }
 RESULTS = Path(__file__).parent / "results" / "spread.json"
@@ -84,7 +85,7 @@ def draw(rows: list[dict[str, object]]) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4), dpi=120, layout="constrained")
-    for method, colour in zip(METHODS, ("C1", "C0", "C2"), strict=True):
+    for method, colour in zip(METHODS, ("C1", "C0", "C3", "C2"), strict=True):
         curves = [np.array(row["curve"]) for row in rows if row["method"] == method]
         if curves:
             steps, values = curves[0][:, 0] / 1e6, np.stack([curve[:, 1] for curve in curves])
