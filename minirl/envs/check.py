@@ -1,5 +1,6 @@
 """Trying an environment before it is trained on, and saying clearly what is wrong with it."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from minirl.numerics import random_streams
 from minirl.spaces.actions import action_codec
 from minirl.spaces.observations import ObsCodec, obs_codec
 
+SECONDS = 0.5  # of an episode that is played twice, and
 EPISODE = 100  # steps of an episode that is played twice, at most
 RESET = "reset() has to return (obs, info)"
 STEP = "step() has to return (obs, reward, terminated, truncated, info)"
@@ -64,15 +66,18 @@ def _comes_back(env: Any, steps: int) -> bool:
     if how is None:
         return False
     env.action_space.seed(0)
-    first, actions = _episode(env, how, EPISODE)
-    _episode(env, beginning(env, None) or how, steps)  # another one between them
-    again, _ = _episode(env, how, actions)
+    try:
+        first, actions = _episode(env, how, EPISODE)
+        _episode(env, beginning(env, None) or how, steps)  # another one between them
+        again, _ = _episode(env, how, actions)
+    except Exception:  # that is for the training to say
+        return True
     return first == again
 
 
 def _episode(env: Any, how: dict[str, Any], actions: Any) -> tuple[list[bytes], list[Any]]:
     """What is seen of an episode with these actions, or with so many random ones; and the actions."""
-    rng, taken = np.random.default_rng(0), []
+    rng, taken, end = np.random.default_rng(0), [], time.monotonic() + SECONDS
     obs, info = begin(env, how)
     seen = [_bytes(env.observation_space, obs)]
     for each in range(actions) if isinstance(actions, int) else actions:
@@ -82,7 +87,7 @@ def _episode(env: Any, how: dict[str, Any], actions: Any) -> tuple[list[bytes], 
         obs, reward, terminated, truncated, info = env.step(action)
         seen += [_bytes(env.observation_space, obs), np.float64(reward).tobytes()]
         taken.append(action)
-        if terminated or truncated:
+        if terminated or truncated or (isinstance(actions, int) and time.monotonic() > end):
             break
     return seen, taken
 
