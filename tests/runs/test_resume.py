@@ -1,6 +1,8 @@
 """Runs that go on after their last checkpoint: to the last bit, or with a word about it."""
 
+import contextlib
 import copy
+import dataclasses
 import json
 import shutil
 import warnings
@@ -14,6 +16,7 @@ from toy_envs import Counting, Narrow
 from toy_teams import Dying
 
 import minirl
+from minirl.envs.games import make_game
 from minirl.errors import ConfigError, EnvRaisedError, FileError
 from minirl.files import tree
 from minirl.methods import METHODS
@@ -664,3 +667,128 @@ def test_f15_an_environment_with_other_spaces_is_refused(changes, tmp_path):
     made |= changes
     with pytest.raises(FileError, match=r"holds no state of this run: the snapshot's (observations|actions) "):
         minirl.train(resume=run, env=lambda: Counting(**made))
+
+
+# ------------------------------------------------------------------------------------- found by a second reader
+
+
+class Luck(gymnasium.Env):
+    """Observations from np_random; the reward of an episode's last but one step from a generator of its own."""
+
+    observation_space, action_space = spaces.Box(-9, 9, (1,), np.float64), spaces.Discrete(2)
+
+    def __init__(self):
+        self.luck = np.random.default_rng(0)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.np_random.uniform(size=1), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.np_random.uniform(size=1), float(self.luck.normal()) if self.t == 6 else 0.0, self.t == 7, False, {}
+
+
+def normalised():
+    return gymnasium.wrappers.NormalizeReward(gymnasium.make("FrozenLake-v1"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tried", [True, False])
+@pytest.mark.parametrize("env", [Luck, normalised])
+def test_rewards_that_do_not_come_back_are_noticed(env, tried, tmp_path):
+    """20 steps are two episodes of 7 and 6 steps of a third: its reward has been paid."""
+    run = stopped(tmp_path / "run", 1, "ppo", env, check_env=tried)
+    minirl.train(resume=run, env=env)
+    resumes = json.loads((run / "config.json").read_text())["resumed"]
+    assert [each["exact"] for each in resumes] == [False]
+
+
+def test_arguments_that_json_would_change_are_not_taken_from_it(tmp_path):
+    class Paid(Counting):
+        def __init__(self, rewards):
+            super().__init__()
+            self.by_action = rewards
+
+    run = stopped(tmp_path / "run", 2, "ppo", Paid, env_kwargs={"rewards": {0: 1.0}}, check_env=False)
+    with pytest.raises(ConfigError, match=r"env_kwargs = rewards: config.json could not hold them"):
+        minirl.train(resume=run, env=Paid)
+
+
+def test_another_method_or_evaluation_than_that_of_the_run_is_refused(cut):
+    with pytest.raises(ConfigError, match=r"algorithm = 'trpo': .* is a run of 'ppo'"):
+        minirl.train("trpo", resume=cut)
+    for other in ({"eval_every": 1}, {"eval_episodes": 5}):
+        with pytest.raises(ConfigError, match="goes on"):
+            minirl.train(resume=cut, **other)
+
+
+def test_a_run_of_a_row_of_the_users_own_goes_on_with_it(tmp_path):
+    row = dataclasses.replace(METHODS["ppo"], name="mine")
+    whole, cut = stopped(tmp_path / "whole", 0, row), stopped(tmp_path / "cut", 2, row)
+    with pytest.raises(FileError, match="is no configuration of a run: algorithm"):
+        minirl.train(resume=cut)
+    minirl.train(row, resume=cut)
+    check_same(whole, cut)
+
+
+def test_an_object_that_gymnasium_made_may_be_given_again(tmp_path):
+    env = gymnasium.make("CartPole-v1")
+    run = stopped(tmp_path / "run", 2, "ppo", env, num_envs=1)
+    minirl.train(resume=run, env=env)
+    assert len(numbers(run)) == 10
+
+
+def test_an_end_that_was_changed_by_hand_is_known_to_verify(cut):
+    about = json.loads((cut / "config.json").read_text())
+    about["config"]["total_timesteps"] = 240
+    (cut / "config.json").write_text(json.dumps(about))
+    minirl.train(resume=cut)
+    verified = minirl.verify(cut)
+    assert verified.update is None and verified.rows == 3 and "another total_timesteps" in verified.limit
+
+
+def test_many_environments_have_room_in_a_checkpoint(tmp_path):
+    fields = {"num_envs": 4096, "num_steps": 2, "minibatch_size": 8192, "epochs": 1, "total_timesteps": 16384}
+    run = stopped(tmp_path / "run", 1, "ppo", "minirl/CartPole-v1", **fields)
+    assert Checkpoints(run, "run").there() == [0, 1]
+    minirl.train(resume=run)
+    assert json.loads((run / "config.json").read_text())["resumed"][0]["exact"] is True
+
+
+def test_a_better_policy_on_disk_is_not_replaced_by_a_worse_one(tmp_path, monkeypatch):
+    evaluation = minirl.evaluate(stopped(tmp_path / "any", 1), episodes=1)
+    scores = iter([1.0, 100.0, 50.0, 60.0])
+
+    def scored(*_args):
+        return copy.copy(evaluation).__class__(np.array([next(scores)]), evaluation.lengths)
+
+    monkeypatch.setattr("minirl.runs.best.methods.evaluate", scored)
+    run = stopped(tmp_path / "run", 2, eval_every=1, save_every=1)
+    best = (run / "best.safetensors").read_bytes()
+    Checkpoints(run, "run").path(2).unlink()  # as if it had been killed before
+    minirl.train(resume=run, callback=lambda update: update.number == 3)
+    assert (run / "best.safetensors").read_bytes() == best
+
+
+def test_a_resume_that_is_refused_changes_nothing(cut):
+    (cut / "metrics.csv").write_bytes(b"nonsense\n")
+    before = (cut / "config.json").read_bytes()
+    with pytest.raises(FileError, match="cannot be continued"):
+        minirl.train(resume=cut, total_timesteps=400)
+    assert (cut / "config.json").read_bytes() == before
+
+
+def test_games_of_a_rollout_that_broke_off_do_not_count(tmp_path):
+    learner = minirl.learn("selfplay", make_game(GAMES[0], 4), minirl.configure("selfplay", num_envs=4, num_steps=8))
+    games, learn = 0, learner.learn
+
+    def fails(*_args):
+        raise RuntimeError("in the middle")
+
+    for number in range(6):
+        learner.learn = fails if number % 2 else learn
+        with contextlib.suppress(RuntimeError):
+            games += len(next(learner).returns)
+    assert sum(member.games for member in learner.pool.members) == games > 0
