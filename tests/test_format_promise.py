@@ -39,7 +39,7 @@ def test_every_file_has_its_arrays_and_all_kinds_are_there():
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_f17_a_policy_of_0_2_is_read_bit_for_bit(name):
+def test_f_17_a_policy_of_0_2_is_read_bit_for_bit(name):
     arrays, metadata = safetensors.read(GOLDEN / name, any_value=policy_file.BOUNDS)
     found = {n: [str(x.dtype), list(x.shape), hashlib.sha256(x.tobytes()).hexdigest()] for n, x in arrays.items()}
     assert found == EXPECTED[name] and json.loads(metadata["minirl"])["format"] == 2
@@ -49,7 +49,7 @@ def test_f17_a_policy_of_0_2_is_read_bit_for_bit(name):
 
 
 @pytest.mark.parametrize("name", ACTED)
-def test_f17_a_policy_of_0_2_acts_as_that_of_0_1_did(name):
+def test_f_17_a_policy_of_0_2_acts_as_that_of_0_1_did(name):
     """It is the same one, saved again by 0.2."""
     case, agent = ACTED[name], minirl.load(GOLDEN / "policies" / f"{name}.safetensors")
     batch, mask = agent.obs_codec.stack(case["obs"]), None if case["mask"] is None else np.array(case["mask"])
@@ -64,7 +64,7 @@ def test_f17_a_policy_of_0_2_acts_as_that_of_0_1_did(name):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_f17_a_run_of_0_2_is_read_evaluated_drawn_and_listed(name, tmp_path, monkeypatch, capsys):
+def test_f_17_a_run_of_0_2_is_read_evaluated_drawn_and_listed(name, tmp_path, monkeypatch, capsys):
     run = shutil.copytree(GOLDEN / name, tmp_path / name)
     config = json.loads((run / "config.json").read_text())["config"]
     again = minirl.configure(name, **config)  # each of its fields is still there, and takes its value
@@ -84,7 +84,7 @@ def test_f17_a_run_of_0_2_is_read_evaluated_drawn_and_listed(name, tmp_path, mon
         assert main(command) == 0, capsys.readouterr().err
 
 
-def test_f17_a_league_of_0_2_is_played(tmp_path):
+def test_f_17_a_league_of_0_2_is_played(tmp_path):
     agents, env = league.load(GOLDEN / "selfplay")
     assert env == "minirl/TicTacToe-v0" and list(agents) == [64, 128, 192, 256, 320]
     assert league.tournament(GOLDEN / "selfplay", games=2, checkpoints=2).steps.tolist() == [0, 64, 320]
@@ -93,7 +93,7 @@ def test_f17_a_league_of_0_2_is_played(tmp_path):
 # --------------------------------------------------------------------------------------------------- of later versions
 
 
-def test_f16_a_policy_of_a_later_format_is_one_sentence(tmp_path, capsys):
+def test_f_16_a_policy_of_a_later_format_is_one_sentence(tmp_path, capsys):
     arrays, metadata = safetensors.read(GOLDEN / "ppo" / policy_file.FILE, any_value=policy_file.BOUNDS)
     about = json.loads(metadata["minirl"]) | {"format": policy_file.FORMAT + 1, "new": {"a": 1}}
     path = tmp_path / "later.safetensors"
@@ -105,7 +105,7 @@ def test_f16_a_policy_of_a_later_format_is_one_sentence(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("number", [FORMAT + 1, 10**9, 0, -1, "1", True, None, 1.0, [1], "9" * 5000], ids=range(10))
-def test_f16_m31_a_run_of_a_later_format_is_one_sentence(number, tmp_path, monkeypatch, capsys):
+def test_f_16_m31_a_run_of_a_later_format_is_one_sentence(number, tmp_path, monkeypatch, capsys):
     run = shutil.copytree(GOLDEN / "ppo", tmp_path / "later")
     config = json.loads((run / "config.json").read_text()) | {"format": number, "config": {"new": 1}}
     (run / "config.json").write_text(json.dumps(config))
@@ -137,7 +137,7 @@ def contents(value):
 
 @pytest.mark.parametrize("name", ["ppo", "selfplay", "mappo"])
 @pytest.mark.filterwarnings("ignore:.*the last bits may differ")
-def test_f17_a_checkpoint_is_read_bit_for_bit_and_the_run_goes_on(name, tmp_path):
+def test_f_17_a_checkpoint_is_read_bit_for_bit_and_the_run_goes_on(name, tmp_path):
     state = tree.read(CHECKPOINTS / name / "checkpoints" / "000000002.safetensors", KIND)
     assert contents(state) == json.loads((CHECKPOINTS / "expected.json").read_text())[name]
     run = shutil.copytree(CHECKPOINTS / name, tmp_path / "run")

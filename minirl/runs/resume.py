@@ -166,10 +166,9 @@ def check_unchanged(directory: RunDir, saved: Any) -> None:
     now = directory.record["config"]
     if not isinstance(saved, dict):
         raise FileError(f"{directory.name}: its checkpoint has no configuration")
-    names = [*dict.fromkeys([*saved, *now])]
+    names = [name for name in dict.fromkeys([*saved, *now]) if name not in MAY_CHANGE]
     pairs = [(name, saved.get(name), now.get(name)) for name in names]
     other = [f"{name} {old!r} → {new!r}" for name, old, new in pairs if _as_text(old) != _as_text(new)]
-    other = [each for each in other if each.split()[0] not in MAY_CHANGE]
     if other:
         what = f"{directory.name}/{CONFIG} was changed after the last checkpoint ({'; '.join(other)})"
         raise FileError(f"{what}: change it back, or train a new run")

@@ -221,7 +221,7 @@ def test_a_process_ends_with_that_code_and_sentence(line, outcomes, tmp_path):
     assert not list(tmp_path.glob("runs/*"))
 
 
-def test_f18_a_terminal_without_letters_gets_the_same_sentence(outcomes, tmp_path):
+def test_f_18_a_terminal_without_letters_gets_the_same_sentence(outcomes, tmp_path):
     line = "train ppo --cilp 1"
     assert cli(*line.split(), cwd=tmp_path, PYTHONIOENCODING="ascii").stderr == outcomes[line][2]
     done = cli("list", cwd=tmp_path, PYTHONIOENCODING="ascii")
@@ -253,7 +253,7 @@ def test_missing_packages_are_named_with_the_remedy(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs pseudo-terminals")
 @pytest.mark.parametrize("columns", ["100", "20"])
-def test_f18_the_live_view_stays_inside_the_terminal(columns, tmp_path):
+def test_f_18_the_live_view_stays_inside_the_terminal(columns, tmp_path):
     code = """
 import os, pty, sys
 def read(fd):

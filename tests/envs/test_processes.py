@@ -189,7 +189,7 @@ OWN += [
 
 
 @pytest.mark.parametrize("place", ["reset", "step", "answer"])
-def test_f05_an_environments_own_exception_with_index_step_and_traceback(place):
+def test_f_05_an_environments_own_exception_with_index_step_and_traceback(place):
     for error in OWN:
         with Vector(partial(fail, error), place=place) as envs:
             with pytest.raises(EnvRaisedError if isinstance(error, StopIteration) else type(error)) as caught:
@@ -202,7 +202,7 @@ def test_f05_an_environments_own_exception_with_index_step_and_traceback(place):
 
 
 @pytest.mark.parametrize("place", ["reset", "step", "answer"])
-def test_f05_what_cannot_be_sent_or_would_end_a_process_is_named(place):
+def test_f_05_what_cannot_be_sent_or_would_end_a_process_is_named(place):
     class Local(Exception):
         pass
 
@@ -221,7 +221,7 @@ def test_f05_what_cannot_be_sent_or_would_end_a_process_is_named(place):
             assert "in fail\n" in "\n".join(caught.value.__notes__)
 
 
-def test_f05_the_first_that_raises_is_the_one_and_nobody_waits_long_for_the_others():
+def test_f_05_the_first_that_raises_is_the_one_and_nobody_waits_long_for_the_others():
     fault = partial(fail, ValueError("all of them"))
     with Vector(fault, who=(1, 2)) as envs, pytest.raises(ValueError, match="all of them") as caught:
         play(envs)
@@ -239,7 +239,7 @@ def test_f05_the_first_that_raises_is_the_one_and_nobody_waits_long_for_the_othe
             envs.step(np.zeros(3, int))
 
 
-def test_f05_who_has_raised_can_be_asked_again():
+def test_f_05_who_has_raised_can_be_asked_again():
     """Each request has one answer, so that none is taken for another's."""
     with Vector() as envs:
         with pytest.raises(AttributeError, match="colour") as caught:
@@ -256,7 +256,7 @@ def test_f05_who_has_raised_can_be_asked_again():
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), MemoryError(), RuntimeError("save")], ids=repr
 )
-def test_f05_the_environments_error_is_reported_where_the_last_save_fails_too(monkeypatch, tmp_path, error):
+def test_f_05_the_environments_error_is_reported_where_the_last_save_fails_too(monkeypatch, tmp_path, error):
     monkeypatch.setattr(Recorder, "finish", lambda self: fail(error))
     kwargs = {"index": 1, "fault": partial(fail, ZeroDivisionError("the first"))}
     with pytest.raises(ZeroDivisionError, match="the first") as caught, pytest.warns(UserWarning):
@@ -282,7 +282,7 @@ def test_f05_the_environments_error_is_reported_where_the_last_save_fails_too(mo
     ],
     ids=["killed", "segfault", "left", "left with 0", "killed with a child"],
 )
-def test_f06_a_worker_that_dies_is_named(fault, manner, exitcode, place):
+def test_f_06_a_worker_that_dies_is_named(fault, manner, exitcode, place):
     with Vector(fault, place=place) as envs:
         play(envs, "step", 2)
         began = time.monotonic()
@@ -295,7 +295,7 @@ def test_f06_a_worker_that_dies_is_named(fault, manner, exitcode, place):
             envs.reset()
 
 
-def test_f06_a_worker_killed_between_two_calls_is_named_at_the_next():
+def test_f_06_a_worker_killed_between_two_calls_is_named_at_the_next():
     for ask in (lambda envs: envs.step(np.zeros(3, int)), lambda envs: envs.reset(seed=1), lambda envs: envs.kept):
         with Vector() as envs:
             play(envs)
@@ -305,7 +305,7 @@ def test_f06_a_worker_killed_between_two_calls_is_named_at_the_next():
                 ask(envs)
 
 
-def test_f06_while_another_takes_long():
+def test_f_06_while_another_takes_long():
     with Vector(sleep, who=(0,)) as envs:
         threading.Timer(0.3, lambda: os.kill(envs.processes[2].pid, signal.SIGKILL)).start()
         began = time.monotonic()
@@ -314,7 +314,7 @@ def test_f06_while_another_takes_long():
         assert time.monotonic() - began < 0.3 + NOTICED
 
 
-def test_f06_at_random_moments():
+def test_f_06_at_random_moments():
     """A short form of what `kill_workers` measures."""
     late, closed = kill_workers(times=6)
     assert max(late) < NOTICED and max(closed) < CLOSED
@@ -344,7 +344,7 @@ def kill_workers(times):
     return late, closed
 
 
-def test_f06_while_it_is_made():
+def test_f_06_while_it_is_made():
     for fault, said in ((die, "killed by SIGKILL"), (refuse, "exit code 3")):
         with pytest.raises(EnvProcessError, match=f"env=1: its process .*{said} while it was made"):
             Vector(fault, place="make")
@@ -358,7 +358,7 @@ def test_f06_while_it_is_made():
 
 @pytest.mark.parametrize("place", ["reset", "step", "answer"])
 @pytest.mark.parametrize("fault", [sleep, loop, freeze])
-def test_f07_a_worker_that_hangs_is_named_and_ended(fault, place):
+def test_f_07_a_worker_that_hangs_is_named_and_ended(fault, place):
     with Vector(fault, place=place, timeout=0.5) as envs:
         began = time.monotonic()
         with pytest.raises(
@@ -369,7 +369,7 @@ def test_f07_a_worker_that_hangs_is_named_and_ended(fault, place):
         assert not exists(envs.processes[1].pid)
 
 
-def test_f07_the_limit_is_a_constant_that_can_be_set(monkeypatch):
+def test_f_07_the_limit_is_a_constant_that_can_be_set(monkeypatch):
     assert minirl.envs.parallel.TIMEOUT == 60
     with Vector(sleep, timeout=None) as envs:
         monkeypatch.setattr("minirl.envs.parallel.TIMEOUT", 0.2)
@@ -380,7 +380,7 @@ def test_f07_the_limit_is_a_constant_that_can_be_set(monkeypatch):
 
 
 @pytest.mark.parametrize("fault", [None, sleep, loop, freeze, die])
-def test_f07_closing_ends_everybody_in_time_whatever_they_do(fault, monkeypatch):
+def test_f_07_closing_ends_everybody_in_time_whatever_they_do(fault, monkeypatch):
     """Asked for a step whose results nobody reads; and closed twice."""
     if fault is None:
         monkeypatch.setattr("minirl.envs.processes.PATIENCE", 60)
@@ -394,12 +394,12 @@ def test_f07_closing_ends_everybody_in_time_whatever_they_do(fault, monkeypatch)
 
 
 @pytest.mark.parametrize("fault", [sleep, loop, refuse, partial(fail, ValueError("shut"))])
-def test_f07_an_environment_that_does_not_close(fault):
+def test_f_07_an_environment_that_does_not_close(fault):
     with Vector(fault, place="close") as envs:
         play(envs)
 
 
-def test_f07_a_result_that_nobody_reads_holds_up_nobody(monkeypatch):
+def test_f_07_a_result_that_nobody_reads_holds_up_nobody(monkeypatch):
     """More than a pipe takes: the worker is in the middle of writing when it is closed."""
     monkeypatch.setattr("minirl.envs.processes.PATIENCE", 60)
     with Vector() as envs:
@@ -410,7 +410,7 @@ def test_f07_a_result_that_nobody_reads_holds_up_nobody(monkeypatch):
     assert [process.exitcode for process in envs.processes] == [0] * 3
 
 
-def test_f07_workers_leave_ctrl_c_and_the_hang_up_to_the_parent():
+def test_f_07_workers_leave_ctrl_c_and_the_hang_up_to_the_parent():
     with Vector() as envs:
         for signum in (signal.SIGINT, signal.SIGHUP):
             for process in envs.processes:
@@ -419,7 +419,7 @@ def test_f07_workers_leave_ctrl_c_and_the_hang_up_to_the_parent():
         assert play(envs)[1].tolist() == [0, 0, 0]
 
 
-def test_f07_a_signal_to_all_is_the_parents_first():
+def test_f_07_a_signal_to_all_is_the_parents_first():
     """As schedulers send SIGTERM: that the workers are gone is no fault of an environment."""
     with Vector(sleep) as envs:
 
@@ -474,7 +474,7 @@ FAULT = {fault}
     ],
     ids=["sleeps", "loops", "holds", "from a thread"],
 )
-def test_f08_nobody_outlives_a_parent_that_is_killed(tmp_path, fault, run):
+def test_f_08_nobody_outlives_a_parent_that_is_killed(tmp_path, fault, run):
     """Two vectors, so that one's workers have copies of the other's pipes; one worker is inside a step."""
     path = os.pathsep.join([processes.PATH, os.path.dirname(__file__)])
     code = PARENT.replace("{fault}", fault).replace("{run}", run)
@@ -505,7 +505,7 @@ def alive(pid):
         return False
 
 
-def test_f08_a_thread_that_ends_takes_no_worker_with_it():
+def test_f_08_a_thread_that_ends_takes_no_worker_with_it():
     """The system counts the end of the thread that has started a process as the end of its parent."""
     there = []
     thread = threading.Thread(target=lambda: there.append(Vector()))
@@ -516,7 +516,7 @@ def test_f08_a_thread_that_ends_takes_no_worker_with_it():
         assert play(envs)[1].tolist() == [0, 0, 0]
 
 
-def test_f08_a_fork_of_the_parent_ends_nobody():
+def test_f_08_a_fork_of_the_parent_ends_nobody():
     """Its copy of the vector is not closed with it."""
     with Vector() as envs:
         child = os.fork()

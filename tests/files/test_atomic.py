@@ -36,7 +36,7 @@ def read_until(path, count, torn):
             torn.append(str(why))
 
 
-def test_f14_threads_that_save_to_one_path_never_give_a_torn_file(tmp_path):
+def test_f_14_threads_that_save_to_one_path_never_give_a_torn_file(tmp_path):
     """Four writers, two readers, thousands of reads; with one temporary name for all, one read in eight was torn."""
     path, torn, stop = tmp_path / "a", [], threading.Event()
     contents = [numbered(k) for k in range(4)]
@@ -61,7 +61,7 @@ def test_f14_threads_that_save_to_one_path_never_give_a_torn_file(tmp_path):
     assert not torn and os.listdir(tmp_path) == ["a"]
 
 
-def test_f14_processes_that_save_to_one_path_never_give_a_torn_file(tmp_path):
+def test_f_14_processes_that_save_to_one_path_never_give_a_torn_file(tmp_path):
     path, torn = tmp_path / "a", []
     write_atomically(path, numbered(0))
     code = """
@@ -82,7 +82,7 @@ while not Path(sys.argv[2] + ".stop").exists():
 
 
 @needs_links
-def test_f02_a_new_file_is_opened_that_nobody_else_has_then_synced_then_named(tmp_path, monkeypatch):
+def test_f_02_a_new_file_is_opened_that_nobody_else_has_then_synced_then_named(tmp_path, monkeypatch):
     order, calls = [], {name: getattr(os, name) for name in ("open", "fsync", "replace")}
 
     def opened(path, flags, *mode, **more):
@@ -207,7 +207,7 @@ def test_m36_a_run_directory_may_be_a_link_itself(tmp_path):
     assert json.loads((tmp_path / "disk" / "config.json").read_text()) == {"a": 1}
 
 
-def test_f14_of_many_threads_one_has_the_directory(tmp_path):
+def test_f_14_of_many_threads_one_has_the_directory(tmp_path):
     """Also where others have just let go of it, and taken the lock's file with them."""
     held, most, errors = [], [0], []
 
@@ -232,7 +232,7 @@ def test_f14_of_many_threads_one_has_the_directory(tmp_path):
 
 
 @needs_links
-def test_f14_a_lock_whose_file_was_just_taken_away_is_taken_again_or_refused_once(tmp_path, monkeypatch):
+def test_f_14_a_lock_whose_file_was_just_taken_away_is_taken_again_or_refused_once(tmp_path, monkeypatch):
     """The file goes between its opening and its locking; whatever comes then, no descriptor is closed twice."""
     (tmp_path / "run").mkdir()
     gone = [True, False, True, False]

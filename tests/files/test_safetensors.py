@@ -304,7 +304,7 @@ def test_nothing_is_written_that_could_not_be_read(name, x, metadata, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_f03_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_f_03_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     safetensors.write(tmp_path / "a", {"x": np.ones(2)}, {})
 
     def full(_fd):
@@ -317,7 +317,7 @@ def test_f03_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="names of open files are read from Linux's /proc")
-def test_f02_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
+def test_f_02_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
     order = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(

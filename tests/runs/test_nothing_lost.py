@@ -57,22 +57,22 @@ def check_study(kills, *args, **more):
         assert kill["ok"] and not kill["differs"], kill
 
 
-def test_f01_f10_kills_at_random_moments_and_inside_a_save(kills):
+def test_f_01_f_10_kills_at_random_moments_and_inside_a_save(kills):
     """200 of them: benches/kills.py."""
     check_study(kills, 8, 1, 4, ["native", "large"])
 
 
-def test_f09_f10_signals_at_random_moments(kills):
+def test_f_09_f_10_signals_at_random_moments(kills):
     check_study(kills, 4, 2, 4, ["best"], signals=True)
 
 
 @pytest.mark.slow
-def test_f01_f09_kills_and_signals_at_random_moments_for_longer(kills):
+def test_f_01_f_09_kills_and_signals_at_random_moments_for_longer(kills):
     check_study(kills, 40, 3, 8, list(kills.WORKLOADS))
     check_study(kills, 50, 4, 5, list(kills.WORKLOADS), signals=True)
 
 
-def test_f01_a_run_killed_before_its_first_checkpoint_begins(kills, undisturbed, tmp_path):
+def test_f_01_a_run_killed_before_its_first_checkpoint_begins(kills, undisturbed, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(undisturbed / "config.json", run)
@@ -81,7 +81,7 @@ def test_f01_a_run_killed_before_its_first_checkpoint_begins(kills, undisturbed,
     assert kills.differences(run, undisturbed) == []
 
 
-def test_f01_rows_without_a_checkpoint_are_not_begun_again(undisturbed, tmp_path):
+def test_f_01_rows_without_a_checkpoint_are_not_begun_again(undisturbed, tmp_path):
     """Who has removed the checkpoints has not asked for the policy to be trained again from nothing."""
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
@@ -91,7 +91,7 @@ def test_f01_rows_without_a_checkpoint_are_not_begun_again(undisturbed, tmp_path
     assert (run / "metrics.csv").read_bytes() == (undisturbed / "metrics.csv").read_bytes()
 
 
-def test_f01_what_killed_saves_have_left_goes_with_the_next_run(undisturbed, tmp_path):
+def test_f_01_what_killed_saves_have_left_goes_with_the_next_run(undisturbed, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     folders = [run, run / "checkpoints", run / "policies", run / "league", run / "best" / "policies"]
@@ -111,7 +111,7 @@ def test_f01_what_killed_saves_have_left_goes_with_the_next_run(undisturbed, tmp
         (signal.SIGHUP, "SystemExit 129"),
     ],
 )
-def test_f09_a_script_gets_pythons_own_exceptions_and_goes_on(signum, said, kills, undisturbed, tmp_path):
+def test_f_09_a_script_gets_pythons_own_exceptions_and_goes_on(signum, said, kills, undisturbed, tmp_path):
     """In this process: signals of the main thread, which are handled as before when the training is over."""
     before = signal.getsignal(signum)
 
@@ -150,7 +150,7 @@ LONG = {
 
 
 @pytest.mark.parametrize("flags", LONG.values(), ids=LONG.keys())
-def test_f09_a_signal_inside_a_long_step_or_update(flags, tmp_path):
+def test_f_09_a_signal_inside_a_long_step_or_update(flags, tmp_path):
     """Within 2 s and one environment step, minibatch or CG step, all of which take less than a second here."""
     process = start("train", *flags, "--total-timesteps", 10**9, "--run", "run", cwd=tmp_path)
     wait_until((tmp_path / "run" / "checkpoints" / "000000000.safetensors").exists, process)
@@ -159,7 +159,7 @@ def test_f09_a_signal_inside_a_long_step_or_update(flags, tmp_path):
     assert code == 143 and seconds < 3 + BUSY and out.splitlines()[-1] == "to go on: minirl resume run"
 
 
-def test_f09_a_signal_while_environments_are_made_leaves_nothing(tmp_path):
+def test_f_09_a_signal_while_environments_are_made_leaves_nothing(tmp_path):
     flags = ("--env", "broken_envs:SlowlyMade-v0", "--no-check-env", "--vectorization", "sync")
     process = start("train", "ppo", *flags, "--run", "run", cwd=tmp_path)
     wait_until((tmp_path / "making").exists, process)
@@ -170,7 +170,7 @@ def test_f09_a_signal_while_environments_are_made_leaves_nothing(tmp_path):
 
 @pytest.mark.parametrize("to_all", [False, True], ids=["the parent", "all"])
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
-def test_f09_no_worker_survives(signum, to_all, tmp_path):
+def test_f_09_no_worker_survives(signum, to_all, tmp_path):
     flags = ("--env", "broken_envs:Prints-v0", "--no-check-env", "--vectorization", "async", "--eval-every", 1)
     command = ["train", "ppo", *flags, *SMALL[:-1], 1, "--total-timesteps", 10**9, "--run", "run"]
     process = subprocess.Popen(
@@ -211,7 +211,7 @@ def limited(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [CsvWriter, JsonlWriter])
-def test_f03_rows_that_do_not_fit_are_written_later_and_no_line_is_torn(kind, limited, tmp_path):
+def test_f_03_rows_that_do_not_fit_are_written_later_and_no_line_is_torn(kind, limited, tmp_path):
     whole, path = tmp_path / "whole", tmp_path / "metrics"
     table = [{"update": i, "global_step": 8 * i, "a": i / 7} | ({"b": i / 3} if i > 20 else {}) for i in range(1, 40)]
     for each, full in ((whole, False), (path, True)):
@@ -231,7 +231,7 @@ def test_f03_rows_that_do_not_fit_are_written_later_and_no_line_is_torn(kind, li
 
 
 @pytest.mark.parametrize("every", [0, 3])
-def test_f03_a_disk_that_is_full_for_a_while_costs_nothing(every, limited, kills, tmp_path):
+def test_f_03_a_disk_that_is_full_for_a_while_costs_nothing(every, limited, kills, tmp_path):
     """Rows, checkpoints and the best policy come later; the one before stays, and can be read."""
     extra = {"save_every": 1, "eval_every": every, "eval_episodes": 1} | FIELDS
     undisturbed = minirl.train("ppo", run=tmp_path / "undisturbed", **extra).run
@@ -250,7 +250,7 @@ def test_f03_a_disk_that_is_full_for_a_while_costs_nothing(every, limited, kills
     assert set(seen) == {5} and kills.differences(run, undisturbed) == []
 
 
-def test_f03_where_the_last_save_fails_the_exit_code_says_it_and_the_run_goes_on(kills, undisturbed, tmp_path):
+def test_f_03_where_the_last_save_fails_the_exit_code_says_it_and_the_run_goes_on(kills, undisturbed, tmp_path):
     code = f"""
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -285,7 +285,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.filterwarnings("default")
-def test_f03_a_disk_of_300_kb(small_disk, kills, undisturbed):
+def test_f_03_a_disk_of_300_kb(small_disk, kills, undisturbed):
     run, filler = small_disk / "run", small_disk / "filler"
 
     def fill(update):
@@ -306,7 +306,7 @@ def test_f03_a_disk_of_300_kb(small_disk, kills, undisturbed):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")
-def test_f03_f18_output_that_cannot_be_written_does_not_change_the_run(kills, undisturbed, tmp_path):
+def test_f_03_f_18_output_that_cannot_be_written_does_not_change_the_run(kills, undisturbed, tmp_path):
     train = f"'{sys.executable}' -m minirl train {' '.join(map(str, COMMAND))} --save-every 1 --run"
     for name, to, code in (("full", "> /dev/full 2>&1", 1), ("closed", ">&- 2>&-", 1), ("head", "| head -1", 0)):
         plain = environment(LC_ALL="C", COLUMNS="20", **{"PYTHONIOENCODING": ""})
@@ -315,7 +315,7 @@ def test_f03_f18_output_that_cannot_be_written_does_not_change_the_run(kills, un
         assert kills.differences(tmp_path / name, undisturbed) == [], name
 
 
-def test_f12_a_clock_that_jumps_changes_nothing(kills, undisturbed, tmp_path, monkeypatch):
+def test_f_12_a_clock_that_jumps_changes_nothing(kills, undisturbed, tmp_path, monkeypatch):
     """By up to a day to and fro, at every look at it; saving every so many seconds goes by another clock."""
     jumps, real = random.Random(0), time.time
     monkeypatch.setattr(time, "time", lambda: real() + jumps.uniform(-86400, 86400))
@@ -330,7 +330,7 @@ def test_f12_a_clock_that_jumps_changes_nothing(kills, undisturbed, tmp_path, mo
     assert kills.differences(run, undisturbed) == []
 
 
-def test_f13_a_directory_that_cannot_be_used_is_refused_before_the_first_step(tmp_path):
+def test_f_13_a_directory_that_cannot_be_used_is_refused_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("mine")
     done = cli("train", *COMMAND, "--run", "file", cwd=tmp_path)
     assert done.returncode == 2 and "run directory file cannot be used: it is a file" in one_sentence(done.stderr)
@@ -339,7 +339,7 @@ def test_f13_a_directory_that_cannot_be_used_is_refused_before_the_first_step(tm
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "mine"
 
 
-def test_f13_a_read_only_directory_is_refused(undisturbed, tmp_path):
+def test_f_13_a_read_only_directory_is_refused(undisturbed, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     if os.geteuid():
@@ -359,7 +359,7 @@ def test_f13_a_read_only_directory_is_refused(undisturbed, tmp_path):
 
 
 @pytest.mark.filterwarnings("default")
-def test_f13_a_directory_removed_in_mid_run_loses_the_rows_before_and_nothing_else(kills, undisturbed, tmp_path):
+def test_f_13_a_directory_removed_in_mid_run_loses_the_rows_before_and_nothing_else(kills, undisturbed, tmp_path):
     run = tmp_path / "run"
 
     def remove(update):
@@ -398,14 +398,14 @@ print(codes, os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
 
-def test_f14_of_20_processes_at_once_one_has_the_directory(kills, tmp_path):
+def test_f_14_of_20_processes_at_once_one_has_the_directory(kills, tmp_path):
     flags = ("ppo", "--env", "minirl/CartPole-v1", *SMALL, "--total-timesteps", 10**9, "--run", "run", "--quiet")
     done = python("-c", TWENTY, *map(str, flags), cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == f"{[3] * 19} 143", done.stderr
     assert kills.readable(tmp_path / "run") >= 0
 
 
-def test_f14_a_run_that_goes_on_cannot_be_resumed_beside_it(tmp_path):
+def test_f_14_a_run_that_goes_on_cannot_be_resumed_beside_it(tmp_path):
     process = start("train", *COMMAND[:3], *SMALL, "--total-timesteps", 10**9, "--run", "run", cwd=tmp_path)
     wait_until(lambda: rows(tmp_path / "run" / "metrics.jsonl") >= 3, process)
     with pytest.raises(RunInUseError, match=f"run is in use by process {process.pid} on "):
@@ -429,7 +429,7 @@ print(seen)
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="reads Linux's own account")
 @pytest.mark.parametrize("updates", [300, pytest.param(2000, marks=pytest.mark.slow)])
-def test_f20_memory_does_not_grow(updates, tmp_path):
+def test_f_20_memory_does_not_grow(updates, tmp_path):
     """Less than 1 MB in 100 updates after the first 100, with a snapshot after each and a checkpoint after every 5."""
     done = python("-c", MEMORY, str(updates), cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -286,7 +286,7 @@ def damage(path, how):
 
 
 @pytest.mark.parametrize("how", ["a bit", "cut", "empty", "another file"])
-def test_f04_a_damaged_checkpoint_is_said_and_the_one_before_it_is_taken(how, pair, cut):
+def test_f_04_a_damaged_checkpoint_is_said_and_the_one_before_it_is_taken(how, pair, cut):
     found = Checkpoints(cut, "cut")
     assert found.there() == [2, 3]
     damage(found.path(3), how)
@@ -295,7 +295,7 @@ def test_f04_a_damaged_checkpoint_is_said_and_the_one_before_it_is_taken(how, pa
     check_same(pair[0], cut)
 
 
-def test_f04_without_a_readable_checkpoint_the_run_is_refused(cut):
+def test_f_04_without_a_readable_checkpoint_the_run_is_refused(cut):
     for update in (2, 3):
         damage(Checkpoints(cut, "cut").path(update), "cut")
     before = (cut / "metrics.csv").read_bytes()
@@ -307,7 +307,7 @@ def test_f04_without_a_readable_checkpoint_the_run_is_refused(cut):
         minirl.train(resume=cut)
 
 
-def test_f04_every_bit_and_every_length_of_a_checkpoint_counts(cut):
+def test_f_04_every_bit_and_every_length_of_a_checkpoint_counts(cut):
     path = Checkpoints(cut, "cut").path(3)
     data = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -392,7 +392,7 @@ def test_m43_an_index_outside_of_the_pool_is_refused(index, tmp_path):
         minirl.train(resume=run)
 
 
-def test_f04_each_bit_of_each_byte_of_a_checkpoint_is_counted(cut):
+def test_f_04_each_bit_of_each_byte_of_a_checkpoint_is_counted(cut):
     """One bit of every byte, which one changes from byte to byte; and every length."""
     path = Checkpoints(cut, "cut").path(3)
     data = path.read_bytes()
@@ -426,7 +426,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("field", CHANGED)
-def test_f15_a_configuration_that_was_changed_is_refused_by_what_differs(field, cut):
+def test_f_15_a_configuration_that_was_changed_is_refused_by_what_differs(field, cut):
     about = json.loads((cut / "config.json").read_text())
     old, about["config"][field] = about["config"][field], CHANGED[field]
     (cut / "config.json").write_text(json.dumps(about))
@@ -437,7 +437,7 @@ def test_f15_a_configuration_that_was_changed_is_refused_by_what_differs(field, 
     assert before == {path: path.read_bytes() for path in cut.rglob("*.*") if path.is_file()}
 
 
-def test_f15_fields_may_not_change_but_for_the_length(cut):
+def test_f_15_fields_may_not_change_but_for_the_length(cut):
     with pytest.raises(ConfigError, match=r"lr = 0\.5: a run that goes on may change total_timesteps alone"):
         minirl.train(resume=cut, lr=0.5)
     with pytest.raises(ConfigError, match=r"total_timesteps = 100: .* has 120 steps already"):
@@ -462,14 +462,14 @@ def test_f15_fields_may_not_change_but_for_the_length(cut):
         ({"recording": {"save_every": 1, "colour": "red"}}, "its recording"),
     ],
 )
-def test_f16_a_config_that_is_none_is_refused(change, said, cut):
+def test_f_16_a_config_that_is_none_is_refused(change, said, cut):
     about = json.loads((cut / "config.json").read_text()) | change
     (cut / "config.json").write_text(json.dumps(about))
     with pytest.raises(FileError, match=said):
         minirl.train(resume=cut)
 
 
-def test_f16_a_checkpoint_of_a_newer_format_is_not_read_in_part(cut, monkeypatch):
+def test_f_16_a_checkpoint_of_a_newer_format_is_not_read_in_part(cut, monkeypatch):
     state = last(cut)
     monkeypatch.setattr(tree, "FORMAT", 2)
     for update in (2, 3):
@@ -479,7 +479,7 @@ def test_f16_a_checkpoint_of_a_newer_format_is_not_read_in_part(cut, monkeypatch
         minirl.train(resume=cut)
 
 
-def test_f19_rows_behind_the_checkpoint_are_written_again_and_none_twice(pair, cut):
+def test_f_19_rows_behind_the_checkpoint_are_written_again_and_none_twice(pair, cut):
     for name in ("metrics.csv", "metrics.jsonl"):  # rows that were written before the process was killed, one in part
         lines = (pair[0] / name).read_text().splitlines(keepends=True)
         (cut / name).write_text("".join(lines) + lines[-1][: len(lines[-1]) // 2])
@@ -488,7 +488,7 @@ def test_f19_rows_behind_the_checkpoint_are_written_again_and_none_twice(pair, c
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "metrics.jsonl"])
-def test_f19_metrics_that_are_gone_or_none_are_begun_again_or_refused(name, cut):
+def test_f_19_metrics_that_are_gone_or_none_are_begun_again_or_refused(name, cut):
     (cut / name).write_bytes(b"\xff\xfe nonsense\n" * 3)
     if name == "metrics.csv":
         with pytest.raises(FileError, match=r"metrics\.csv cannot be continued: .*; move it away"):
@@ -539,7 +539,7 @@ class Breaks(gymnasium.Wrapper):
         return self.env.step(action)
 
 
-def test_f05_after_an_error_of_the_environment_the_run_goes_on_where_the_last_update_ended(tmp_path, monkeypatch):
+def test_f_05_after_an_error_of_the_environment_the_run_goes_on_where_the_last_update_ended(tmp_path, monkeypatch):
     fields = {"env": Breaks, "check_env": False, "num_envs": 1, "num_steps": 40}
     monkeypatch.setattr(Breaks, "at", 0)
     whole = stopped(tmp_path / "whole", 0, **fields)
@@ -552,7 +552,7 @@ def test_f05_after_an_error_of_the_environment_the_run_goes_on_where_the_last_up
     check_same(whole, tmp_path / "cut")
 
 
-def test_f10_what_breaks_off_in_an_update_leaves_the_run_before_it(tmp_path, monkeypatch):
+def test_f_10_what_breaks_off_in_an_update_leaves_the_run_before_it(tmp_path, monkeypatch):
     """Also where half of what was learned was taken over already."""
     whole, keep = stopped(tmp_path / "whole", 0), Learner.keep
 
@@ -661,7 +661,7 @@ def test_a_callback_may_save_evaluate_and_stop(pair, tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{"dim": 2}, {"actions": 3}])
-def test_f15_an_environment_with_other_spaces_is_refused(changes, tmp_path):
+def test_f_15_an_environment_with_other_spaces_is_refused(changes, tmp_path):
     made = {"dim": 1, "actions": 2}
     run = stopped(tmp_path / "run", 2, env=lambda: Counting(**made), check_env=False)
     made |= changes

@@ -148,14 +148,14 @@ def test_a_run_that_never_starts_leaves_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["old"]
 
 
-def test_f14_a_directory_has_one_writer(tmp_path):
+def test_f_14_a_directory_has_one_writer(tmp_path):
     with open_run(tmp_path, "E", "ppo", 0), pytest.raises(RunInUseError, match=f"in use by process {os.getpid()} on "):
         open_run(tmp_path, "E", "ppo", 0)
     with open_run(tmp_path, "E", "ppo", 0):
         pass
 
 
-def test_f13_unusable_directories_are_refused(tmp_path):
+def test_f_13_unusable_directories_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below", "/proc/nowhere"):
         with pytest.raises(FileError, match="cannot be used"):
@@ -199,7 +199,7 @@ def test_rows_hold_plain_numbers_and_none_for_what_is_not_finite():
     }
 
 
-def test_f03_a_full_disk_does_not_stop_the_training(tmp_path):
+def test_f_03_a_full_disk_does_not_stop_the_training(tmp_path):
     """Files may hold 3000 bytes:
     the metrics do not fit, the training ends, and the exit code says that something is missing.
     """
@@ -228,7 +228,7 @@ def begin(tmp_path, *flags, env="CartPole-v1"):
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
-def test_f09_a_signal_stops_the_run_and_everything_is_saved(signum, code, tmp_path):
+def test_f_09_a_signal_stops_the_run_and_everything_is_saved(signum, code, tmp_path):
     process = begin(tmp_path)
     process.send_signal(signum)
     out, err = process.communicate(timeout=PATIENCE)
@@ -241,7 +241,7 @@ def test_f09_a_signal_stops_the_run_and_everything_is_saved(signum, code, tmp_pa
     assert not (tmp_path / "run" / "curve.png").exists()  # drawing may take seconds: `minirl plot` does it
 
 
-def test_f09_the_second_signal_ends_the_process_at_once(tmp_path):
+def test_f_09_the_second_signal_ends_the_process_at_once(tmp_path):
     """An environment takes no notice of the first signal and never ends its step: the second one does."""
     flags = ("--env", "broken_envs:Endless-v0", "--no-check-env", "--vectorization", "sync", "--run", "run")
     process = start("train", "ppo", *flags, *SMALL, cwd=tmp_path)
@@ -253,7 +253,7 @@ def test_f09_the_second_signal_ends_the_process_at_once(tmp_path):
     assert process.returncode == 130
 
 
-def test_f14_a_running_directory_is_refused_and_f08_a_kill_frees_it(tmp_path):
+def test_f_14_a_running_directory_is_refused_and_f_08_a_kill_frees_it(tmp_path):
     process = begin(tmp_path, "--save-every", 1)
     second = cli("train", "trpo", "--run", "run", cwd=tmp_path)
     assert second.returncode == 3 and "run is in use by process " in one_sentence(second.stderr)
@@ -267,7 +267,7 @@ def test_f14_a_running_directory_is_refused_and_f08_a_kill_frees_it(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
-def test_f09_ctrl_c_reaches_the_workers_too_and_they_stay_quiet(tmp_path):
+def test_f_09_ctrl_c_reaches_the_workers_too_and_they_stay_quiet(tmp_path):
     pids = tmp_path / "pids"
     flags = (
         "--env",
@@ -299,7 +299,7 @@ def test_f09_ctrl_c_reaches_the_workers_too_and_they_stay_quiet(tmp_path):
             os.kill(pid, 0)
 
 
-def test_f11_a_nan_reward_stops_with_the_last_finite_policy(tmp_path):
+def test_f_11_a_nan_reward_stops_with_the_last_finite_policy(tmp_path):
     done = cli("train", "ppo", "--env", "broken_envs:NaNReward-v0", "--run", "run", *SMALL, cwd=tmp_path)
     assert done.returncode == 1
     assert one_sentence(done.stderr).startswith("reward is not finite, env=0, step=100: ")
@@ -309,7 +309,7 @@ def test_f11_a_nan_reward_stops_with_the_last_finite_policy(tmp_path):
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
-def test_f05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path, vectorization):
+def test_f_05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path, vectorization):
     how = ("--vectorization", vectorization)
     done = cli("train", "trpo", "--env", "broken_envs:Raises-v0", *how, "--run", "run", *SMALL, cwd=tmp_path)
     assert done.returncode == 1
@@ -320,7 +320,7 @@ def test_f05_an_environment_that_raises_is_named_and_the_traceback_kept(tmp_path
     policy_file.load(tmp_path / "run")
 
 
-def test_f18_nobody_reads_the_output(tmp_path):
+def test_f_18_nobody_reads_the_output(tmp_path):
     train = f"'{sys.executable}' -m minirl train ppo --total-timesteps 1000 --run run {' '.join(SMALL)}"
     command = f"{train} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -422,7 +422,7 @@ def test_sparkline_fits_and_shows_the_shape():
     assert len(sparkline(list(range(1000)), 12)) == 12
 
 
-def test_f12_a_view_does_not_mind_the_clock(monkeypatch, capsys):
+def test_f_12_a_view_does_not_mind_the_clock(monkeypatch, capsys):
     monkeypatch.setattr(time, "time", lambda: -1e9)
     view = PlainView(100)
     for number in range(1, 11):
